@@ -1,0 +1,61 @@
+/* journal.h: the append-only truth of an experiment, and its snapshots.
+ *
+ * Files in the experiment directory (docs/formats has the bytes):
+ *   journal-%06u.ctj   segments of frames (flow/codec): HEADER, then NAME and EVENT frames,
+ *                      each turn closed by a TURN frame. A turn without its TURN frame did
+ *                      not happen: a torn tail is dropped.
+ *   snapshot-%06u.json state before segment of the same number; written aside, renamed.
+ * One write per turn. Sync policy: never, at most every second, or each turn. */
+#ifndef CT_JOURNAL_JOURNAL_H
+#define CT_JOURNAL_JOURNAL_H
+
+#include "base/clock.h"
+#include "flow/codec.h"
+
+typedef enum ct_sync_policy {
+    CT_SYNC_NONE,
+    CT_SYNC_INTERVAL,
+    CT_SYNC_ALWAYS
+} ct_sync_policy;
+
+typedef struct ct_journal ct_journal;
+
+/* Opens segment `number` in dir for writing (it must not exist) and writes its header. */
+ct_status ct_journal_open(ct_journal **out, const char *dir, uint32_t number,
+                          const ct_names *names, ct_sync_policy sync, ct_err *err);
+/* Adds an event to the turn; nothing is written yet. */
+ct_status ct_journal_add(ct_journal *j, const ct_event *ev, ct_err *err);
+/* Closes the turn: one write, and a sync if one is due. Nothing to do without events. On
+ * failure the segment holds whole turns only and the turn can be committed again. */
+ct_status ct_journal_commit(ct_journal *j, double now, ct_err *err);
+/* Writes snapshot-<next>.json, starts segment <next>, keeps the one before, removes older. */
+ct_status ct_journal_snapshot(ct_journal *j, const ct_value *state, ct_err *err);
+uint64_t ct_journal_bytes(const ct_journal *j); /* written so far */
+ct_status ct_journal_close(ct_journal *j, ct_err *err); /* sync, close, free; always frees */
+
+/* Reading back. `on_event` gets each event of each whole turn, in order; `on_turn` (may be
+ * NULL) its end. Anything but CT_OK from them ends the reading with that status. */
+typedef struct ct_journal_visitor {
+    ct_status (*on_event)(void *ctx, const ct_event *ev, ct_err *err);
+    ct_status (*on_turn)(void *ctx, double time, ct_err *err);
+    void *ctx;
+} ct_journal_visitor;
+typedef struct ct_journal_summary {
+    uint64_t events;
+    uint64_t turns;
+    uint64_t valid_bytes; /* up to the end of the last whole turn of the last segment */
+    bool torn;            /* a tail behind it was ignored */
+    uint32_t last_segment;
+} ct_journal_summary;
+/* Reads one segment file. A torn tail is the end; damage before the last turn is
+ * CT_ECORRUPT and names the offset. */
+ct_status ct_journal_read_file(const char *path, ct_names *names,
+                               const ct_journal_visitor *v, ct_journal_summary *out,
+                               ct_err *err);
+/* Finds the newest readable snapshot in dir and all segments from it on. *state is nil
+ * when there is no snapshot. */
+ct_status ct_journal_recover(const char *dir, ct_names *names, ct_value *state,
+                             const ct_journal_visitor *v, ct_journal_summary *out,
+                             ct_err *err);
+
+#endif

@@ -1,0 +1,43 @@
+/* file.h: durable append, atomic replace, directories, locks. */
+#ifndef CT_OS_FILE_H
+#define CT_OS_FILE_H
+
+#include "base/bytes.h"
+#include "base/status.h"
+
+#include <stdbool.h>
+
+typedef struct ct_file {
+    int fd; /* -1 = closed */
+    char *path;
+} ct_file;
+
+#define CT_FILE_INIT {-1, NULL}
+
+/* Opens for appending and creates when missing (mode 0644, close-on-exec). */
+ct_status ct_file_open_append(ct_file *f, const char *path, ct_err *err);
+/* Writes everything or fails naming the file; retries short and interrupted writes. On
+ * failure the file is cut back to the length it had, so that no partial line stays. */
+ct_status ct_file_append(ct_file *f, const void *data, size_t len, ct_err *err);
+ct_status ct_file_sync(ct_file *f, ct_err *err); /* fdatasync */
+ct_status ct_file_size(const ct_file *f, uint64_t *size, ct_err *err);
+void ct_file_close(ct_file *f); /* fine when closed */
+
+ct_status ct_file_read_all(const char *path, ct_buf *out, ct_err *err); /* replaces *out */
+/* Writes aside (".tmp-<name>" in the same folder), optionally syncs, renames. Readers see
+ * the old or the new file, never a part. */
+ct_status ct_file_replace(const char *path, const void *data, size_t len, bool sync,
+                          ct_err *err);
+ct_status ct_file_truncate(const char *path, uint64_t size, ct_err *err);
+ct_status ct_file_remove(const char *path, ct_err *err); /* missing is fine */
+bool ct_file_exists(const char *path);
+/* Like mkdir -p; existing is fine. *made tells whether the last part is new (may be NULL). */
+ct_status ct_dir_make(const char *path, bool *made, ct_err *err);
+ct_status ct_dir_remove_tree(const char *path, ct_err *err); /* missing is fine */
+/* Checks that files can be made below path (makes it if missing). */
+ct_status ct_dir_check_writable(const char *path, ct_err *err);
+/* Takes an exclusive advisory lock on path (made if missing) without waiting; CT_ESTATE
+ * when another process holds it. The lock ends with ct_file_close or the process. */
+ct_status ct_file_lock(ct_file *f, const char *path, ct_err *err);
+
+#endif

@@ -1,0 +1,100 @@
+/* policy.h: the three contracts. A policy answers questions at once; it does no work.
+ *
+ * Native policies are C and deterministic from their own state, their seed and the events.
+ * Foreign ones (a Python subclass behind the binding's adapter) set `foreign`: what they
+ * say is recorded, so that recovery need not ask again. */
+#ifndef CT_POLICY_POLICY_H
+#define CT_POLICY_POLICY_H
+
+#include "policy/orders.h"
+#include "state/board.h"
+
+typedef enum ct_verdict {
+    CT_CONTINUE,
+    CT_PAUSE,
+    CT_STOP,
+    CT_NOOP
+} ct_verdict;
+
+typedef struct ct_scheduler ct_scheduler;
+typedef struct ct_scheduler_ops {
+    const char *name;
+    bool foreign;
+    bool supports_buffering;
+    ct_status (*on_add)(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_err *err);
+    ct_status (*on_result)(ct_scheduler *s, const ct_board *b, ct_trial_id t,
+                           const ct_result *r, ct_verdict *out, ct_orders *orders,
+                           ct_err *err);
+    /* A running trial is being stopped; r = its last result. */
+    ct_status (*on_complete)(ct_scheduler *s, const ct_board *b, ct_trial_id t,
+                             const ct_result *r, ct_orders *orders, ct_err *err);
+    ct_status (*on_error)(ct_scheduler *s, const ct_board *b, ct_trial_id t,
+                          ct_orders *orders, ct_err *err);
+    /* A pending or paused trial is being stopped. */
+    ct_status (*on_remove)(ct_scheduler *s, const ct_board *b, ct_trial_id t,
+                           ct_orders *orders, ct_err *err);
+    /* The trial to start next, or CT_TRIAL_NONE. Asking changes nothing. */
+    ct_status (*choose)(ct_scheduler *s, const ct_board *b, ct_trial_id *out,
+                        ct_orders *orders, ct_err *err);
+    ct_status (*save)(ct_scheduler *s, ct_names *names, ct_value *out, ct_err *err);
+    ct_status (*restore)(ct_scheduler *s, ct_names *names, const ct_value *v, ct_err *err);
+    ct_status (*describe)(ct_scheduler *s, ct_buf *out, ct_err *err); /* debug string */
+    void (*free)(ct_scheduler *s);
+} ct_scheduler_ops;
+struct ct_scheduler {
+    const ct_scheduler_ops *ops;
+};
+
+typedef enum ct_search_state {
+    CT_SEARCH_TRIAL,   /* *out holds a new trial */
+    CT_SEARCH_WAIT,    /* nothing now, ask again after the next event */
+    CT_SEARCH_FINISHED /* never again */
+} ct_search_state;
+
+/* A new trial as a searcher hands it over; the taker deinits it. */
+typedef struct ct_suggestion {
+    char *id;           /* text id */
+    char *tag;          /* experiment tag */
+    ct_value config;    /* fully resolved */
+    ct_value evaluated; /* dict "a/b" -> sampled value */
+} ct_suggestion;
+void ct_suggestion_deinit(ct_suggestion *s);
+
+typedef struct ct_searcher ct_searcher;
+typedef struct ct_searcher_ops {
+    const char *name;
+    bool foreign;
+    ct_status (*next)(ct_searcher *s, const ct_board *b, ct_suggestion *out,
+                      ct_search_state *state, ct_err *err);
+    ct_status (*on_result)(ct_searcher *s, const ct_board *b, ct_trial_id t,
+                           const ct_result *r, ct_err *err);
+    /* r may be NULL: the trial ended without a result, or was never started. */
+    ct_status (*on_complete)(ct_searcher *s, const ct_board *b, ct_trial_id t,
+                             const ct_result *r, bool error, ct_err *err);
+    uint64_t (*total)(const ct_searcher *s); /* trials it will make; UINT64_MAX endless */
+    ct_status (*save)(ct_searcher *s, ct_names *names, ct_value *out, ct_err *err);
+    ct_status (*restore)(ct_searcher *s, ct_names *names, const ct_value *v, ct_err *err);
+    void (*free)(ct_searcher *s);
+} ct_searcher_ops;
+struct ct_searcher {
+    const ct_searcher_ops *ops;
+};
+
+typedef struct ct_stopper ct_stopper;
+typedef struct ct_stopper_ops {
+    const char *name;
+    bool foreign;
+    ct_status (*on_result)(ct_stopper *s, const ct_board *b, ct_trial_id t,
+                           const ct_result *r, bool *stop, ct_err *err);
+    ct_status (*stop_all)(ct_stopper *s, const ct_board *b, bool *stop, ct_err *err);
+    ct_status (*save)(ct_stopper *s, ct_names *names, ct_value *out, ct_err *err);
+    ct_status (*restore)(ct_stopper *s, ct_names *names, const ct_value *v, ct_err *err);
+    void (*free)(ct_stopper *s);
+} ct_stopper_ops;
+struct ct_stopper {
+    const ct_stopper_ops *ops;
+};
+
+const char *ct_verdict_name(ct_verdict v); /* "CONTINUE" */
+
+#endif
