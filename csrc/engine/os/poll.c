@@ -28,8 +28,8 @@ struct ct_poller {
 static ct_status
 poller_grow(ct_poller *p, int fd, ct_err *err)
 {
-    ct_status st = ct_grow((void **)&p->fds, &p->fds_cap, p->count + 1, sizeof *p->fds,
-                           err);
+    ct_status st =
+        ct_grow((void **)&p->fds, &p->fds_cap, p->count + 1, sizeof *p->fds, err);
     if (st != CT_OK) {
         return st;
     }
@@ -85,6 +85,7 @@ ct_poller_new(ct_poller **out, ct_err *err)
         goto fail;
     }
     p->wake_write = fds[1];
+    p->next = 1;
     *out = p;
     return CT_OK;
 fail:
@@ -183,7 +184,7 @@ ct_poller_next(ct_poller *p, ct_ready *out)
 {
     for (size_t i = p->next; i < p->count; i++) {
         short r = p->fds[i].revents;
-        if (p->next != 0 && r != 0) {
+        if (r != 0) {
             out->tag = p->tags[i];
             out->readable = (r & (POLLIN | POLLHUP | POLLERR | POLLNVAL)) != 0;
             out->writable = (r & POLLOUT) != 0;
