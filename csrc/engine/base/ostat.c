@@ -132,7 +132,7 @@ inner_split(inner *left, halves *out, ct_err *err)
 static ct_status
 child_split(inner *node, size_t i, size_t child_level, ct_err *err)
 {
-    halves h;
+    halves h = {NULL, 0.0, 0};
     ct_status st = child_level == 0 ? leaf_split(node->child[i], &h, err)
                                     : inner_split(node->child[i], &h, err);
     if (st != CT_OK) {

@@ -273,7 +273,7 @@ flatten_level(flattening *w, size_t level, ct_err *err)
     while (i < w->record->count) {
         const ct_field *f = &w->record->fields[i];
         ct_name name = f->key;
-        double value;
+        double value = 0.0;
         if (f->kind == CT_FIELD_END) {
             depth--;
             i++;
