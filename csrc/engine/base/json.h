@@ -16,9 +16,13 @@ enum {
     CT_JSON_INDENT = 2, /* two spaces, as json.dumps(indent=2) */
 };
 
+/* Appends. Tuples print as lists, refs as the text they give. CT_EINVAL when nested more
+ * than 500 deep. What is not UTF-8 prints as U+FFFD. */
 ct_status ct_json_print(ct_buf *out, const ct_value *v, const ct_names *names, int flags,
                         ct_err *err);
-/* On failure err names the byte offset. Depth is limited to 500. */
+/* On failure (CT_ECORRUPT) err names the byte offset. Depth is limited to 500. Integers
+ * beyond int64 become doubles; of repeated keys the last wins; half a surrogate pair and
+ * what is not UTF-8 become U+FFFD. */
 ct_status ct_json_parse(ct_value *out, const char *text, size_t len, ct_names *names,
                         ct_err *err);
 /* Appends a quoted, escaped string, the double (NaN, Infinity), as the hot writers need. */
