@@ -1,0 +1,123 @@
+/* refs.c: see refs.h.
+ *
+ * The engine may drop, print or send a ref while it works without the GIL, so each
+ * function here takes it first. */
+#include "refs.h"
+
+#include "base/mem.h"
+#include "errors.h"
+
+typedef struct pyct_ref {
+    ct_ref ref; /* first */
+    pyct_state *state;
+    PyObject *object; /* strong */
+    PyObject *pickle; /* bytes, made at the first use; the same for every trial */
+} pyct_ref;
+
+static void
+ref_release(ct_ref *ref)
+{
+    pyct_ref *r = (pyct_ref *)ref;
+    PyGILState_STATE gil = PyGILState_Ensure();
+
+    Py_DECREF(r->object);
+    Py_XDECREF(r->pickle);
+    PyGILState_Release(gil);
+    ct_free(r);
+}
+
+static ct_status
+append(PyObject *made, ct_buf *out, ct_err *err)
+{
+    if (made == NULL) {
+        return pyct_foreign(err);
+    }
+    ct_status st;
+    if (PyUnicode_Check(made)) {
+        Py_ssize_t len;
+        const char *text = PyUnicode_AsUTF8AndSize(made, &len);
+        st = text == NULL ? pyct_foreign(err) : ct_buf_put(out, text, (size_t)len, err);
+    } else {
+        st = ct_buf_put(out, PyBytes_AS_STRING(made), (size_t)PyBytes_GET_SIZE(made), err);
+    }
+    return st;
+}
+
+static ct_status
+ref_json(const ct_ref *ref, ct_buf *out, ct_err *err)
+{
+    const pyct_ref *r = (const pyct_ref *)ref;
+    PyGILState_STATE gil = PyGILState_Ensure();
+    PyObject *call = pyct_lazy(&r->state->json_text, "ctune._encode", "json_text");
+    PyObject *text = call == NULL ? NULL : PyObject_CallOneArg(call, r->object);
+    ct_status st = append(text, out, err);
+
+    Py_XDECREF(text);
+    PyGILState_Release(gil);
+    return st;
+}
+
+static ct_status
+ref_wire(ct_ref *ref, ct_buf *out, ct_err *err)
+{
+    pyct_ref *r = (pyct_ref *)ref;
+    PyGILState_STATE gil = PyGILState_Ensure();
+
+    if (r->pickle == NULL) {
+        PyObject *call = pyct_lazy(&r->state->dumps, "ctune._encode", "dumps");
+        r->pickle = call == NULL ? NULL : PyObject_CallOneArg(call, r->object);
+    }
+    ct_status st = append(r->pickle, out, err);
+    PyGILState_Release(gil);
+    return st;
+}
+
+static bool
+ref_equal(const ct_ref *a, const ct_ref *b)
+{
+    const pyct_ref *x = (const pyct_ref *)a;
+    const pyct_ref *y = (const pyct_ref *)b;
+    if (x->object == y->object) {
+        return true;
+    }
+    PyGILState_STATE gil = PyGILState_Ensure();
+    int same = PyObject_RichCompareBool(x->object, y->object, Py_EQ);
+
+    if (same < 0) { /* arrays and the like do not compare to a bool: not equal */
+        PyErr_Clear();
+        same = 0;
+    }
+    PyGILState_Release(gil);
+    return same == 1;
+}
+
+static const ct_ref_ops ref_ops = {ref_release, ref_json, ref_wire, ref_equal};
+
+ct_ref *
+pyct_ref_new(pyct_state *state, PyObject *object)
+{
+    pyct_ref *r = ct_alloc(sizeof *r);
+
+    if (r == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    r->ref.ops = &ref_ops;
+    r->ref.count = 1;
+    r->state = state;
+    r->object = Py_NewRef(object);
+    r->pickle = NULL;
+    return &r->ref;
+}
+
+PyObject *
+pyct_ref_object(const ct_ref *ref)
+{
+    return ((const pyct_ref *)ref)->object;
+}
+
+bool
+pyct_ref_check(const ct_ref *ref)
+{
+    return ref->ops == &ref_ops;
+}

@@ -1,0 +1,98 @@
+/* state.h: what the module owns: types, exceptions' sources and interned strings.
+ *
+ * One pyct_state per module object (multi-phase init). Everything here is visited, cleared
+ * and freed by module.c. */
+#ifndef CT_BINDING_STATE_H
+#define CT_BINDING_STATE_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* A function in a slot table. ISO C has no conversion from function to void pointer; the
+ * detour over an integer is what POSIX guarantees to work. */
+#define PYCT_SLOT(function) ((void *)(uintptr_t)(function))
+/* The same for a METH_FASTCALL function in a method table. */
+#define PYCT_METHOD(function) ((PyCFunction)(void (*)(void))(function))
+
+/* X(field, text): strings interned once. */
+#define PYCT_STRING_LIST(X)                                                            \
+    X(step, "step")                                                                    \
+    X(train, "train")                                                                  \
+    X(config, "config")                                                                \
+    X(status, "status")                                                                \
+    X(trial_id, "trial_id")                                                            \
+    X(trial, "trial")                                                                  \
+    X(trials, "trials")                                                                \
+    X(iteration, "iteration")                                                          \
+    X(result, "result")                                                                \
+    X(checkpoint, "checkpoint")                                                        \
+    X(error, "error")                                                                  \
+    X(handle, "handle")                                                                \
+    X(trainable, "trainable")                                                          \
+    X(log_result, "log_result")                                                        \
+    X(on_error, "on_error")                                                            \
+    X(on_trial_add, "on_trial_add")                                                    \
+    X(on_trial_error, "on_trial_error")                                                \
+    X(on_trial_result, "on_trial_result")                                              \
+    X(on_trial_complete, "on_trial_complete")                                          \
+    X(on_trial_remove, "on_trial_remove")                                              \
+    X(choose_trial_to_run, "choose_trial_to_run")                                      \
+    X(suggest, "suggest")                                                              \
+    X(stop_all, "stop_all")                                                            \
+    X(get_trials, "get_trials")                                                        \
+    X(CONTINUE, "CONTINUE")                                                            \
+    X(PAUSE, "PAUSE")                                                                  \
+    X(STOP, "STOP")                                                                    \
+    X(NOOP, "NOOP")                                                                    \
+    X(PENDING, "PENDING")                                                              \
+    X(RUNNING, "RUNNING")                                                              \
+    X(PAUSED, "PAUSED")                                                                \
+    X(TERMINATED, "TERMINATED")                                                        \
+    X(ERROR, "ERROR")
+
+/* X(field): heap types, made by the file of the same name. */
+#define PYCT_TYPE_LIST(X)                                                              \
+    X(trainable_type)                                                                  \
+    X(driver_type)                                                                     \
+    X(controller_type)                                                                 \
+    X(trial_view_type)
+
+/* X(field): other objects, NULL until first needed. */
+#define PYCT_OBJECT_LIST(X)                                                            \
+    X(tune_error)  /* ctune.error.TuneError */                                         \
+    X(json_text)   /* ctune._encode.json_text */                                       \
+    X(dumps)       /* ctune._encode.dumps */                                           \
+    X(loads)       /* ctune._encode.loads */                                           \
+    X(current)     /* context variable: the trainable whose step runs */
+
+typedef struct pyct_state {
+    struct {
+#define PYCT_STRING_FIELD(field, text) PyObject *field;
+        PYCT_STRING_LIST(PYCT_STRING_FIELD)
+#undef PYCT_STRING_FIELD
+    } str;
+#define PYCT_TYPE_FIELD(field) PyTypeObject *field;
+    PYCT_TYPE_LIST(PYCT_TYPE_FIELD)
+#undef PYCT_TYPE_FIELD
+#define PYCT_OBJECT_FIELD(field) PyObject *field;
+    PYCT_OBJECT_LIST(PYCT_OBJECT_FIELD)
+#undef PYCT_OBJECT_FIELD
+} pyct_state;
+
+extern PyModuleDef pyct_module;
+
+/* The state behind a type of this module, also for Python subclasses. Never NULL. */
+pyct_state *pyct_state_of(PyObject *self);
+pyct_state *pyct_state_of_module(PyObject *module);
+
+/* Adds a heap type made from spec to the module and stores it in *slot. 0 or -1. */
+int pyct_add_type(PyObject *module, PyTypeObject **slot, PyType_Spec *spec,
+                  PyTypeObject *base);
+
+/* Borrowed attribute of a module of ours, imported at first use and kept in *slot. */
+PyObject *pyct_lazy(PyObject **slot, const char *module, const char *attribute);
+
+#endif

@@ -1,0 +1,15 @@
+/* types.h: one function per file of this room that adds its types to the module. */
+#ifndef CT_BINDING_TYPES_H
+#define CT_BINDING_TYPES_H
+
+#include "state.h"
+
+int pyct_trainable_add(PyObject *module, pyct_state *state);
+int pyct_trial_add(PyObject *module, pyct_state *state);
+int pyct_driver_add(PyObject *module, pyct_state *state);
+
+/* In the order in which module.c calls them. */
+#define PYCT_ADDERS                                                                    \
+    pyct_trainable_add, pyct_trial_add, pyct_driver_add
+
+#endif
