@@ -1,13 +1,16 @@
 /* number.c: numbers as text. Declared in bytes.h.
  *
+ * Doubles: the algorithm of Giulietti, "The Schubfach way to render doubles" (2020): three
+ * multiplications by a 128-bit power of ten give the double and the ends of its rounding
+ * interval in decimal. pow10.h holds the powers.
+ *
  * The layout is that of Python's repr(float): with e the exponent of the first digit,
  * positional for -4 <= e < 16 (always with a point and a digit after it), otherwise
  * d.ddde+XX with at least two digits of exponent. */
 #include "base/bytes.h"
+#include "base/pow10.h"
+#include "base/wide.h"
 
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const char PAIRS[] = "00010203040506070809101112131415161718192021222324"
@@ -99,37 +102,95 @@ layout_repr(const char *digits, int count, int point, char *out)
     return n;
 }
 
+/* digits x 10^exp, digits below 10^17. */
+typedef struct decimal {
+    uint64_t digits;
+    int exp;
+} decimal;
+
+/* g * cp / 2^128 rounded to odd: the last bit is set when anything was cut off, so that
+ * comparisons with multiples of 2 come out as if the number were exact. g is too large by
+ * at most one unit, which the test against 1 forgives. */
+static uint64_t
+round_to_odd(const uint64_t g[2], uint64_t cp)
+{
+    wide high = wide_mul(g[0], cp);
+    wide low = wide_mul(g[1], cp);
+    uint64_t mid = high.lo + low.hi;
+    uint64_t top = high.hi + (mid < high.lo ? 1 : 0);
+    return top | (mid > 1 ? 1 : 0);
+}
+
+/* The shortest decimal in the rounding interval of c x 2^q, and of those the closest.
+ * s is v in units of 10^k, cut; the candidates are s and s + 1, and before them the
+ * multiples of ten around s, of which at most one lies in the interval. All quantities
+ * are multiplied by 4, so that the ends of the interval are whole too. The interval is
+ * narrower below when v is a power of two. */
+static decimal
+shortest_decimal(uint64_t c, int q, bool power_of_two)
+{
+    int k = (q * 1262611 - (power_of_two ? 524031 : 0)) >> 22; /* see gen_pow10.py */
+    int shift = q + ((-k * 1741647) >> 19) + 1;
+    const uint64_t *g = POW10[-k - POW10_MIN];
+    uint64_t v = round_to_odd(g, (4 * c) << shift);
+    uint64_t low = round_to_odd(g, (4 * c - (power_of_two ? 1 : 2)) << shift);
+    uint64_t high = round_to_odd(g, (4 * c + 2) << shift);
+    low += c & 1U; /* the ends themselves round to v only if c is even */
+    high -= c & 1U;
+    uint64_t s = v / 4;
+    if (s >= 10) {
+        uint64_t tens = s / 10;
+        bool below = low <= 40 * tens;
+        bool above = 40 * tens + 40 <= high;
+        if (below != above) {
+            return (decimal){tens + (above ? 1 : 0), k + 1};
+        }
+    }
+    bool below = low <= 4 * s;
+    bool above = 4 * s + 4 <= high;
+    if (below != above) {
+        return (decimal){s + (above ? 1 : 0), k};
+    }
+    uint64_t half = 4 * s + 2;
+    bool up = v > half || (v == half && (s & 1U) != 0);
+    return (decimal){s + (up ? 1 : 0), k};
+}
+
 size_t
 ct_format_f64(double v, char *out)
 {
-    if (isnan(v)) {
+    uint64_t bits;
+    memcpy(&bits, &v, sizeof bits);
+    uint64_t fraction = bits & ((1ULL << 52) - 1);
+    int biased = (int)(bits >> 52 & 0x7FFU);
+    if (biased == 0x7FF && fraction != 0) {
         memcpy(out, "nan", 4);
         return 3;
     }
     size_t n = 0;
-    if (signbit(v)) {
+    if (bits >> 63 != 0) {
         out[n++] = '-';
         v = -v;
     }
-    if (isinf(v) || v <= 0.0) {
-        memcpy(out + n, isinf(v) ? "inf" : "0.0", 4);
+    if (biased == 0x7FF) {
+        memcpy(out + n, "inf", 4);
         return n + 3;
     }
-    char text[40];
-    for (int precision = 14; precision <= 16; precision++) {
-        (void)snprintf(text, sizeof text, "%.*e", precision, v);
-        if (strtod(text, NULL) == v) {
-            break;
-        }
+    if (v < 0x1p53 && (double)(int64_t)v >= v) { /* whole, and each digit counts */
+        n += digits_put((uint64_t)v, out + n);
+        memcpy(out + n, ".0", 3);
+        return n + 2;
     }
-    char *e = strchr(text, 'e');
-    int point = (int)strtol(e + 1, NULL, 10) + 1;
-    int count = (int)(e - text) - 1;
-    memmove(text + 1, text + 2, (size_t)count - 1);
-    while (count > 1 && text[count - 1] == '0') {
+    uint64_t c = biased > 0 ? fraction | 1ULL << 52 : fraction;
+    int q = (biased > 0 ? biased : 1) - 1075;
+    decimal d = shortest_decimal(c, q, fraction == 0 && biased > 1);
+    char digits[20];
+    size_t count = digits_put(d.digits, digits);
+    int point = (int)count + d.exp;
+    while (digits[count - 1] == '0') {
         count--;
     }
-    n += layout_repr(text, count, point, out + n);
+    n += layout_repr(digits, (int)count, point, out + n);
     out[n] = '\0';
     return n;
 }
