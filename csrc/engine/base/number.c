@@ -18,26 +18,47 @@ static const char PAIRS[] = "00010203040506070809101112131415161718192021222324"
                             "50515253545556575859606162636465666768697071727374"
                             "75767778798081828384858687888990919293949596979899";
 
+/* Exactly eight digits of v < 10^8. */
+static void
+eight_put(uint32_t v, char *out)
+{
+    uint32_t high = v / 10000;
+    uint32_t low = v % 10000;
+    memcpy(out, PAIRS + 2 * (size_t)(high / 100), 2);
+    memcpy(out + 2, PAIRS + 2 * (size_t)(high % 100), 2);
+    memcpy(out + 4, PAIRS + 2 * (size_t)(low / 100), 2);
+    memcpy(out + 6, PAIRS + 2 * (size_t)(low % 100), 2);
+}
+
+/* How many digits v has. */
+static size_t
+digits_count(uint64_t v)
+{
+    size_t n = 1;
+    for (; v >= 10000; v /= 10000) {
+        n += 4;
+    }
+    return n + (v >= 10 ? 1 : 0) + (v >= 100 ? 1 : 0) + (v >= 1000 ? 1 : 0);
+}
+
 /* Decimal digits of v; at most 20 bytes, no NUL. */
 static size_t
 digits_put(uint64_t v, char *out)
 {
-    char rev[20];
-    size_t at = sizeof rev;
-    while (v >= 100) {
-        size_t pair = (size_t)(v % 100) * 2;
-        v /= 100;
-        rev[--at] = PAIRS[pair + 1];
-        rev[--at] = PAIRS[pair];
+    size_t n = digits_count(v);
+    size_t at = n;
+    while (at >= 8) {
+        at -= 8;
+        eight_put((uint32_t)(v % 100000000), out + at);
+        v /= 100000000;
     }
-    if (v >= 10) {
-        rev[--at] = PAIRS[v * 2 + 1];
-        rev[--at] = PAIRS[v * 2];
-    } else {
-        rev[--at] = (char)('0' + v);
+    for (; at >= 2; at -= 2, v /= 100) {
+        memcpy(out + at - 2, PAIRS + 2 * (size_t)(v % 100), 2);
     }
-    memcpy(out, rev + at, sizeof rev - at);
-    return sizeof rev - at;
+    if (at > 0) {
+        out[0] = (char)('0' + v);
+    }
+    return n;
 }
 
 size_t
