@@ -273,14 +273,13 @@ ct_ostat_percentile(const ct_ostat *s, double q)
     assert(s->count > 0 && q >= 0.0 && q <= 100.0);
     size_t last = s->count - 1;
     double index = (double)last * (q / 100.0);
-    if (index >= (double)last) {
-        double v = ct_ostat_at(s, last);
-        return v;
-    }
-    double below = floor(index);
+    /* At the top NumPy's index is -1, the last value twice: not a shortcut, since an
+     * infinite step makes the result NaN there as well. */
+    bool top = index >= (double)last;
+    double below = top ? -1.0 : floor(index);
     double t = index - below;
-    double a = ct_ostat_at(s, (size_t)below);
-    double b = ct_ostat_at(s, (size_t)below + 1);
+    double a = ct_ostat_at(s, top ? last : (size_t)below);
+    double b = top ? a : ct_ostat_at(s, (size_t)below + 1);
     double step = b - a;
     return t >= 0.5 ? b - step * (1.0 - t) : a + step * t;
 }
