@@ -42,7 +42,7 @@ typedef struct ct_event {
     uint64_t serial;   /* of the command that this answers; 0 = none */
     double time;       /* seconds since the epoch; stamped by the drive if 0 */
     int32_t code;
-    const ct_record *record;
+    ct_record *record; /* the controller sets `done` in it when it stops the trial */
     const char *text;
     size_t text_len;
     const char *path;

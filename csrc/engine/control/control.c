@@ -1,0 +1,660 @@
+/* control.c: the turn: events in, commands and notes out. */
+#include "control/control.h"
+
+#include "control/control_int.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* --- making and freeing --- */
+
+static ct_status
+copy_text(char **out, const char *text, ct_err *err)
+{
+    *out = text == NULL ? NULL : ct_strndup(text, strlen(text));
+    return text != NULL && *out == NULL ? ct_fail_mem(err) : CT_OK;
+}
+
+static ct_status
+control_init(ct_control *c, const ct_control_opts *o, ct_err *err)
+{
+    ct_status st = copy_text(&c->experiment, o->experiment, err);
+
+    if (st == CT_OK) {
+        st = copy_text(&c->experiment_dir, o->experiment_dir, err);
+    }
+    if (st == CT_OK) {
+        st = copy_text(&c->trainable, o->trainable, err);
+    }
+    if (st == CT_OK && o->n_required > 0) {
+        c->required = ct_alloc(o->n_required * sizeof *c->required);
+        if (c->required == NULL) {
+            return ct_fail_mem(err);
+        }
+        memcpy(c->required, o->required, o->n_required * sizeof *c->required);
+    }
+    if (st == CT_OK) {
+        st = ct_trials_new(&c->trials, err);
+    }
+    if (st == CT_OK) {
+        st = ct_metrics_new(&c->metrics, err);
+    }
+    if (st == CT_OK) {
+        st = ct_resources_new(&c->resources, o->names, o->resources, err);
+    }
+    if (st == CT_OK) {
+        st = ct_resources_request(c->resources, o->request, &c->request, err);
+    }
+    return st == CT_OK ? ct_names_new(&c->dirnames, err) : st;
+}
+
+ct_status
+ct_control_new(ct_control **out, const ct_control_opts *opts, ct_err *err)
+{
+    ct_control *c;
+    ct_status st;
+
+    *out = NULL;
+    if (opts->max_pending == 0) {
+        return ct_fail(err, CT_EINVAL, "max_pending", "must be at least 1, got 0");
+    }
+    c = ct_calloc(1, sizeof *c);
+    if (c == NULL) {
+        return ct_fail_mem(err);
+    }
+    c->opts = *opts;
+    c->last = (ct_record)CT_RECORD_INIT;
+    c->ask = true;
+    ct_arena_init(&c->turn, 4096);
+    st = control_init(c, opts, err);
+    if (st != CT_OK) {
+        ct_control_free(c);
+        return st;
+    }
+    c->board = (ct_board){opts->names, c->trials, c->metrics, c->resources, 0.0};
+    *out = c;
+    return CT_OK;
+}
+
+void
+ct_control_free(ct_control *c)
+{
+    if (c == NULL) {
+        return;
+    }
+    ct_free(c->experiment);
+    ct_free(c->experiment_dir);
+    ct_free(c->trainable);
+    ct_free(c->required);
+    ct_trials_free(c->trials);
+    ct_metrics_free(c->metrics);
+    ct_resources_free(c->resources);
+    ct_names_free(c->dirnames);
+    ct_free(c->lives);
+    ct_free(c->idle);
+    ct_orders_deinit(&c->orders);
+    ct_orders_deinit(&c->batch);
+    ct_free(c->commands);
+    ct_free(c->notes);
+    ct_arena_deinit(&c->turn);
+    ct_metrics_buf_deinit(&c->flat);
+    ct_metrics_buf_deinit(&c->last_flat);
+    ct_record_deinit(&c->last);
+    ct_buf_deinit(&c->text);
+    ct_free(c);
+}
+
+/* --- results --- */
+
+static ct_status
+missing_metric(const ct_control *c, ct_trial_id t, const ct_record *r, ct_name metric,
+               ct_err *err)
+{
+    char keys[360] = "";
+    size_t used = 0;
+    size_t depth = 0;
+
+    for (size_t i = 0; i < r->count; i++) {
+        const ct_field *f = &r->fields[i];
+        depth -= f->kind == CT_FIELD_END;
+        if (depth == 0 && f->kind != CT_FIELD_END) {
+            const char *key = ct_names_text(c->opts.names, f->key);
+            size_t len = ct_names_len(c->opts.names, f->key);
+            if (used + len + 8 < sizeof keys) {
+                memcpy(keys + used, used > 0 ? ", " : "", used > 0 ? 2 : 0);
+                used += used > 0 ? 2 : 0;
+                memcpy(keys + used, key, len + 1);
+                used += len;
+            }
+        }
+        depth += f->kind == CT_FIELD_DICT || f->kind == CT_FIELD_LIST;
+    }
+    return ct_fail(err, CT_ETUNE, "metric",
+                   "'%s' is not in the result of trial %s, which holds: %s. Report it, or "
+                   "set TUNE_DISABLE_STRICT_METRIC_CHECKING=1 to go on without",
+                   ct_names_text(c->opts.names, metric), ct_trials_get(c->trials, t)->id,
+                   keys);
+}
+
+static ct_status
+check_required(const ct_control *c, ct_trial_id t, const ct_result *r, ct_err *err)
+{
+    for (size_t i = 0; i < c->opts.n_required; i++) {
+        double v;
+        if (!ct_result_get(r, c->required[i], &v) &&
+            ct_record_find(r->record, c->required[i]) == NULL) {
+            return missing_metric(c, t, r->record, c->required[i], err);
+        }
+    }
+    return CT_OK;
+}
+
+static bool
+record_done(const ct_record *r)
+{
+    const ct_field *f = ct_record_find(r, CT_KEY_DONE);
+    double v;
+
+    return f != NULL && ct_field_number(f, &v) && v != 0.0;
+}
+
+static ct_status
+record_set_done(ct_record *r, ct_err *err)
+{
+    for (size_t i = 0, depth = 0; i < r->count; i++) {
+        ct_field *f = &r->fields[i];
+        depth -= f->kind == CT_FIELD_END;
+        if (depth == 0 && f->key == CT_KEY_DONE && f->kind == CT_FIELD_BOOL) {
+            f->u.i = 1;
+            return CT_OK;
+        }
+        depth += f->kind == CT_FIELD_DICT || f->kind == CT_FIELD_LIST;
+    }
+    return ct_record_find(r, CT_KEY_DONE) != NULL ? CT_OK
+                                                  : ct_record_bool(r, CT_KEY_DONE, true, err);
+}
+
+/* Stop conditions first; the scheduler is asked only about results that go on. */
+static ct_status
+decide(ct_control *c, ct_trial_id t, const ct_result *r, ct_verdict *verdict, ct_err *err)
+{
+    ct_stopper *stopper = c->opts.stopper;
+    ct_scheduler *s = c->opts.scheduler;
+    bool stop = false;
+    ct_status st = CT_OK;
+
+    if (stopper != NULL) {
+        st = stopper->ops->on_result(stopper, &c->board, t, r, &stop, err);
+    }
+    if (st != CT_OK) {
+        return st;
+    }
+    if (stop || record_done(r->record)) {
+        *verdict = CT_STOP;
+        return CT_OK;
+    }
+    *verdict = CT_CONTINUE;
+    return s->ops->on_result(s, &c->board, t, r, verdict, &c->orders, err);
+}
+
+/* Registers a checkpoint that came with the result, or says whether one is to be saved. */
+static ct_status
+checkpoint_with(ct_control *c, const ct_event *ev, bool done, bool *save, ct_err *err)
+{
+    const ct_field *f = ct_record_find(ev->record, CT_KEY_CHECKPOINT_DIR_NAME);
+
+    *save = false;
+    if (f != NULL && f->kind == CT_FIELD_STR && c->experiment_dir != NULL) {
+        ct_buf_clear(&c->text);
+        ct_status st = ct_buf_printf(&c->text, err, "%s/%.*s",
+                                     ct_trials_get(c->trials, ev->trial)->dir, (int)f->len,
+                                     ct_record_text(ev->record, f));
+        return st == CT_OK ? control_checkpoint(c, ev->trial, (char *)c->text.data,
+                                                c->text.len, err)
+                           : st;
+    }
+    if (f == NULL) { /* a function decides itself when to save */
+        *save = control_save_due(c, ev->trial, ev->record, done);
+    }
+    return CT_OK;
+}
+
+/* What a verdict means for a trial whose worker waits for its next command. */
+static ct_status
+execute(ct_control *c, ct_trial_id t, ct_verdict verdict, ct_err *err)
+{
+    ct_status st;
+
+    switch (verdict) {
+    case CT_CONTINUE:
+        return c->interrupted
+                   ? CT_OK
+                   : control_command(c, CT_COMMAND_STEP, t, CT_TRIAL_NONE, err);
+    case CT_STOP:
+        return control_complete(c, t, err);
+    case CT_PAUSE:
+        st = control_set_status(c, t, CT_TRIAL_PAUSED, err);
+        if (st == CT_OK) {
+            st = control_note(c, CT_NOTE_TRIAL_PAUSED, t, NULL, err);
+        }
+        return st == CT_OK ? control_end_worker(c, t, false, err) : st;
+    case CT_NOOP:
+        break;
+    }
+    return CT_OK;
+}
+
+static ct_status
+after_result(ct_control *c, const ct_event *ev, ct_verdict verdict, ct_err *err)
+{
+    live *l = &c->lives[ev->trial];
+    bool save;
+    ct_status st = checkpoint_with(c, ev, record_done(ev->record), &save, err);
+
+    if (st != CT_OK) {
+        return st;
+    }
+    if (l->pause_asked && verdict != CT_STOP) {
+        verdict = CT_PAUSE;
+    }
+    if (verdict == CT_PAUSE) { /* a paused trial goes on from its checkpoint */
+        const ct_field *f = ct_record_find(ev->record, CT_KEY_CHECKPOINT_DIR_NAME);
+        save = f == NULL && (!l->pause_asked || l->pause_saves);
+    }
+    l->pause_asked = false;
+    if (save && c->experiment_dir != NULL) {
+        l->then = (uint8_t)verdict;
+        return control_command(c, CT_COMMAND_SAVE, ev->trial, CT_TRIAL_NONE, err);
+    }
+    return execute(c, ev->trial, verdict, err);
+}
+
+static ct_status
+on_result(ct_control *c, const ct_event *ev, ct_err *err)
+{
+    ct_trial *trial = ct_trials_mut(c->trials, ev->trial);
+    ct_result r;
+    ct_verdict verdict;
+    ct_status st;
+
+    if (trial->status != CT_TRIAL_RUNNING) {
+        return CT_OK; /* stopped meanwhile; the worker is ended by the caller */
+    }
+    if (ct_record_find(ev->record, CT_KEY_DUPLICATE) != NULL) {
+        return control_complete(c, ev->trial, err); /* the function has returned */
+    }
+    st = ct_record_metrics(ev->record, c->opts.names, &c->flat, err);
+    if (st != CT_OK) {
+        return st;
+    }
+    r = (ct_result){c->flat.items, c->flat.count, ev->record};
+    st = check_required(c, ev->trial, &r, err);
+    if (st == CT_OK) {
+        st = decide(c, ev->trial, &r, &verdict, err);
+    }
+    if (st != CT_OK) {
+        return st;
+    }
+    if (verdict == CT_STOP) {
+        st = record_set_done(ev->record, err);
+    } else {
+        st = c->opts.searcher->ops->on_result(c->opts.searcher, &c->board, ev->trial, &r,
+                                              err);
+    }
+    c->ask = c->ask || c->opts.searcher->ops->foreign;
+    if (st == CT_OK) {
+        st = ct_metrics_append(c->metrics, ev->trial, c->flat.items, c->flat.count, err);
+    }
+    if (st == CT_OK) {
+        st = ct_trials_set_last(c->trials, ev->trial, ev->record, err);
+    }
+    if (st != CT_OK) {
+        return st;
+    }
+    trial = ct_trials_mut(c->trials, ev->trial);
+    trial->results++;
+    trial->last_result_time = ev->time;
+    ct_note *n;
+    st = control_note(c, CT_NOTE_RESULT, ev->trial, &n, err);
+    if (st != CT_OK) {
+        return st;
+    }
+    n->record = ev->record;
+    return after_result(c, ev, verdict, err);
+}
+
+/* --- other events --- */
+
+static ct_status
+on_started(ct_control *c, const ct_event *ev, ct_err *err)
+{
+    ct_trial *trial = ct_trials_mut(c->trials, ev->trial);
+    ct_status st;
+
+    if (trial->status != CT_TRIAL_RUNNING) {
+        return CT_OK;
+    }
+    trial->worker_pid = ev->code;
+    st = control_note(c, CT_NOTE_TRIAL_STARTED, ev->trial, NULL, err);
+    return st == CT_OK ? execute(c, ev->trial, CT_CONTINUE, err) : st;
+}
+
+static ct_status
+on_saved(ct_control *c, const ct_event *ev, ct_err *err)
+{
+    ct_status st = CT_OK;
+
+    if (ev->path != NULL) {
+        st = control_checkpoint(c, ev->trial, ev->path, ev->path_len, err);
+    }
+    if (st != CT_OK || ct_trials_get(c->trials, ev->trial)->status != CT_TRIAL_RUNNING) {
+        return st;
+    }
+    return execute(c, ev->trial, (ct_verdict)c->lives[ev->trial].then, err);
+}
+
+/* reset_config said no: the trial fails and is not tried again. */
+static ct_status
+on_reset_refused(ct_control *c, const ct_event *ev, ct_err *err)
+{
+    static const char text[] =
+        "the trainable's reset_config() returned False, so its worker cannot serve another "
+        "trial; let it return True, or use reuse_actors=False\n";
+    int64_t allowed = c->opts.max_failures;
+    ct_event failed = *ev;
+
+    failed.text = text;
+    failed.text_len = sizeof text - 1;
+    c->opts.max_failures = 0;
+    ct_status st = control_failed(c, &failed, true, err);
+    c->opts.max_failures = allowed;
+    return st;
+}
+
+static ct_status
+on_answer(ct_control *c, const ct_event *ev, ct_err *err)
+{
+    live *l = &c->lives[ev->trial];
+    ct_status st = CT_OK;
+
+    switch (ev->kind) {
+    case CT_EVENT_STARTED:
+    case CT_EVENT_RESET:
+        st = on_started(c, ev, err);
+        break;
+    case CT_EVENT_RESULT:
+        st = on_result(c, ev, err);
+        break;
+    case CT_EVENT_SAVED:
+        st = on_saved(c, ev, err);
+        break;
+    case CT_EVENT_RESTORED:
+    case CT_EVENT_EXPORTED:
+        st = execute(c, ev->trial, CT_CONTINUE, err);
+        break;
+    case CT_EVENT_STOPPED:
+        control_worker_gone(c, ev->trial);
+        return CT_OK;
+    case CT_EVENT_LOST:
+        st = control_failed(c, ev, false, err);
+        break;
+    case CT_EVENT_RESET_REFUSED:
+        st = on_reset_refused(c, ev, err);
+        break;
+    case CT_EVENT_START_FAILED: /* its worker, if there is one, is of no use */
+    case CT_EVENT_SAVE_FAILED:
+    case CT_EVENT_RESTORE_FAILED:
+    case CT_EVENT_FAILED:
+        st = control_failed(c, ev, true, err);
+        break;
+    case CT_EVENT_CAPACITY:
+    case CT_EVENT_ANSWER:
+    case CT_EVENT_TICK:
+    case CT_EVENT_INTERRUPT:
+    case CT_EVENT_BUDGET_OVER:
+    case CT_EVENT_COUNT:
+        break;
+    }
+    l = &c->lives[ev->trial];
+    if (st == CT_OK && l->worker && l->serial == 0 && !l->ending) {
+        /* Nobody wants this worker: its trial ended while the command was open. */
+        uint8_t status = ct_trials_get(c->trials, ev->trial)->status;
+        bool is_idle = !l->claimed;
+        if (status != CT_TRIAL_RUNNING && !is_idle) {
+            st = control_end_worker(c, ev->trial, false, err);
+        }
+    } else if (st == CT_OK && l->worker && l->serial == 0 && l->ending) {
+        st = control_command(c, CT_COMMAND_STOP, ev->trial, CT_TRIAL_NONE, err);
+    }
+    return st;
+}
+
+static ct_status
+feed_experiment(ct_control *c, const ct_event *ev, ct_err *err)
+{
+    switch (ev->kind) {
+    case CT_EVENT_INTERRUPT:
+        c->interrupted = true;
+        break;
+    case CT_EVENT_BUDGET_OVER:
+        c->stop_asked = true;
+        break;
+    case CT_EVENT_TICK:
+        c->ask = true;
+        c->place = true;
+        for (ct_trial_id t = 0; c->opts.force_stop_s > 0 && c->workers > 0 &&
+                                t < ct_trials_count(c->trials);
+             t++) {
+            live *l = &c->lives[t];
+            if (l->worker && l->ending && l->command != CT_COMMAND_KILL &&
+                c->board.now - l->ending_since > c->opts.force_stop_s) {
+                ct_status st = control_end_worker(c, t, true, err);
+                if (st != CT_OK) {
+                    return st;
+                }
+            }
+        }
+        break;
+    default: /* the others are about trials */
+        break;
+    }
+    return CT_OK;
+}
+
+/* --- the turn --- */
+
+void
+ct_control_begin(ct_control *c)
+{
+    c->n_commands = c->at_command = 0;
+    c->n_notes = c->at_note = 0;
+    ct_arena_reset(&c->turn);
+}
+
+ct_status
+ct_control_feed(ct_control *c, const ct_event *ev, ct_err *err)
+{
+    ct_status st;
+
+    if (ev->time > 0.0) {
+        c->board.now = ev->time;
+    }
+    if (ev->trial == CT_TRIAL_NONE) {
+        return feed_experiment(c, ev, err);
+    }
+    if (ev->trial >= ct_trials_count(c->trials)) {
+        return ct_fail(err, CT_ECORRUPT, "event", "%s names trial number %u of %zu",
+                       ct_event_name(ev->kind), (unsigned)ev->trial,
+                       ct_trials_count(c->trials));
+    }
+    live *l = &c->lives[ev->trial];
+    bool answers = l->serial != 0 && (ev->serial == l->serial ||
+                                      (ev->kind == CT_EVENT_LOST && l->worker));
+    if (!answers && !(ev->kind == CT_EVENT_LOST && l->worker)) {
+        return CT_OK; /* a late answer to a command that was given up */
+    }
+    if (answers) {
+        l->serial = 0;
+        c->open--;
+    }
+    if (!answers && !l->claimed) { /* an idle worker died: it is no longer there */
+        for (size_t i = 0; i < c->idle_count; i++) {
+            if (c->idle[i] == ev->trial) {
+                c->idle[i] = c->idle[--c->idle_count];
+                break;
+            }
+        }
+    }
+    st = on_answer(c, ev, err);
+    return st == CT_OK ? control_carry_out_orders(c, err) : st;
+}
+
+static ct_status
+end_idle_workers(ct_control *c, ct_err *err)
+{
+    bool none_left = c->search_done && ct_trials_with(c->trials, CT_TRIAL_PENDING) == 0 &&
+                     ct_trials_with(c->trials, CT_TRIAL_PAUSED) == 0;
+
+    while (c->idle_count > 0 && (none_left || c->stopping)) {
+        ct_status st = control_end_worker(c, c->idle[--c->idle_count], false, err);
+        if (st != CT_OK) {
+            return st;
+        }
+    }
+    return CT_OK;
+}
+
+static bool
+all_finished(const ct_control *c)
+{
+    return c->search_done && ct_trials_with(c->trials, CT_TRIAL_PENDING) == 0 &&
+           ct_trials_with(c->trials, CT_TRIAL_RUNNING) == 0 &&
+           ct_trials_with(c->trials, CT_TRIAL_PAUSED) == 0;
+}
+
+ct_status
+ct_control_settle(ct_control *c, double now, ct_err *err)
+{
+    ct_stopper *stopper = c->opts.stopper;
+    bool stop = c->stop_asked;
+    ct_status st = CT_OK;
+
+    if (now > 0.0) {
+        c->board.now = now;
+    }
+    if (!c->stopping && !stop && stopper != NULL) {
+        st = stopper->ops->stop_all(stopper, &c->board, &stop, err);
+    }
+    if (st == CT_OK && stop && !c->stopping) {
+        st = control_stop_all(c, err);
+    }
+    if (st == CT_OK && !c->stopping && !c->interrupted) {
+        st = control_ask(c, err);
+        if (st == CT_OK) {
+            st = control_place(c, err);
+        }
+    }
+    if (st == CT_OK) {
+        st = control_carry_out_orders(c, err);
+    }
+    if (st == CT_OK) {
+        st = end_idle_workers(c, err);
+    }
+    if (st == CT_OK && !c->ended && ct_control_done(c)) {
+        c->ended = true;
+        st = control_note(c, CT_NOTE_EXPERIMENT_END, CT_TRIAL_NONE, NULL, err);
+    }
+    return st;
+}
+
+bool
+ct_control_next_command(ct_control *c, ct_command *out)
+{
+    while (c->at_command < c->n_commands) {
+        const queued_command *q = &c->commands[c->at_command++];
+        const ct_trial *trial = ct_trials_get(c->trials, q->trial);
+        if (c->lives[q->trial].serial != q->serial) {
+            continue; /* a KILL of the same turn took its place */
+        }
+        *out = (ct_command){
+            .kind = q->kind,
+            .trial = q->trial,
+            .from = q->from,
+            .serial = q->serial,
+            .index = trial->checkpoints_made,
+            .config = &trial->config,
+            .checkpoint = trial->checkpoint_count == 0
+                              ? NULL
+                              : trial->checkpoints[trial->checkpoint_count - 1].path,
+            .trial_id = trial->id,
+            .trial_name = trial->name,
+            .trial_dir = trial->dir,
+            .experiment = c->experiment,
+            .resources = ct_resources_request_value(c->resources, trial->request),
+        };
+        return true;
+    }
+    return false;
+}
+
+bool
+ct_control_next_note(ct_control *c, ct_note *out)
+{
+    if (c->at_note == c->n_notes) {
+        return false;
+    }
+    *out = c->notes[c->at_note++];
+    return true;
+}
+
+bool
+ct_control_done(const ct_control *c)
+{
+    return all_finished(c) && c->workers == 0 && c->open == 0;
+}
+
+size_t
+ct_control_open(const ct_control *c)
+{
+    return c->open;
+}
+
+bool
+ct_control_idle(const ct_control *c)
+{
+    return c->open == 0 && !ct_control_done(c);
+}
+
+bool
+ct_control_interrupted(const ct_control *c)
+{
+    return c->interrupted;
+}
+
+bool
+ct_control_failed_fast(const ct_control *c)
+{
+    return c->failed_fast;
+}
+
+const ct_board *
+ct_control_board(const ct_control *c)
+{
+    return &c->board;
+}
+
+ct_metrics *
+ct_control_metrics(ct_control *c)
+{
+    return c->metrics;
+}
+
+ct_status
+ct_control_stop(ct_control *c, ct_trial_id t, ct_err *err)
+{
+    if (t == CT_TRIAL_NONE) {
+        c->stop_asked = true;
+        return CT_OK;
+    }
+    return ct_orders_add(&c->orders, CT_ORDER_STOP, t, false, NULL, err);
+}

@@ -1,0 +1,102 @@
+/* control.h: the controller: a state machine that does no I/O.
+ *
+ * It is fed events and hands back commands (work for the executor) and notes (for
+ * observers). One turn:
+ *
+ *     ct_control_begin → ct_control_feed (each event) → ct_control_settle
+ *     → [the caller commits the journal] → next_command…, next_note…
+ *
+ * It is the only writer of state/. It reads no clock: time comes with the events. What a
+ * policy answers within a turn follows from the policy's state and the events, so feeding
+ * the same events again gives the same commands. */
+#ifndef CT_CONTROL_CONTROL_H
+#define CT_CONTROL_CONTROL_H
+
+#include "flow/command.h"
+#include "flow/event.h"
+#include "flow/note.h"
+#include "policy/policy.h"
+#include "state/board.h"
+
+typedef enum ct_fail_fast {
+    CT_FAIL_GO_ON, /* a failed trial does not touch the others */
+    CT_FAIL_FAST,  /* the first failed trial stops the experiment */
+    CT_FAIL_RAISE  /* the first failure ends the run with the trial's exception */
+} ct_fail_fast;
+
+typedef struct ct_checkpoint_policy {
+    uint32_t frequency;   /* class trainables: every so many iterations; 0 = never */
+    bool at_end;          /* class trainables: when a trial ends */
+    uint32_t num_to_keep; /* per trial; 0 = all */
+    ct_name score;        /* metric that ranks checkpoints; NONE = by age */
+    bool score_min;       /* smaller is better */
+} ct_checkpoint_policy;
+
+/* What the engine cannot know about a trial: answered by the binding. NULL = default. */
+typedef struct ct_trial_hooks {
+    /* Resources that a config asks for, as a dict; *out nil = the experiment's default. */
+    ct_status (*request)(void *ctx, const ct_value *config, ct_value *out, ct_err *err);
+    /* Replaces the trial's name (str(trial)). Appends to out; nothing = default. */
+    ct_status (*name)(void *ctx, ct_trial_id t, ct_buf *out, ct_err *err);
+    /* The same for the name of its directory. */
+    ct_status (*dirname)(void *ctx, ct_trial_id t, ct_buf *out, ct_err *err);
+    void *ctx;
+} ct_trial_hooks;
+
+typedef struct ct_control_opts {
+    ct_names *names; /* begins with base/keys.h */
+    ct_scheduler *scheduler; /* policies are borrowed and must outlive the controller */
+    ct_searcher *searcher;
+    ct_stopper *stopper;         /* NULL = none */
+    const ct_value *resources;   /* totals, dict name -> amount */
+    const ct_value *request;     /* default of a trial, likewise */
+    const char *experiment;      /* its name */
+    const char *experiment_dir;  /* absolute; NULL = nothing is stored */
+    const char *trainable;       /* name of the trainable */
+    uint32_t max_pending;        /* trials made ahead of their start; at least 1 */
+    uint32_t max_dirname;        /* bytes of a directory name before its date */
+    int64_t max_failures;        /* retries per trial; < 0 = no limit */
+    ct_fail_fast fail_fast;
+    bool reuse_workers;
+    ct_checkpoint_policy checkpoint;
+    const ct_name *required; /* metrics that every result must hold */
+    size_t n_required;
+    double force_stop_s; /* a worker that stops longer than this is killed */
+    ct_trial_hooks hooks;
+} ct_control_opts;
+
+typedef struct ct_control ct_control;
+
+/* Errors: CT_EINVAL naming the option. Texts and values are copied. */
+ct_status ct_control_new(ct_control **out, const ct_control_opts *opts, ct_err *err);
+void ct_control_free(ct_control *c);
+
+/* Starts a turn: forgets the last one's commands and notes. */
+void ct_control_begin(ct_control *c);
+/* Takes one event. Late answers to abandoned commands are dropped. An error ends the run:
+ * a policy failed, a required metric is missing, or fail_fast is CT_FAIL_RAISE. */
+ct_status ct_control_feed(ct_control *c, const ct_event *ev, ct_err *err);
+/* Ends the turn: carries out orders, asks the searcher, starts trials. */
+ct_status ct_control_settle(ct_control *c, double now, ct_err *err);
+/* The turn's commands and notes, in order; false at the end. Borrowed until begin. */
+bool ct_control_next_command(ct_control *c, ct_command *out);
+bool ct_control_next_note(ct_control *c, ct_note *out);
+
+/* Every trial has ended, no worker is left and no trial will come. */
+bool ct_control_done(const ct_control *c);
+/* Commands that are not answered yet. */
+size_t ct_control_open(const ct_control *c);
+/* Whether the search waits although nothing runs: ask again after a moment. */
+bool ct_control_idle(const ct_control *c);
+bool ct_control_interrupted(const ct_control *c);
+/* Some trial failed for good and fail_fast is set. */
+bool ct_control_failed_fast(const ct_control *c);
+/* Lends the view of trials, metrics and resources. */
+const ct_board *ct_control_board(const ct_control *c);
+ct_metrics *ct_control_metrics(ct_control *c);
+/* Asks to stop one trial or (CT_TRIAL_NONE) the experiment; takes effect in settle. */
+ct_status ct_control_stop(ct_control *c, ct_trial_id t, ct_err *err);
+/* State as a value: trials, policies. For snapshots and people. */
+ct_status ct_control_save(ct_control *c, ct_value *out, ct_err *err);
+
+#endif

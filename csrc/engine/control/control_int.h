@@ -1,0 +1,109 @@
+/* control_int.h: what the files of this room share. */
+#ifndef CT_CONTROL_INT_H
+#define CT_CONTROL_INT_H
+
+#include "base/keys.h"
+#include "base/mem.h"
+#include "control/control.h"
+
+/* What the controller knows about a trial's worker. One per trial, by id. */
+typedef struct live {
+    uint64_t serial;    /* of the open command; 0 = none */
+    uint8_t command;    /* its ct_command_kind */
+    uint8_t then;       /* ct_verdict to carry out when an open save is answered */
+    bool worker;        /* a worker serves this trial */
+    bool claimed;       /* its resources are taken */
+    bool ending;        /* STOP or KILL is sent or waits for the open command */
+    bool pause_asked;   /* a scheduler ordered a pause; after the open step */
+    bool pause_saves;   /* that pause saves first */
+    bool repause;       /* RUNNING until the pause is complete */
+    double ending_since;
+} live;
+
+typedef struct queued_command {
+    ct_command_kind kind;
+    ct_trial_id trial;
+    ct_trial_id from;
+    uint64_t serial;
+} queued_command;
+
+struct ct_control {
+    ct_control_opts opts; /* pointers into what follows or borrowed policies */
+    char *experiment;
+    char *experiment_dir;
+    char *trainable;
+    ct_name *required;
+    ct_request_id request; /* the default */
+
+    ct_trials *trials;
+    ct_metrics *metrics;
+    ct_resources *resources;
+    ct_board board;
+    ct_names *dirnames; /* taken names of trial directories */
+
+    live *lives;
+    size_t lives_cap;
+    uint64_t serials;   /* last serial given */
+    size_t open;        /* commands not answered */
+    size_t workers;     /* trials with a worker, idle ones included */
+    ct_trial_id *idle;  /* ended trials whose worker waits for reuse */
+    size_t idle_count;
+    size_t idle_cap;
+
+    ct_orders orders;
+    ct_orders batch; /* the orders being carried out */
+    queued_command *commands;
+    size_t n_commands, cap_commands, at_command;
+    ct_note *notes;
+    size_t n_notes, cap_notes, at_note;
+    ct_arena turn; /* texts of notes */
+
+    ct_metrics_buf flat; /* of the result at hand */
+    ct_record last;      /* scratch: an unpacked last result */
+    ct_metrics_buf last_flat;
+    ct_buf text;
+
+    bool search_done;
+    bool ask;        /* the searcher may answer otherwise than before */
+    bool place;      /* resources or pending trials changed: try to start */
+    bool stop_asked; /* stop the experiment */
+    bool stopping;   /* done so */
+    bool interrupted;
+    bool failed_fast;
+    bool ended; /* EXPERIMENT_END is noted */
+};
+
+/* lifecycle.c: statuses, commands, notes */
+ct_status control_set_status(ct_control *c, ct_trial_id t, ct_trial_status s, ct_err *err);
+ct_status control_command(ct_control *c, ct_command_kind kind, ct_trial_id t,
+                          ct_trial_id from, ct_err *err);
+ct_status control_note(ct_control *c, ct_note_kind kind, ct_trial_id t, ct_note **out,
+                       ct_err *err);
+/* Ends the trial's worker, after its open command if there is one. */
+ct_status control_end_worker(ct_control *c, ct_trial_id t, bool kill, ct_err *err);
+/* The worker is gone: resources are free again. */
+void control_worker_gone(ct_control *c, ct_trial_id t);
+/* The last result as policies want it; *out has record NULL when there is none. */
+ct_status control_last_result(ct_control *c, ct_trial_id t, ct_result *out, bool *has,
+                              ct_err *err);
+
+/* start.c: new trials, starting them */
+ct_status control_ask(ct_control *c, ct_err *err);
+ct_status control_place(ct_control *c, ct_err *err);
+
+/* finish.c: how trials end */
+ct_status control_complete(ct_control *c, ct_trial_id t, ct_err *err);
+ct_status control_stop_trial(ct_control *c, ct_trial_id t, ct_err *err);
+ct_status control_stop_all(ct_control *c, ct_err *err);
+ct_status control_carry_out_orders(ct_control *c, ct_err *err);
+
+/* retry.c: failures */
+ct_status control_failed(ct_control *c, const ct_event *ev, bool worker_lives,
+                         ct_err *err);
+
+/* retain.c: checkpoints */
+ct_status control_checkpoint(ct_control *c, ct_trial_id t, const char *path, size_t len,
+                             ct_err *err);
+bool control_save_due(const ct_control *c, ct_trial_id t, const ct_record *r, bool done);
+
+#endif

@@ -1,0 +1,101 @@
+/* retry.c: failed trials: max_failures and fail_fast. */
+#include "control/control_int.h"
+
+static ct_status
+note_failure(ct_control *c, const ct_event *ev, ct_err *err)
+{
+    ct_note *n;
+    ct_status st = control_note(c, CT_NOTE_TRIAL_FAILURE, ev->trial, &n, err);
+
+    if (st == CT_OK) {
+        n->code = (int32_t)ct_trials_get(c->trials, ev->trial)->failures;
+        n->text = ev->text;
+        n->text_len = ev->text_len;
+        n->blob = ev->blob;
+        n->blob_len = ev->blob_len;
+    }
+    return st;
+}
+
+static ct_status
+try_again(ct_control *c, ct_trial_id t, ct_err *err)
+{
+    ct_scheduler *s = c->opts.scheduler;
+    ct_status st = control_set_status(c, t, CT_TRIAL_ERROR, err);
+
+    if (st == CT_OK) {
+        st = control_set_status(c, t, CT_TRIAL_PENDING, err);
+    }
+    if (st == CT_OK) {
+        ct_trials_requeue(c->trials, t);
+        st = s->ops->on_add(s, &c->board, t, err);
+    }
+    c->place = true;
+    return st == CT_OK ? control_note(c, CT_NOTE_TRIAL_RECOVER, t, NULL, err) : st;
+}
+
+static ct_status
+give_up(ct_control *c, ct_trial_id t, ct_err *err)
+{
+    ct_searcher *s = c->opts.searcher;
+    ct_result last;
+    bool has;
+    ct_status st = control_last_result(c, t, &last, &has, err);
+
+    if (st == CT_OK) {
+        st = s->ops->on_complete(s, &c->board, t, has ? &last : NULL, true, err);
+    }
+    if (st == CT_OK) {
+        st = control_set_status(c, t, CT_TRIAL_ERROR, err);
+    }
+    c->ask = true;
+    if (st == CT_OK) {
+        st = control_note(c, CT_NOTE_TRIAL_ERROR, t, NULL, err);
+    }
+    if (st == CT_OK && c->opts.fail_fast == CT_FAIL_FAST) {
+        c->failed_fast = true;
+        c->stop_asked = true;
+    }
+    return st;
+}
+
+/* A trial failed. What its worker holds is given back: a worker that still lives is
+ * killed, since nobody knows in what state it is. */
+ct_status
+control_failed(ct_control *c, const ct_event *ev, bool worker_lives, ct_err *err)
+{
+    ct_scheduler *s = c->opts.scheduler;
+    ct_trial *trial = ct_trials_mut(c->trials, ev->trial);
+    int64_t allowed = c->opts.max_failures;
+    ct_status st;
+
+    if (!worker_lives) {
+        control_worker_gone(c, ev->trial);
+    }
+    if (trial->status != CT_TRIAL_RUNNING) { /* it had ended already: only clean up */
+        return worker_lives ? control_end_worker(c, ev->trial, true, err) : CT_OK;
+    }
+    trial->failures++;
+    st = note_failure(c, ev, err);
+    if (st == CT_OK && worker_lives) {
+        st = control_end_worker(c, ev->trial, true, err);
+    }
+    if (st == CT_OK) {
+        st = s->ops->on_error(s, &c->board, ev->trial, &c->orders, err);
+    }
+    if (st != CT_OK) {
+        return st;
+    }
+    bool again = c->opts.fail_fast != CT_FAIL_RAISE && !c->stopping &&
+                 (allowed < 0 || (int64_t)trial->failures <= allowed);
+    if (again) {
+        return try_again(c, ev->trial, err);
+    }
+    st = give_up(c, ev->trial, err);
+    if (st == CT_OK && c->opts.fail_fast == CT_FAIL_RAISE) {
+        return ct_fail(err, CT_ETUNE, trial->name, "failed: %.*s",
+                       (int)(ev->text_len > 400 ? 400 : ev->text_len),
+                       ev->text == NULL ? "" : ev->text);
+    }
+    return st;
+}

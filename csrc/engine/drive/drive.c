@@ -1,0 +1,229 @@
+/* drive.c: see drive.h. */
+#include "drive/drive.h"
+
+#include "base/mem.h"
+#include "os/file.h"
+
+#include <stdatomic.h>
+
+/* Seconds between TICK events: they make the controller look at time limits and ask a
+ * searcher that had nothing to suggest. */
+#define TICK_S 1.0
+/* While nothing runs but the searcher may still answer: ask it more often. */
+#define IDLE_TICK_S 0.05
+/* Events taken in one turn: bounds the memory of a turn. */
+#define TURN_EVENTS 256
+
+struct ct_drive {
+    ct_drive_opts opts;
+    atomic_int interrupt; /* level asked for */
+    int interrupt_seen;
+    double interrupt_time;
+    double last_tick;
+    uint64_t turns;
+};
+
+ct_status
+ct_drive_new(ct_drive **out, const ct_drive_opts *opts, ct_err *err)
+{
+    ct_drive *d = ct_calloc(1, sizeof *d);
+
+    *out = NULL;
+    if (d == NULL) {
+        return ct_fail_mem(err);
+    }
+    d->opts = *opts;
+    atomic_init(&d->interrupt, 0);
+    d->last_tick = opts->clock->mono(opts->clock);
+    *out = d;
+    return CT_OK;
+}
+
+void
+ct_drive_free(ct_drive *d)
+{
+    ct_free(d);
+}
+
+ct_status
+ct_drive_wait(ct_drive *d, double timeout, ct_err *err)
+{
+    double limit = ct_control_idle(d->opts.control) ? IDLE_TICK_S : TICK_S;
+
+    if (d->turns == 0) { /* nothing was submitted yet */
+        timeout = 0.0;
+    } else if (timeout < 0.0 || timeout > limit) {
+        timeout = limit;
+    }
+    return d->opts.exec->ops->wait(d->opts.exec, timeout, err);
+}
+
+static ct_status
+take(ct_drive *d, const ct_event *ev, ct_err *err)
+{
+    ct_status st = d->opts.journal == NULL ? CT_OK
+                                           : ct_journal_add(d->opts.journal, ev, err);
+
+    return st == CT_OK ? ct_control_feed(d->opts.control, ev, err) : st;
+}
+
+/* Interrupts and ticks: the drive's own events. */
+static ct_status
+take_own(ct_drive *d, double now, double mono, ct_err *err)
+{
+    int level = atomic_load(&d->interrupt);
+    double tick = ct_control_idle(d->opts.control) ? IDLE_TICK_S : TICK_S;
+    ct_event ev = {.trial = CT_TRIAL_NONE, .time = now};
+
+    if (level > d->interrupt_seen) {
+        if (d->interrupt_seen == 0) {
+            d->interrupt_time = mono;
+        }
+        d->interrupt_seen = level;
+        ev.kind = CT_EVENT_INTERRUPT;
+        ev.code = level;
+        return take(d, &ev, err);
+    }
+    if (d->turns > 0 && mono - d->last_tick >= tick) {
+        d->last_tick = mono;
+        ev.kind = CT_EVENT_TICK;
+        return take(d, &ev, err);
+    }
+    return CT_OK;
+}
+
+static ct_status
+take_events(ct_drive *d, double now, ct_err *err)
+{
+    ct_exec *exec = d->opts.exec;
+
+    for (int i = 0; i < TURN_EVENTS; i++) {
+        ct_event ev;
+        bool got;
+        ct_status st = exec->ops->poll(exec, &ev, &got, err);
+        if (st != CT_OK || !got) {
+            return st;
+        }
+        if (ev.time == 0.0) {
+            ev.time = now;
+        }
+        st = take(d, &ev, err);
+        if (st != CT_OK) {
+            return st;
+        }
+    }
+    return CT_OK;
+}
+
+static ct_status
+send_commands(ct_drive *d, ct_err *err)
+{
+    ct_command c;
+
+    while (ct_control_next_command(d->opts.control, &c)) {
+        bool starts = c.kind == CT_COMMAND_START || c.kind == CT_COMMAND_RESET;
+        ct_status st = CT_OK;
+        if (starts && d->opts.make_dirs && c.trial_dir != NULL) {
+            st = ct_dir_make(c.trial_dir, NULL, err);
+        }
+        if (st == CT_OK) {
+            st = d->opts.exec->ops->submit(d->opts.exec, &c, err);
+        }
+        if (st != CT_OK) {
+            return st;
+        }
+    }
+    return CT_OK;
+}
+
+static ct_status
+send_notes(ct_drive *d, ct_err *err)
+{
+    const ct_board *board = ct_control_board(d->opts.control);
+    ct_note n;
+
+    while (ct_control_next_note(d->opts.control, &n)) {
+        ct_status st = CT_OK;
+        if (n.kind == CT_NOTE_CHECKPOINT_DROP) {
+            st = ct_dir_remove_tree(n.path, err);
+        } else if (d->opts.output != NULL) {
+            st = ct_output_note(d->opts.output, board, &n, err);
+        }
+        if (st == CT_OK && d->opts.observer.note != NULL) {
+            st = d->opts.observer.note(d->opts.observer.ctx, &n, err);
+        }
+        if (st != CT_OK) {
+            return st;
+        }
+    }
+    return CT_OK;
+}
+
+/* After an interrupt: until the open commands are answered or the grace is over. */
+static bool
+quiet(const ct_drive *d, double mono)
+{
+    return d->interrupt_seen > 1 ||
+           (d->interrupt_seen == 1 &&
+            (ct_control_open(d->opts.control) == 0 ||
+             mono - d->interrupt_time >= d->opts.interrupt_grace));
+}
+
+/* A failed feed ends the run, but what was taken so far is committed and told first. */
+static ct_status
+take_all(ct_drive *d, double now, double mono, ct_err *err)
+{
+    ct_status st = take_own(d, now, mono, err);
+
+    if (st == CT_OK) {
+        st = take_events(d, now, err);
+    }
+    return st == CT_OK ? ct_control_settle(d->opts.control, now, err) : st;
+}
+
+ct_status
+ct_drive_turn(ct_drive *d, bool *more, ct_err *err)
+{
+    ct_clock *clock = d->opts.clock;
+    double now = clock->now(clock);
+    double mono = clock->mono(clock);
+    ct_err later = CT_ERR_INIT;
+
+    ct_control_begin(d->opts.control);
+    ct_status st = take_all(d, now, mono, err);
+    ct_status end = CT_OK;
+    if (d->opts.journal != NULL) {
+        end = ct_journal_commit(d->opts.journal, now, &later);
+    }
+    if (end == CT_OK && st == CT_OK) {
+        end = send_commands(d, &later);
+    }
+    /* After a Python exception nothing of Python may be called: only the files hear. */
+    if (end == CT_OK && st != CT_EFOREIGN) {
+        end = send_notes(d, &later);
+    }
+    d->turns++;
+    *more = !ct_control_done(d->opts.control) && !quiet(d, mono);
+    if (st == CT_OK && end != CT_OK) {
+        if (err != NULL) {
+            *err = later;
+        }
+        st = end;
+    }
+    return st;
+}
+
+void
+ct_drive_interrupt(ct_drive *d, int level)
+{
+    if (level > atomic_load(&d->interrupt)) {
+        atomic_store(&d->interrupt, level);
+    }
+    d->opts.exec->ops->wake(d->opts.exec);
+}
+
+uint64_t
+ct_drive_turns(const ct_drive *d)
+{
+    return d->turns;
+}

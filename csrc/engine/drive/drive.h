@@ -1,0 +1,46 @@
+/* drive.h: ties controller, executor, journal and output into one loop.
+ *
+ *     while (more) { ct_drive_wait(d, …); ct_drive_turn(d, &more, …); }
+ *
+ * wait touches nothing but the executor, so it may run without the GIL. A turn takes the
+ * executor's events, feeds the controller, commits the journal, and only then lets
+ * commands and notes out: what observers saw is never lost. */
+#ifndef CT_DRIVE_DRIVE_H
+#define CT_DRIVE_DRIVE_H
+
+#include "base/clock.h"
+#include "control/control.h"
+#include "exec/exec.h"
+#include "journal/journal.h"
+#include "output/output.h"
+
+/* Someone who hears notes after the output files. Anything but CT_OK ends the run. */
+typedef struct ct_observer {
+    ct_status (*note)(void *ctx, const ct_note *n, ct_err *err); /* NULL = nobody */
+    void *ctx;
+} ct_observer;
+
+typedef struct ct_drive_opts {
+    ct_control *control; /* all borrowed; the caller frees them after the drive */
+    ct_exec *exec;
+    ct_journal *journal; /* NULL = none */
+    ct_output *output;   /* NULL = none */
+    ct_clock *clock;
+    ct_observer observer;
+    bool make_dirs;         /* make a trial's directory before it starts */
+    double interrupt_grace; /* seconds for open commands after an interrupt */
+} ct_drive_opts;
+
+typedef struct ct_drive ct_drive;
+
+ct_status ct_drive_new(ct_drive **out, const ct_drive_opts *opts, ct_err *err);
+void ct_drive_free(ct_drive *d);
+/* Waits for an event, at most `timeout` seconds. */
+ct_status ct_drive_wait(ct_drive *d, double timeout, ct_err *err);
+/* *more is false when the experiment has ended (or was interrupted and is quiet). */
+ct_status ct_drive_turn(ct_drive *d, bool *more, ct_err *err);
+/* Any thread, also signal handlers: 1 = stop gracefully, 2 = at once. */
+void ct_drive_interrupt(ct_drive *d, int level);
+uint64_t ct_drive_turns(const ct_drive *d);
+
+#endif
