@@ -25,10 +25,13 @@ ct_status ct_limiter_complete(ct_limiter *l, const char *id, bool *known, size_t
                               ct_err *err);
 /* batch: the i-th held id, in order of completion; valid until ct_limiter_flush. */
 const char *ct_limiter_held(const ct_limiter *l, size_t i);
+size_t ct_limiter_held_count(const ct_limiter *l);
 void ct_limiter_flush(ct_limiter *l); /* held ones are forwarded: free their slots */
 void ct_limiter_set_max(ct_limiter *l, int64_t max_concurrent);
 int64_t ct_limiter_max(const ct_limiter *l);
+bool ct_limiter_batch(const ct_limiter *l);
 size_t ct_limiter_live(const ct_limiter *l);
-const char *ct_limiter_live_at(const ct_limiter *l, size_t i); /* for state and display */
+/* For state and display; in no particular order, valid until the next change. */
+const char *ct_limiter_live_at(const ct_limiter *l, size_t i);
 
 #endif
