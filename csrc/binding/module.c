@@ -1,6 +1,7 @@
 /* module.c: the extension module ctune._ctune: its slots and what it is made of. */
 #include "state.h"
 
+#include "convert.h"
 #include "types.h"
 
 pyct_state *
@@ -104,7 +105,11 @@ module_clear(PyObject *module)
 static void
 module_free(void *module)
 {
+    pyct_state *state = pyct_state_of_module(module);
+
     module_clear(module);
+    pyct_names_free(state->names);
+    state->names = NULL;
 }
 
 static PyModuleDef_Slot module_slots[] = {

@@ -43,6 +43,7 @@
     X(suggest, "suggest")                                                              \
     X(stop_all, "stop_all")                                                            \
     X(get_trials, "get_trials")                                                        \
+    X(current_trainable, "ctune.current_trainable")                                    \
     X(CONTINUE, "CONTINUE")                                                            \
     X(PAUSE, "PAUSE")                                                                  \
     X(STOP, "STOP")                                                                    \
@@ -56,6 +57,8 @@
 /* X(field): heap types, made by the file of the same name. */
 #define PYCT_TYPE_LIST(X)                                                              \
     X(trainable_type)                                                                  \
+    X(command_type)                                                                    \
+    X(event_type)                                                                      \
     X(driver_type)                                                                     \
     X(controller_type)                                                                 \
     X(trial_view_type)
@@ -65,8 +68,7 @@
     X(tune_error)  /* ctune.error.TuneError */                                         \
     X(json_text)   /* ctune._encode.json_text */                                       \
     X(dumps)       /* ctune._encode.dumps */                                           \
-    X(loads)       /* ctune._encode.loads */                                           \
-    X(current)     /* context variable: the trainable whose step runs */
+    X(loads)       /* ctune._encode.loads */
 
 typedef struct pyct_state {
     struct {
@@ -80,6 +82,9 @@ typedef struct pyct_state {
 #define PYCT_OBJECT_FIELD(field) PyObject *field;
     PYCT_OBJECT_LIST(PYCT_OBJECT_FIELD)
 #undef PYCT_OBJECT_FIELD
+    struct pyct_names *names; /* of train() outside a run; NULL until needed */
+    char hostname[256];       /* "" until needed */
+    char node_ip[64];
 } pyct_state;
 
 extern PyModuleDef pyct_module;
