@@ -106,7 +106,7 @@ mem_given_back(const void *p)
 void *
 ct_alloc(size_t size)
 {
-    if (mem_refuse()) {
+    if (size > PTRDIFF_MAX || mem_refuse()) {
         return NULL;
     }
     return mem_taken(malloc(size > 0 ? size : 1));
@@ -115,14 +115,14 @@ ct_alloc(size_t size)
 void *
 ct_calloc(size_t count, size_t size)
 {
-    if (mem_refuse()) {
-        return NULL;
-    }
     if (count == 0 || size == 0) {
         count = 1;
         size = 1;
     }
-    return mem_taken(calloc(count, size)); /* calloc itself checks the product */
+    if (count > PTRDIFF_MAX / size || mem_refuse()) {
+        return NULL;
+    }
+    return mem_taken(calloc(count, size));
 }
 
 void *
@@ -131,7 +131,7 @@ ct_realloc(void *p, size_t size)
     if (p == NULL) {
         return ct_alloc(size);
     }
-    if (mem_refuse()) {
+    if (size > PTRDIFF_MAX || mem_refuse()) {
         return NULL;
     }
     return realloc(p, size > 0 ? size : 1);
