@@ -25,7 +25,13 @@ ct_status ct_asha_new(ct_asha **out, const ct_asha_opts *opts, ct_err *err);
 ct_scheduler *ct_asha_scheduler(ct_asha *a);
 /* metric and direction may come later (set_search_properties). */
 void ct_asha_set_objective(ct_asha *a, ct_name metric, bool maximize);
-/* The algorithm without a board: trials are numbers, results are (time, value). */
+/* For a scheduler that was made before the run's table of names. */
+void ct_asha_set_time_attr(ct_asha *a, ct_name time_attr);
+void ct_asha_set_rng(ct_asha *a, ct_rng *rng); /* borrowed, as the one in the options */
+/* The algorithm without a board: trials are numbers, results are (time, value). A trial
+ * that is added again draws a new bracket, and what was recorded of it stays. Errors:
+ * CT_ESTATE for a trial that was not added (or was completed or removed since);
+ * CT_ENOMEM, nothing changed then. A result costs O(rungs + log recorded). */
 ct_status ct_asha_add(ct_asha *a, ct_trial_id t, ct_err *err);
 ct_status ct_asha_result(ct_asha *a, ct_trial_id t, double time, double value,
                          ct_verdict *out, ct_err *err);
@@ -41,6 +47,11 @@ double ct_asha_milestone(const ct_asha *a, size_t bracket, size_t rung);
 size_t ct_asha_recorded(const ct_asha *a, size_t bracket, size_t rung);
 /* false: no cutoff yet */
 bool ct_asha_cutoff(const ct_asha *a, size_t bracket, size_t rung, double *out);
+/* The whole state (not the options), and back; for ct_scheduler_ops. A restored scheduler
+ * decides as the saved one would have. Errors: CT_ECORRUPT when the value is damaged or
+ * comes from other options; nothing changed then. */
+ct_status ct_asha_save(const ct_asha *a, ct_names *names, ct_value *out, ct_err *err);
+ct_status ct_asha_restore(ct_asha *a, ct_names *names, const ct_value *v, ct_err *err);
 ct_status ct_asha_describe(const ct_asha *a, ct_buf *out, ct_err *err);
 
 #endif
