@@ -42,6 +42,8 @@ typedef struct ct_metric_stats {
 } ct_metric_stats;
 bool ct_metrics_stats(const ct_metrics *m, ct_trial_id trial, ct_name name, ct_name step,
                       ct_metric_stats *out);
+/* Gives back the room to grow of a trial that ended; never fails, changes no value. */
+void ct_metrics_trim(ct_metrics *m, ct_trial_id trial);
 size_t ct_metrics_bytes(const ct_metrics *m, size_t *history); /* all; history alone */
 
 #endif
