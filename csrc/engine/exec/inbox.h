@@ -9,7 +9,8 @@ typedef struct ct_inbox ct_inbox;
 
 ct_status ct_inbox_new(ct_inbox **out, ct_names *names, ct_err *err);
 void ct_inbox_free(ct_inbox *i);
-/* Any thread. `sender` must use its own name table and encoder: bytes are frames. */
+/* Any thread. The bytes are whole frames, and a stream of their own: the sender's encoder
+ * uses the sender's name table and starts anew (ct_encoder_restart) for each post. */
 ct_status ct_inbox_post(ct_inbox *i, const void *frames, size_t len, ct_err *err);
 ct_status ct_inbox_wait(ct_inbox *i, double timeout, ct_err *err);
 /* Driving thread only; *out lives until the next take after a wait. */
