@@ -1,0 +1,187 @@
+/* controller.c: _ctune.Controller, what a Python scheduler sees of a run: it lists trials
+ * and queues orders. */
+#include "driver_int.h"
+#include "errors.h"
+#include "types.h"
+
+typedef struct pyct_controller {
+    PyObject_HEAD
+    PyObject *driver; /* pyct_driver, strong; NULL after clear */
+} pyct_controller;
+
+PyObject *
+pyct_driver_controller(PyObject *driver)
+{
+    pyct_driver *d = (pyct_driver *)driver;
+
+    if (d->controller == NULL) {
+        PyTypeObject *type = d->state->controller_type;
+        pyct_controller *self = (pyct_controller *)type->tp_alloc(type, 0);
+        if (self == NULL) {
+            return NULL;
+        }
+        self->driver = Py_NewRef(driver);
+        d->controller = (PyObject *)self;
+    }
+    return Py_NewRef(d->controller);
+}
+
+static int
+controller_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(((pyct_controller *)op)->driver);
+    return 0;
+}
+
+static int
+controller_clear(PyObject *op)
+{
+    Py_CLEAR(((pyct_controller *)op)->driver);
+    return 0;
+}
+
+static void
+controller_dealloc(PyObject *op)
+{
+    PyTypeObject *type = Py_TYPE(op);
+
+    PyObject_GC_UnTrack(op);
+    controller_clear(op);
+    type->tp_free(op);
+    Py_DECREF(type);
+}
+
+static PyObject *
+controller_get_trials(PyObject *op, PyObject *ignored)
+{
+    PyObject *all = pyct_driver_trials(((pyct_controller *)op)->driver);
+    PyObject *copy = all == NULL ? NULL : PyList_GetSlice(all, 0, PyList_GET_SIZE(all));
+
+    (void)ignored;
+    Py_XDECREF(all);
+    return copy;
+}
+
+static PyObject *
+controller_get_live_trials(PyObject *op, PyObject *ignored)
+{
+    PyObject *driver = ((pyct_controller *)op)->driver;
+    const ct_trials *trials = pyct_driver_board((pyct_driver *)driver)->trials;
+    PyObject *out = PyList_New(0);
+
+    (void)ignored;
+    for (ct_trial_id t = 0; out != NULL && t < ct_trials_count(trials); t++) {
+        uint8_t s = ct_trials_get(trials, t)->status;
+        if (s == CT_TRIAL_TERMINATED || s == CT_TRIAL_ERROR) {
+            continue;
+        }
+        PyObject *trial = pyct_driver_trial(driver, t);
+        if (trial == NULL || PyList_Append(out, trial) < 0) {
+            Py_CLEAR(out);
+        }
+        Py_XDECREF(trial);
+    }
+    return out;
+}
+
+static PyObject *
+order(PyObject *op, ct_order_kind kind, PyObject *trial, bool checkpoint)
+{
+    pyct_driver *driver = (pyct_driver *)((pyct_controller *)op)->driver;
+    ct_err err = CT_ERR_INIT;
+    ct_trial_id t;
+
+    if (driver->orders == NULL) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "trials can be stopped and paused only while the scheduler is "
+                        "asked something");
+        return NULL;
+    }
+    if (pyct_driver_trial_number((PyObject *)driver, trial, &t) < 0) {
+        return NULL;
+    }
+    if (ct_orders_add(driver->orders, kind, t, checkpoint, NULL, &err) != CT_OK) {
+        return pyct_raise(driver->state, &err);
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+controller_stop_trial(PyObject *op, PyObject *trial)
+{
+    return order(op, CT_ORDER_STOP, trial, false);
+}
+
+static PyObject *
+controller_pause_trial(PyObject *op, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"trial", "should_checkpoint", NULL};
+    PyObject *trial;
+    int checkpoint = 1;
+
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|p:pause_trial", names, &trial,
+                                     &checkpoint)) {
+        return NULL;
+    }
+    return order(op, CT_ORDER_PAUSE, trial, checkpoint != 0);
+}
+
+static PyObject *
+controller_unpause_trial(PyObject *op, PyObject *trial)
+{
+    return order(op, CT_ORDER_UNPAUSE, trial, false);
+}
+
+static PyObject *
+get_search_alg(PyObject *op, void *closure)
+{
+    PyObject *searcher = ((pyct_driver *)((pyct_controller *)op)->driver)->searcher;
+
+    (void)closure;
+    return Py_NewRef(searcher == NULL ? Py_None : searcher);
+}
+
+static PyGetSetDef controller_getset[] = {
+    {"search_alg", get_search_alg, NULL, "The run's search algorithm.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMethodDef controller_methods[] = {
+    {"get_trials", controller_get_trials, METH_NOARGS,
+     "get_trials()\n--\n\nlist of all trials, in table order."},
+    {"get_live_trials", controller_get_live_trials, METH_NOARGS,
+     "get_live_trials()\n--\n\nlist of trials that have not ended."},
+    {"stop_trial", controller_stop_trial, METH_O,
+     "stop_trial(trial)\n--\n\nOrder: stop the trial when this question is answered."},
+    {"pause_trial", (PyCFunction)(void (*)(void))controller_pause_trial,
+     METH_VARARGS | METH_KEYWORDS,
+     "pause_trial(trial, should_checkpoint=True)\n--\n\nOrder: pause a running trial at "
+     "its next result."},
+    {"unpause_trial", controller_unpause_trial, METH_O,
+     "unpause_trial(trial)\n--\n\nOrder: let a paused trial run again."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot controller_slots[] = {
+    {Py_tp_dealloc, PYCT_SLOT(controller_dealloc)},
+    {Py_tp_traverse, PYCT_SLOT(controller_traverse)},
+    {Py_tp_clear, PYCT_SLOT(controller_clear)},
+    {Py_tp_methods, controller_methods},
+    {Py_tp_getset, controller_getset},
+    {Py_tp_doc, "What a scheduler sees of a run: lists of trials, and orders."},
+    {0, NULL},
+};
+
+static PyType_Spec controller_spec = {
+    .name = "ctune._ctune.Controller",
+    .basicsize = sizeof(pyct_controller),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = controller_slots,
+};
+
+int
+pyct_controller_add(PyObject *module, pyct_state *state)
+{
+    return pyct_add_type(module, &state->controller_type, &controller_spec, NULL);
+}

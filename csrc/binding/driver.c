@@ -1,0 +1,1304 @@
+/* driver.c: _ctune.Driver: one run of an experiment.
+ *
+ * It owns the engine's pieces and the Python objects that they reach through hooks. The
+ * GIL is released while the executor waits. */
+#include "driver.h"
+
+#include "driver_int.h"
+#include "errors.h"
+#include "executor.h"
+#include "messages.h"
+#include "scheduler.h"
+#include "searcher.h"
+#include "stopper.h"
+#include "trainable.h"
+#include "trial.h"
+#include "types.h"
+
+#include "base/keys.h"
+#include "base/mem.h"
+#include "exec/inline.h"
+#include "os/file.h"
+#include "os/realclock.h"
+#include "query/rank.h"
+
+#include <string.h>
+
+/* --- what other files need --- */
+
+const ct_board *
+pyct_driver_board(pyct_driver *self)
+{
+    return ct_control_board(self->control);
+}
+
+pyct_names *
+pyct_driver_names(PyObject *driver)
+{
+    return ((pyct_driver *)driver)->names;
+}
+
+void
+pyct_driver_collect(PyObject *driver, ct_orders *orders)
+{
+    ((pyct_driver *)driver)->orders = orders;
+}
+
+/* Fills a list with None up to index t. */
+static int
+reach(PyObject *list, ct_trial_id t)
+{
+    while (PyList_GET_SIZE(list) <= (Py_ssize_t)t) {
+        if (PyList_Append(list, Py_None) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* Borrowed. */
+static PyObject *
+driver_view(pyct_driver *self, ct_trial_id t)
+{
+    if (reach(self->views, t) < 0) {
+        return NULL;
+    }
+    PyObject *view = PyList_GET_ITEM(self->views, t);
+    if (view == Py_None) {
+        view = pyct_trial_view_new(self->state, (PyObject *)self, t);
+        if (view == NULL || PyList_SetItem(self->views, (Py_ssize_t)t, view) < 0) {
+            return NULL;
+        }
+    }
+    return view;
+}
+
+PyObject *
+pyct_driver_trial(PyObject *driver, ct_trial_id t)
+{
+    pyct_driver *self = (pyct_driver *)driver;
+
+    if (reach(self->trials, t) < 0) {
+        return NULL;
+    }
+    PyObject *trial = PyList_GET_ITEM(self->trials, t);
+    if (trial != Py_None) {
+        return Py_NewRef(trial);
+    }
+    PyObject *view = driver_view(self, t);
+    trial = view == NULL ? NULL : PyObject_CallOneArg(self->trial_factory, view);
+    if (trial != NULL &&
+        PyList_SetItem(self->trials, (Py_ssize_t)t, Py_NewRef(trial)) < 0) {
+        Py_CLEAR(trial);
+    }
+    return trial;
+}
+
+PyObject *
+pyct_driver_trials(PyObject *driver)
+{
+    pyct_driver *self = (pyct_driver *)driver;
+    size_t n = ct_trials_count(pyct_driver_board(self)->trials);
+
+    /* Made in order, so from the last made one on all may be missing. */
+    for (size_t t = 0; t < n; t++) {
+        if ((Py_ssize_t)t < PyList_GET_SIZE(self->trials) &&
+            PyList_GET_ITEM(self->trials, t) != Py_None) {
+            continue;
+        }
+        PyObject *trial = pyct_driver_trial(driver, (ct_trial_id)t);
+        if (trial == NULL) {
+            return NULL;
+        }
+        Py_DECREF(trial);
+    }
+    return Py_NewRef(self->trials);
+}
+
+int
+pyct_driver_trial_number(PyObject *driver, PyObject *trial, ct_trial_id *out)
+{
+    pyct_driver *self = (pyct_driver *)driver;
+    PyObject *id = PyUnicode_Check(trial) ? Py_NewRef(trial)
+                                          : PyObject_GetAttr(trial,
+                                                             self->state->str.trial_id);
+    const char *text = id == NULL ? NULL : PyUnicode_AsUTF8(id);
+    int result = -1;
+
+    if (text != NULL) {
+        *out = ct_trials_find(pyct_driver_board(self)->trials, text);
+        if (*out == CT_TRIAL_NONE) {
+            PyErr_Format(PyExc_ValueError, "trial %R does not belong to this run", id);
+        } else {
+            result = 0;
+        }
+    }
+    Py_XDECREF(id);
+    return result;
+}
+
+PyObject *
+pyct_driver_result_dict(PyObject *driver, const ct_result *r, ct_trial_id t, int flat)
+{
+    pyct_driver *self = (pyct_driver *)driver;
+    PyObject *view = driver_view(self, t);
+    PyObject *config = view == NULL ? NULL : pyct_trial_view_config(view);
+
+    if (config == NULL) {
+        return NULL;
+    }
+    return pyct_record_to_dict(self->state, self->names, r->record, config, flat != 0);
+}
+
+/* --- hooks of the controller --- */
+
+static ct_status
+hook_request(void *ctx, const ct_value *config, ct_value *out, ct_err *err)
+{
+    pyct_driver *self = ctx;
+    PyObject *object = pyct_value_to_object(self->state, self->names, config);
+    PyObject *asked =
+        object == NULL ? NULL : PyObject_CallOneArg(self->request_hook, object);
+    ct_status st = CT_OK;
+
+    *out = ct_nil();
+    if (asked == NULL || pyct_value_from_object(self->state, self->names, asked, out) < 0) {
+        st = pyct_foreign(err);
+    }
+    Py_XDECREF(asked);
+    Py_XDECREF(object);
+    return st;
+}
+
+static ct_status
+call_namer(pyct_driver *self, PyObject *namer, ct_trial_id t, ct_buf *out, ct_err *err)
+{
+    PyObject *trial = pyct_driver_trial((PyObject *)self, t);
+    PyObject *name = trial == NULL ? NULL : PyObject_CallOneArg(namer, trial);
+    Py_ssize_t len;
+    const char *text;
+    ct_status st = CT_OK;
+
+    if (name != NULL && name != Py_None && !PyUnicode_Check(name)) {
+        PyErr_Format(PyExc_TypeError,
+                     "trial_name_creator and trial_dirname_creator must return a str, got "
+                     "%.100s",
+                     Py_TYPE(name)->tp_name);
+        Py_CLEAR(name);
+    }
+    if (name == NULL) {
+        st = pyct_foreign(err);
+    } else if (name != Py_None) {
+        text = PyUnicode_AsUTF8AndSize(name, &len);
+        st = text == NULL ? pyct_foreign(err) : ct_buf_put(out, text, (size_t)len, err);
+    }
+    Py_XDECREF(name);
+    Py_XDECREF(trial);
+    return st;
+}
+
+static ct_status
+hook_name(void *ctx, ct_trial_id t, ct_buf *out, ct_err *err)
+{
+    return call_namer(ctx, ((pyct_driver *)ctx)->name_hook, t, out, err);
+}
+
+static ct_status
+hook_dirname(void *ctx, ct_trial_id t, ct_buf *out, ct_err *err)
+{
+    return call_namer(ctx, ((pyct_driver *)ctx)->dirname_hook, t, out, err);
+}
+
+/* --- inline execution --- */
+
+static pyct_seat *
+seat_of(pyct_driver *self, ct_trial_id t, ct_err *err)
+{
+    if (t >= self->n_seats) {
+        size_t n = (size_t)t + 64;
+        pyct_seat *seats = ct_realloc(self->seats, n * sizeof *seats);
+        if (seats == NULL) {
+            ct_fail_mem(err);
+            return NULL;
+        }
+        memset(seats + self->n_seats, 0, (n - self->n_seats) * sizeof *seats);
+        self->seats = seats;
+        self->n_seats = n;
+    }
+    return &self->seats[t];
+}
+
+static void
+seat_clear(pyct_seat *seat)
+{
+    Py_CLEAR(seat->host);
+    Py_CLEAR(seat->trainable);
+}
+
+/* The exception of a step: an Event FAILED made by the host. KeyboardInterrupt is not the
+ * trial's: it ends the run. */
+static PyObject *
+step_failed(pyct_driver *self, pyct_seat *seat)
+{
+    PyObject *type, *value, *traceback;
+
+    if (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
+        return NULL;
+    }
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (traceback != NULL) {
+        PyException_SetTraceback(value, traceback);
+    }
+    Py_XSETREF(self->exception, Py_NewRef(value));
+    PyObject *event =
+        PyObject_CallMethodOneArg(seat->host, self->state->str.on_error, value);
+    Py_XDECREF(type);
+    Py_XDECREF(value);
+    Py_XDECREF(traceback);
+    return event;
+}
+
+static PyObject *
+inline_handle(pyct_driver *self, pyct_seat *seat, const ct_command *c)
+{
+    PyObject *command = pyct_command_new(self->state, self->names, c);
+    PyObject *event = command == NULL ? NULL
+                                      : PyObject_CallMethodOneArg(
+                                            seat->host, self->state->str.handle, command);
+
+    Py_XDECREF(command);
+    if (event != NULL &&
+        (c->kind == CT_COMMAND_START || c->kind == CT_COMMAND_RESET)) {
+        Py_XSETREF(seat->trainable,
+                   PyObject_GetAttr(seat->host, self->state->str.trainable));
+        if (seat->trainable == NULL) {
+            Py_CLEAR(event);
+        }
+    }
+    return event;
+}
+
+static ct_status
+inline_run(void *ctx, const ct_command *c, ct_event *ev, ct_err *err)
+{
+    pyct_driver *self = ctx;
+    pyct_seat *seat = seat_of(self, c->trial, err);
+    PyObject *event = NULL;
+
+    if (seat == NULL) {
+        return CT_ENOMEM;
+    }
+    if (c->kind == CT_COMMAND_STEP) {
+        if (pyct_trainable_step(self->state, seat->trainable, self->names,
+                                &self->record) == 0) {
+            ev->kind = CT_EVENT_RESULT;
+            ev->record = &self->record;
+            return CT_OK;
+        }
+        event = step_failed(self, seat);
+    } else {
+        if (c->kind == CT_COMMAND_RESET && c->from < self->n_seats) {
+            pyct_seat *from = &self->seats[c->from];
+            *seat = *from;
+            *from = (pyct_seat){NULL, NULL};
+        }
+        if (seat->host == NULL && c->kind == CT_COMMAND_START) {
+            seat->host = PyObject_CallNoArgs(self->host_factory);
+        }
+        if (seat->host == NULL && PyErr_Occurred()) {
+            return pyct_foreign(err);
+        }
+        if (seat->host == NULL) { /* nothing was started: nothing to stop */
+            ev->kind = CT_EVENT_STOPPED;
+            return CT_OK;
+        }
+        event = inline_handle(self, seat, c);
+    }
+    if (event == NULL ||
+        pyct_event_fill(self->state, self->names, event, ev, &self->record) < 0) {
+        Py_XDECREF(event);
+        return pyct_foreign(err);
+    }
+    Py_XSETREF(self->event, event); /* ev borrows from it */
+    if (c->kind == CT_COMMAND_STOP || c->kind == CT_COMMAND_KILL) {
+        seat_clear(seat);
+    }
+    return CT_OK;
+}
+
+/* --- notes to Python --- */
+
+static ct_status
+write_params(pyct_driver *self, ct_trial_id t, ct_err *err)
+{
+    const ct_trial *trial = ct_trials_get(pyct_driver_board(self)->trials, t);
+    PyObject *view = trial->dir == NULL ? NULL : driver_view(self, t);
+    PyObject *config = view == NULL ? NULL : pyct_trial_view_config(view);
+    PyObject *dumps = pyct_lazy(&self->state->dumps, "ctune._encode", "dumps");
+    PyObject *bytes = NULL;
+    ct_buf path = CT_BUF_INIT;
+    ct_status st;
+
+    if (trial->dir == NULL) {
+        return CT_OK;
+    }
+    if (config != NULL && dumps != NULL) {
+        bytes = PyObject_CallOneArg(dumps, config);
+    }
+    if (bytes == NULL) {
+        return pyct_foreign(err);
+    }
+    st = ct_buf_printf(&path, err, "%s/params.pkl", trial->dir);
+    if (st == CT_OK) {
+        st = ct_buf_terminate(&path, err);
+    }
+    if (st == CT_OK) {
+        st = ct_file_replace((char *)path.data, PyBytes_AS_STRING(bytes),
+                             (size_t)PyBytes_GET_SIZE(bytes), false, err);
+    }
+    ct_buf_deinit(&path);
+    Py_DECREF(bytes);
+    return st;
+}
+
+/* Calls each of a tuple of callables with keyword arguments. */
+static int
+call_hooks(PyObject *hooks, PyObject *kwargs)
+{
+    PyObject *none = PyTuple_New(0);
+
+    if (none == NULL) {
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(hooks); i++) {
+        PyObject *r = PyObject_Call(PyTuple_GET_ITEM(hooks, i), none, kwargs);
+        if (r == NULL) {
+            Py_DECREF(none);
+            return -1;
+        }
+        Py_DECREF(r);
+    }
+    Py_DECREF(none);
+    return 0;
+}
+
+static int
+put_new(PyObject *dict, PyObject *key, PyObject *value)
+{
+    int bad = value == NULL ? -1 : PyDict_SetItem(dict, key, value);
+
+    Py_XDECREF(value);
+    return bad;
+}
+
+static int
+note_arguments(pyct_driver *self, const ct_note *n, PyObject *kwargs)
+{
+    pyct_state *state = self->state;
+    PyObject *op = (PyObject *)self;
+
+    if (put_new(kwargs, state->str.trials, pyct_driver_trials(op)) < 0) {
+        return -1;
+    }
+    if (n->kind == CT_NOTE_EXPERIMENT_END) {
+        return 0;
+    }
+    if (put_new(kwargs, state->str.iteration,
+                PyLong_FromUnsignedLongLong(self->iteration)) < 0 ||
+        put_new(kwargs, state->str.trial, pyct_driver_trial(op, n->trial)) < 0) {
+        return -1;
+    }
+    if (n->kind == CT_NOTE_RESULT) {
+        ct_result r = {NULL, 0, n->record};
+        return put_new(kwargs, state->str.result,
+                       pyct_driver_result_dict(op, &r, n->trial, 0));
+    }
+    if (n->kind == CT_NOTE_CHECKPOINT) {
+        return put_new(kwargs, state->str.checkpoint,
+                       PyObject_CallFunction(self->checkpoint_factory, "s", n->path));
+    }
+    if (n->kind == CT_NOTE_TRIAL_FAILURE) {
+        return put_new(kwargs, state->str.error,
+                       PyUnicode_DecodeUTF8(n->text == NULL ? "" : n->text,
+                                            (Py_ssize_t)n->text_len, "replace"));
+    }
+    return 0;
+}
+
+static ct_status
+on_note(void *ctx, const ct_note *n, ct_err *err)
+{
+    pyct_driver *self = ctx;
+    PyObject *hooks = self->hooks[n->kind];
+    ct_status st = CT_OK;
+
+    if (n->kind == CT_NOTE_TRIAL_STARTED && self->write_params) {
+        st = write_params(self, n->trial, err);
+        if (st != CT_OK) {
+            return st;
+        }
+    }
+    if (n->kind == CT_NOTE_TRIAL_FAILURE && n->blob_len > 0) {
+        Py_XSETREF(self->error_blob, PyBytes_FromStringAndSize((const char *)n->blob,
+                                                               (Py_ssize_t)n->blob_len));
+        if (self->error_blob == NULL) {
+            return pyct_foreign(err);
+        }
+    }
+    if (hooks == NULL) {
+        return CT_OK;
+    }
+    PyObject *kwargs = PyDict_New();
+    if (kwargs == NULL || note_arguments(self, n, kwargs) < 0 ||
+        call_hooks(hooks, kwargs) < 0) {
+        st = pyct_foreign(err);
+    }
+    Py_XDECREF(kwargs);
+    return st;
+}
+
+/* --- making a driver --- */
+
+/* Borrowed option; NULL with KeyError when it is missing. */
+static PyObject *
+option(PyObject *options, const char *name)
+{
+    PyObject *value = PyDict_GetItemString(options, name);
+
+    if (value == NULL) {
+        PyErr_Format(PyExc_KeyError, "Driver: option %s is missing", name);
+    }
+    return value;
+}
+
+static int
+take_object(PyObject *options, const char *name, PyObject **slot)
+{
+    PyObject *value = option(options, name);
+
+    if (value == NULL) {
+        return -1;
+    }
+    *slot = value == Py_None ? NULL : Py_NewRef(value);
+    return 0;
+}
+
+static int
+take_integer(PyObject *options, const char *name, long long *out)
+{
+    PyObject *value = option(options, name);
+
+    *out = value == NULL ? -1 : PyLong_AsLongLong(value);
+    return *out == -1 && PyErr_Occurred() ? -1 : 0;
+}
+
+static int
+take_real(PyObject *options, const char *name, double *out)
+{
+    PyObject *value = option(options, name);
+
+    *out = value == NULL ? -1.0 : PyFloat_AsDouble(value);
+    return *out == -1.0 && PyErr_Occurred() ? -1 : 0;
+}
+
+/* Borrowed text, NULL for None. */
+static int
+take_text(PyObject *options, const char *name, const char **out)
+{
+    PyObject *value = option(options, name);
+
+    *out = NULL;
+    if (value == NULL) {
+        return -1;
+    }
+    if (value == Py_None) {
+        return 0;
+    }
+    *out = PyUnicode_AsUTF8(value);
+    return *out == NULL ? -1 : 0;
+}
+
+static int
+take_name(pyct_driver *self, PyObject *options, const char *name, ct_name *out)
+{
+    PyObject *value = option(options, name);
+
+    *out = CT_NAME_NONE;
+    if (value == NULL) {
+        return -1;
+    }
+    return value == Py_None ? 0 : pyct_name_of(self->names, value, out);
+}
+
+static int
+take_hooks(pyct_driver *self, PyObject *options)
+{
+    PyObject *hooks = option(options, "hooks");
+
+    if (hooks == NULL || !PyDict_Check(hooks)) {
+        return -1;
+    }
+    for (int k = 0; k < CT_NOTE_COUNT; k++) {
+        PyObject *calls = PyDict_GetItemString(hooks, ct_note_name((ct_note_kind)k));
+        if (calls != NULL && PyTuple_GET_SIZE(calls) > 0) {
+            self->hooks[k] = Py_NewRef(calls);
+        }
+    }
+    self->step_begin = Py_XNewRef(PyDict_GetItemString(hooks, "STEP_BEGIN"));
+    self->step_end = Py_XNewRef(PyDict_GetItemString(hooks, "STEP_END"));
+    return 0;
+}
+
+static int
+take_objects(pyct_driver *self, PyObject *options)
+{
+    const struct {
+        const char *name;
+        PyObject **slot;
+    } objects[] = {
+        {"scheduler", &self->scheduler},
+        {"searcher", &self->searcher},
+        {"stopper", &self->stopper},
+        {"executor", &self->executor},
+        {"trial_factory", &self->trial_factory},
+        {"host_factory", &self->host_factory},
+        {"request_hook", &self->request_hook},
+        {"name_hook", &self->name_hook},
+        {"dirname_hook", &self->dirname_hook},
+        {"heartbeat", &self->heartbeat},
+        {"checkpoint_factory", &self->checkpoint_factory},
+    };
+
+    for (size_t i = 0; i < sizeof objects / sizeof objects[0]; i++) {
+        if (take_object(options, objects[i].name, objects[i].slot) < 0) {
+            return -1;
+        }
+    }
+    long long params;
+    if (take_real(options, "heartbeat_s", &self->heartbeat_s) < 0 ||
+        take_integer(options, "write_params", &params) < 0) {
+        return -1;
+    }
+    self->write_params = params != 0;
+    return take_hooks(self, options);
+}
+
+static int
+make_policies(pyct_driver *self, ct_err *err)
+{
+    PyObject *op = (PyObject *)self;
+
+    self->policy_scheduler = pyct_scheduler_adapter(self->state, self->scheduler, op, err);
+    if (self->policy_scheduler == NULL) {
+        return -1;
+    }
+    self->policy_searcher = pyct_searcher_adapter(self->state, self->searcher, op, err);
+    if (self->policy_searcher == NULL) {
+        return -1;
+    }
+    if (self->stopper != NULL) {
+        self->policy_stopper = pyct_stopper_adapter(self->state, self->stopper, op, err);
+        if (self->policy_stopper == NULL) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int
+make_executor(pyct_driver *self, ct_err *err)
+{
+    ct_inline_ops ops = {inline_run, self};
+
+    if (self->executor == NULL) {
+        ct_inline_new(&self->exec, &ops, err);
+    } else if (PyDict_Check(self->executor)) {
+        self->exec = pyct_process_executor(self->state, self->executor, self->names, err);
+    } else {
+        self->exec = pyct_executor_adapter(self->state, self->executor, self->names, err);
+    }
+    return self->exec == NULL ? -1 : 0;
+}
+
+static int
+make_files(pyct_driver *self, PyObject *options, ct_err *err)
+{
+    ct_names *names = pyct_names_table(self->names);
+    ct_output_opts out = {false, false, false};
+    const char *dir;
+    long long json, csv, errors, journal;
+
+    if (take_text(options, "experiment_dir", &dir) < 0 ||
+        take_integer(options, "json", &json) < 0 ||
+        take_integer(options, "csv", &csv) < 0 ||
+        take_integer(options, "errors", &errors) < 0 ||
+        take_integer(options, "journal", &journal) < 0) {
+        return pyct_foreign(err) == CT_OK ? 0 : -1;
+    }
+    out.json = json != 0;
+    out.csv = csv != 0;
+    out.errors = errors != 0;
+    if (dir != NULL && (out.json || out.csv || out.errors) &&
+        ct_output_new(&self->output, &out, names, err) != CT_OK) {
+        return -1;
+    }
+    if (dir != NULL && journal >= 0) {
+        if (ct_dir_make(dir, NULL, err) != CT_OK ||
+            ct_journal_open(&self->journal, dir, (uint32_t)journal, names,
+                            CT_SYNC_INTERVAL, err) != CT_OK) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* Metrics that every result must hold, as names. */
+static int
+take_required(pyct_driver *self, PyObject *options, ct_control_opts *o, ct_name *names,
+              size_t room)
+{
+    PyObject *required = option(options, "required");
+
+    if (required == NULL) {
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(required) && o->n_required < room; i++) {
+        if (pyct_name_of(self->names, PyTuple_GET_ITEM(required, i),
+                         &names[o->n_required]) < 0) {
+            return -1;
+        }
+        o->n_required++;
+    }
+    o->required = names;
+    return 0;
+}
+
+static int
+take_control_options(pyct_driver *self, PyObject *options, ct_control_opts *o)
+{
+    long long pending, dirname, failures, fast, reuse, frequency, at_end, keep, min;
+
+    if (take_integer(options, "max_pending", &pending) < 0 ||
+        take_integer(options, "max_dirname", &dirname) < 0 ||
+        take_integer(options, "max_failures", &failures) < 0 ||
+        take_integer(options, "fail_fast", &fast) < 0 ||
+        take_integer(options, "reuse_actors", &reuse) < 0 ||
+        take_integer(options, "checkpoint_frequency", &frequency) < 0 ||
+        take_integer(options, "checkpoint_at_end", &at_end) < 0 ||
+        take_integer(options, "num_to_keep", &keep) < 0 ||
+        take_integer(options, "score_min", &min) < 0 ||
+        take_real(options, "force_stop_s", &o->force_stop_s) < 0 ||
+        take_name(self, options, "score_attribute", &o->checkpoint.score) < 0 ||
+        take_text(options, "experiment", &o->experiment) < 0 ||
+        take_text(options, "experiment_dir", &o->experiment_dir) < 0 ||
+        take_text(options, "trainable", &o->trainable) < 0) {
+        return -1;
+    }
+    o->max_pending = pending > (long long)UINT32_MAX ? UINT32_MAX : (uint32_t)pending;
+    o->max_dirname = (uint32_t)dirname;
+    o->max_failures = failures;
+    o->fail_fast = (ct_fail_fast)fast;
+    o->reuse_workers = reuse != 0;
+    o->checkpoint.frequency = (uint32_t)frequency;
+    o->checkpoint.at_end = at_end != 0;
+    o->checkpoint.num_to_keep = (uint32_t)keep;
+    o->checkpoint.score_min = min != 0;
+    return 0;
+}
+
+static int
+make_control(pyct_driver *self, PyObject *options, ct_err *err)
+{
+    ct_name required[16];
+    ct_value totals = ct_nil(), request = ct_nil();
+    ct_control_opts o = {
+        .names = pyct_names_table(self->names),
+        .scheduler = self->policy_scheduler,
+        .searcher = self->policy_searcher,
+        .stopper = self->policy_stopper,
+        .hooks = {self->request_hook == NULL ? NULL : hook_request,
+                  self->name_hook == NULL ? NULL : hook_name,
+                  self->dirname_hook == NULL ? NULL : hook_dirname, self},
+    };
+    PyObject *have = option(options, "resources");
+    PyObject *want = have == NULL ? NULL : option(options, "request");
+    int result = -1;
+
+    if (want == NULL ||
+        pyct_value_from_object(self->state, self->names, have, &totals) < 0 ||
+        pyct_value_from_object(self->state, self->names, want, &request) < 0 ||
+        take_control_options(self, options, &o) < 0 ||
+        take_required(self, options, &o, required,
+                      sizeof required / sizeof required[0]) < 0) {
+        pyct_foreign(err);
+    } else {
+        o.resources = &totals;
+        o.request = &request;
+        result = ct_control_new(&self->control, &o, err) == CT_OK ? 0 : -1;
+    }
+    ct_value_deinit(&totals);
+    ct_value_deinit(&request);
+    return result;
+}
+
+static int
+make_drive(pyct_driver *self, PyObject *options, ct_err *err)
+{
+    double grace;
+
+    if (take_real(options, "interrupt_grace", &grace) < 0) {
+        pyct_foreign(err);
+        return -1;
+    }
+    ct_drive_opts o = {
+        .control = self->control,
+        .exec = self->exec,
+        .journal = self->journal,
+        .output = self->output,
+        .clock = &self->clock,
+        .observer = {on_note, self},
+        .make_dirs = true,
+        .interrupt_grace = grace,
+    };
+    return ct_drive_new(&self->drive, &o, err) == CT_OK ? 0 : -1;
+}
+
+static PyObject *
+driver_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"options", NULL};
+    PyObject *options;
+    ct_err err = CT_ERR_INIT;
+
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!:Driver", names, &PyDict_Type,
+                                     &options)) {
+        return NULL;
+    }
+    pyct_driver *self = (pyct_driver *)type->tp_alloc(type, 0);
+    if (self == NULL) {
+        return NULL;
+    }
+    self->state = pyct_state_of((PyObject *)self);
+    ct_real_clock_init(&self->clock);
+    self->names = pyct_names_new(self->state);
+    self->views = PyList_New(0);
+    self->trials = PyList_New(0);
+    if (self->names == NULL || self->views == NULL || self->trials == NULL ||
+        take_objects(self, options) < 0) {
+        Py_DECREF(self);
+        return NULL;
+    }
+    /* The controller comes before the executor: what is wrong with the options is said
+     * before any process starts. */
+    if (make_policies(self, &err) < 0 || make_control(self, options, &err) < 0 ||
+        make_files(self, options, &err) < 0 || make_executor(self, &err) < 0 ||
+        make_drive(self, options, &err) < 0) {
+        pyct_raise(self->state, &err);
+        Py_DECREF(self);
+        return NULL;
+    }
+    return (PyObject *)self;
+}
+
+/* --- freeing --- */
+
+#define DRIVER_OBJECTS(X)                                                              \
+    X(scheduler) X(searcher) X(stopper) X(executor) X(trial_factory) X(host_factory)   \
+    X(request_hook) X(name_hook) X(dirname_hook) X(heartbeat) X(step_begin)            \
+    X(step_end) X(checkpoint_factory) X(views) X(trials) X(controller) X(event)        \
+    X(exception) X(error_blob)
+
+static int
+driver_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    pyct_driver *self = (pyct_driver *)op;
+
+    Py_VISIT(Py_TYPE(op));
+#define VISIT(field) Py_VISIT(self->field);
+    DRIVER_OBJECTS(VISIT)
+#undef VISIT
+    for (int k = 0; k < CT_NOTE_COUNT; k++) {
+        Py_VISIT(self->hooks[k]);
+    }
+    for (size_t i = 0; i < self->n_seats; i++) {
+        Py_VISIT(self->seats[i].host);
+        Py_VISIT(self->seats[i].trainable);
+    }
+    return 0;
+}
+
+static int
+driver_clear(PyObject *op)
+{
+    pyct_driver *self = (pyct_driver *)op;
+
+#define CLEAR(field) Py_CLEAR(self->field);
+    DRIVER_OBJECTS(CLEAR)
+#undef CLEAR
+    for (int k = 0; k < CT_NOTE_COUNT; k++) {
+        Py_CLEAR(self->hooks[k]);
+    }
+    for (size_t i = 0; i < self->n_seats; i++) {
+        seat_clear(&self->seats[i]);
+    }
+    return 0;
+}
+
+/* Ends workers and closes files. The state stays readable. */
+static ct_status
+shut(pyct_driver *self, double grace, ct_err *err)
+{
+    ct_status st = CT_OK;
+    ct_err later = CT_ERR_INIT;
+
+    ct_drive_free(self->drive);
+    self->drive = NULL;
+    if (self->exec != NULL) {
+        Py_BEGIN_ALLOW_THREADS
+        st = self->exec->ops->close(self->exec, grace, err);
+        self->exec->ops->free(self->exec);
+        Py_END_ALLOW_THREADS
+        self->exec = NULL;
+    }
+    ct_output_free(self->output);
+    self->output = NULL;
+    if (self->journal != NULL) {
+        ct_status end = ct_journal_close(self->journal, &later);
+        self->journal = NULL;
+        if (st == CT_OK && end != CT_OK) {
+            st = end;
+            *err = later;
+        }
+    }
+    for (size_t i = 0; i < self->n_seats; i++) {
+        seat_clear(&self->seats[i]);
+    }
+    return st;
+}
+
+static void
+driver_dealloc(PyObject *op)
+{
+    pyct_driver *self = (pyct_driver *)op;
+    PyTypeObject *type = Py_TYPE(op);
+    ct_err err = CT_ERR_INIT;
+
+    PyObject_GC_UnTrack(op);
+    shut(self, 0.0, &err);
+    driver_clear(op);
+    ct_control_free(self->control);
+    if (self->policy_scheduler != NULL) {
+        self->policy_scheduler->ops->free(self->policy_scheduler);
+    }
+    if (self->policy_searcher != NULL) {
+        self->policy_searcher->ops->free(self->policy_searcher);
+    }
+    if (self->policy_stopper != NULL) {
+        self->policy_stopper->ops->free(self->policy_stopper);
+    }
+    ct_record_deinit(&self->record);
+    ct_free(self->seats);
+    pyct_names_free(self->names);
+    type->tp_free(op);
+    Py_DECREF(type);
+}
+
+/* --- running --- */
+
+static int
+call_step_hooks(pyct_driver *self, PyObject *hooks)
+{
+    PyObject *kwargs = PyDict_New();
+    int bad = kwargs == NULL ||
+                      put_new(kwargs, self->state->str.trials,
+                              pyct_driver_trials((PyObject *)self)) < 0 ||
+                      put_new(kwargs, self->state->str.iteration,
+                              PyLong_FromUnsignedLongLong(self->iteration)) < 0 ||
+                      call_hooks(hooks, kwargs) < 0
+                  ? -1
+                  : 0;
+
+    Py_XDECREF(kwargs);
+    return bad;
+}
+
+static ct_status
+one_turn(pyct_driver *self, bool *more, ct_err *err)
+{
+    if (PyErr_CheckSignals() < 0 ||
+        (self->step_begin != NULL && call_step_hooks(self, self->step_begin) < 0)) {
+        return pyct_foreign(err);
+    }
+    ct_status st = ct_drive_turn(self->drive, more, err);
+    self->iteration++;
+    if (st == CT_OK && self->step_end != NULL &&
+        call_step_hooks(self, self->step_end) < 0) {
+        return pyct_foreign(err);
+    }
+    return st;
+}
+
+static ct_status
+beat(pyct_driver *self, double *next, ct_err *err)
+{
+    double now = self->clock.mono(&self->clock);
+
+    if (self->heartbeat == NULL || now < *next) {
+        return CT_OK;
+    }
+    PyObject *r = PyObject_CallNoArgs(self->heartbeat);
+    if (r == NULL) {
+        return pyct_foreign(err);
+    }
+    Py_DECREF(r);
+    /* What the display takes is at most a hundredth of the time. */
+    double took = self->clock.mono(&self->clock) - now;
+    *next = now + took + (took * 100.0 > self->heartbeat_s ? took * 100.0
+                                                           : self->heartbeat_s);
+    return CT_OK;
+}
+
+static PyObject *
+driver_run(PyObject *op, PyObject *ignored)
+{
+    pyct_driver *self = (pyct_driver *)op;
+    ct_err err = CT_ERR_INIT;
+    ct_status st = CT_OK;
+    bool more = true;
+    double next_beat = 0.0;
+
+    (void)ignored;
+    if (self->drive == NULL || self->running) {
+        PyErr_SetString(PyExc_RuntimeError, "this run is under way or has ended");
+        return NULL;
+    }
+    self->running = true;
+    while (more && st == CT_OK) {
+        double limit = self->heartbeat == NULL ? -1.0 : self->heartbeat_s;
+        Py_BEGIN_ALLOW_THREADS
+        st = ct_drive_wait(self->drive, limit, &err);
+        Py_END_ALLOW_THREADS
+        if (st == CT_OK) {
+            st = one_turn(self, &more, &err);
+        }
+        if (st == CT_OK) {
+            st = beat(self, &next_beat, &err);
+        }
+    }
+    self->running = false;
+    if (st != CT_OK) {
+        return pyct_raise(self->state, &err);
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+driver_close(PyObject *op, PyObject *grace)
+{
+    pyct_driver *self = (pyct_driver *)op;
+    ct_err err = CT_ERR_INIT;
+    double seconds = PyFloat_AsDouble(grace);
+
+    if (seconds == -1.0 && PyErr_Occurred()) {
+        return NULL;
+    }
+    if (self->running) {
+        PyErr_SetString(PyExc_RuntimeError, "the run is under way: interrupt it first");
+        return NULL;
+    }
+    if (shut(self, seconds, &err) != CT_OK) {
+        return pyct_raise(self->state, &err);
+    }
+    Py_RETURN_NONE;
+}
+
+/* Writes a snapshot of the state beside the journal. */
+static PyObject *
+driver_snapshot(PyObject *op, PyObject *ignored)
+{
+    pyct_driver *self = (pyct_driver *)op;
+    ct_err err = CT_ERR_INIT;
+    ct_value state = ct_nil();
+
+    (void)ignored;
+    if (self->journal == NULL) {
+        Py_RETURN_NONE;
+    }
+    ct_status st = ct_control_save(self->control, &state, &err);
+    if (st == CT_OK) {
+        st = ct_journal_snapshot(self->journal, &state, &err);
+    }
+    ct_value_deinit(&state);
+    if (st != CT_OK) {
+        return pyct_raise(self->state, &err);
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+driver_interrupt(PyObject *op, PyObject *level)
+{
+    pyct_driver *self = (pyct_driver *)op;
+    long n = PyLong_AsLong(level);
+
+    if (n == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    if (self->drive != NULL) {
+        ct_drive_interrupt(self->drive, (int)n);
+    }
+    Py_RETURN_NONE;
+}
+
+/* --- looking at a run --- */
+
+static PyObject *
+driver_counts(PyObject *op, PyObject *ignored)
+{
+    const ct_trials *trials = pyct_driver_board((pyct_driver *)op)->trials;
+    PyObject *out = PyDict_New();
+
+    (void)ignored;
+    for (int s = 0; out != NULL && s < CT_TRIAL_STATUS_COUNT; s++) {
+        PyObject *n = PyLong_FromSize_t(ct_trials_with(trials, (ct_trial_status)s));
+        if (n == NULL ||
+            PyDict_SetItemString(out, ct_trial_status_name((ct_trial_status)s), n) < 0) {
+            Py_CLEAR(out);
+        }
+        Py_XDECREF(n);
+    }
+    return out;
+}
+
+static PyObject *
+driver_trials_with(PyObject *op, PyObject *const *args, Py_ssize_t n)
+{
+    const ct_trials *trials = pyct_driver_board((pyct_driver *)op)->trials;
+    const char *word = n == 2 ? PyUnicode_AsUTF8(args[0]) : NULL;
+    Py_ssize_t limit = word == NULL ? -1 : PyLong_AsSsize_t(args[1]);
+    int s = 0;
+
+    if (word == NULL || (limit == -1 && PyErr_Occurred())) {
+        return PyErr_Occurred() ? NULL
+                                : PyErr_Format(PyExc_TypeError,
+                                               "trials_with takes (status, limit)");
+    }
+    while (s < CT_TRIAL_STATUS_COUNT &&
+           strcmp(word, ct_trial_status_name((ct_trial_status)s)) != 0) {
+        s++;
+    }
+    if (s == CT_TRIAL_STATUS_COUNT) {
+        return PyErr_Format(PyExc_ValueError, "status: %R is no status of a trial",
+                            args[0]);
+    }
+    PyObject *out = PyList_New(0);
+    for (ct_trial_id t = ct_trials_first(trials, (ct_trial_status)s);
+         out != NULL && t != CT_TRIAL_NONE && PyList_GET_SIZE(out) < limit;
+         t = ct_trials_next(trials, t)) {
+        PyObject *trial = pyct_driver_trial(op, t);
+        if (trial == NULL || PyList_Append(out, trial) < 0) {
+            Py_CLEAR(out);
+        }
+        Py_XDECREF(trial);
+    }
+    return out;
+}
+
+static int
+parse_scope(const char *text, ct_scope *out)
+{
+    static const char *const scopes[] = {[CT_SCOPE_LAST] = "last",
+                                         [CT_SCOPE_ALL] = "all",
+                                         [CT_SCOPE_AVG] = "avg",
+                                         [CT_SCOPE_LAST5] = "last-5-avg",
+                                         [CT_SCOPE_LAST10] = "last-10-avg"};
+
+    for (size_t i = 0; i < sizeof scopes / sizeof scopes[0]; i++) {
+        if (strcmp(text, scopes[i]) == 0) {
+            *out = (ct_scope)i;
+            return 0;
+        }
+    }
+    PyErr_Format(PyExc_ValueError,
+                 "scope: must be last, all, avg, last-5-avg or last-10-avg, got '%s'",
+                 text);
+    return -1;
+}
+
+static PyObject *
+driver_best(PyObject *op, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"metric", "mode", "scope", "filter_nan_and_inf", NULL};
+    pyct_driver *self = (pyct_driver *)op;
+    PyObject *metric;
+    const char *mode;
+    const char *scope_text = "last";
+    int filter = 1;
+    ct_scope scope;
+    ct_name name;
+
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Us|sp:best", names, &metric, &mode,
+                                     &scope_text, &filter) ||
+        parse_scope(scope_text, &scope) < 0 ||
+        pyct_name_of(self->names, metric, &name) < 0) {
+        return NULL;
+    }
+    ct_trial_id t = ct_rank_best(pyct_driver_board(self), name, strcmp(mode, "max") == 0,
+                                 scope, filter != 0, CT_KEY_TRAINING_ITERATION);
+    if (t == CT_TRIAL_NONE) {
+        Py_RETURN_NONE;
+    }
+    return pyct_driver_trial(op, t);
+}
+
+static PyObject *
+driver_used_resources(PyObject *op, PyObject *ignored)
+{
+    pyct_driver *self = (pyct_driver *)op;
+    const ct_resources *r = pyct_driver_board(self)->resources;
+    const ct_name *names;
+    size_t n = ct_resources_names(r, &names);
+    PyObject *out = PyDict_New();
+
+    (void)ignored;
+    for (size_t i = 0; out != NULL && i < n; i++) {
+        PyObject *key = pyct_name_text(self->names, names[i]);
+        PyObject *pair = Py_BuildValue("(dd)", ct_resources_used(r, names[i]),
+                                       ct_resources_total(r, names[i]));
+        if (key == NULL || pair == NULL || PyDict_SetItem(out, key, pair) < 0) {
+            Py_CLEAR(out);
+        }
+        Py_XDECREF(pair);
+    }
+    return out;
+}
+
+static PyObject *
+driver_describe(PyObject *op, PyObject *ignored)
+{
+    pyct_driver *self = (pyct_driver *)op;
+    ct_scheduler *s = self->policy_scheduler;
+    ct_buf text = CT_BUF_INIT;
+    ct_err err = CT_ERR_INIT;
+    PyObject *out = NULL;
+
+    (void)ignored;
+    if (s->ops->describe == NULL) {
+        return PyUnicode_FromString("");
+    }
+    if (s->ops->describe(s, &text, &err) == CT_OK) {
+        out = PyUnicode_DecodeUTF8((char *)text.data, (Py_ssize_t)text.len, "replace");
+    } else {
+        pyct_raise(self->state, &err);
+    }
+    ct_buf_deinit(&text);
+    return out;
+}
+
+static PyObject *
+driver_stats(PyObject *op, PyObject *ignored)
+{
+    const ct_board *b = pyct_driver_board((pyct_driver *)op);
+    size_t history;
+    size_t metrics = ct_metrics_bytes(b->metrics, &history);
+
+    (void)ignored;
+    return Py_BuildValue("{snsnsnsK}", "trial_bytes",
+                         (Py_ssize_t)ct_trials_bytes(b->trials), "metric_bytes",
+                         (Py_ssize_t)metrics, "history_bytes", (Py_ssize_t)history,
+                         "turns", (unsigned long long)((pyct_driver *)op)->iteration);
+}
+
+static PyObject *
+driver_finished(PyObject *op, PyObject *ignored)
+{
+    (void)ignored;
+    return PyBool_FromLong(ct_control_done(((pyct_driver *)op)->control));
+}
+
+static PyObject *
+driver_interrupted(PyObject *op, PyObject *ignored)
+{
+    (void)ignored;
+    return PyBool_FromLong(ct_control_interrupted(((pyct_driver *)op)->control));
+}
+
+static PyObject *
+get_trials(PyObject *op, void *closure)
+{
+    (void)closure;
+    return pyct_driver_trials(op);
+}
+
+static PyObject *
+get_exception(PyObject *op, void *closure)
+{
+    PyObject *e = ((pyct_driver *)op)->exception;
+
+    (void)closure;
+    return Py_NewRef(e == NULL ? Py_None : e);
+}
+
+static PyObject *
+get_error_blob(PyObject *op, void *closure)
+{
+    PyObject *e = ((pyct_driver *)op)->error_blob;
+
+    (void)closure;
+    return Py_NewRef(e == NULL ? Py_None : e);
+}
+
+static PyGetSetDef driver_getset[] = {
+    {"trials", get_trials, NULL, "list of Trial, in table order.", NULL},
+    {"exception", get_exception, NULL, "The last inline trial's exception, or None.", NULL},
+    {"error_blob", get_error_blob, NULL, "bytes: the last failure, pickled; or None.",
+     NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMethodDef driver_methods[] = {
+    {"run", driver_run, METH_NOARGS, "run()\n--\n\nRun the experiment to its end."},
+    {"close", driver_close, METH_O,
+     "close(grace)\n--\n\nEnd workers (orderly for up to grace seconds), close files."},
+    {"snapshot", driver_snapshot, METH_NOARGS,
+     "snapshot()\n--\n\nWrite the state beside the journal."},
+    {"interrupt", driver_interrupt, METH_O,
+     "interrupt(level)\n--\n\n1: stop after the running steps; 2: at once. Any thread."},
+    {"counts", driver_counts, METH_NOARGS, "counts()\n--\n\ndict status -> int."},
+    {"trials_with", PYCT_METHOD(driver_trials_with), METH_FASTCALL,
+     "trials_with(status, limit)\n--\n\nlist of at most limit Trial of that status."},
+    {"best", (PyCFunction)(void (*)(void))driver_best, METH_VARARGS | METH_KEYWORDS,
+     "best(metric, mode, scope=\"last\", filter_nan_and_inf=True)\n--\n\nTrial or None."},
+    {"used_resources", driver_used_resources, METH_NOARGS,
+     "used_resources()\n--\n\ndict name -> (used, total)."},
+    {"describe", driver_describe, METH_NOARGS, "describe()\n--\n\nThe scheduler's words."},
+    {"stats", driver_stats, METH_NOARGS, "stats()\n--\n\ndict of memory and turns."},
+    {"finished", driver_finished, METH_NOARGS, "finished()\n--\n\nbool."},
+    {"interrupted", driver_interrupted, METH_NOARGS, "interrupted()\n--\n\nbool."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot driver_slots[] = {
+    {Py_tp_new, PYCT_SLOT(driver_new)},
+    {Py_tp_dealloc, PYCT_SLOT(driver_dealloc)},
+    {Py_tp_traverse, PYCT_SLOT(driver_traverse)},
+    {Py_tp_clear, PYCT_SLOT(driver_clear)},
+    {Py_tp_methods, driver_methods},
+    {Py_tp_getset, driver_getset},
+    {Py_tp_doc, "Driver(options)\n--\n\nOne run of an experiment; made by ctune._run."},
+    {0, NULL},
+};
+
+static PyType_Spec driver_spec = {
+    .name = "ctune._ctune.Driver",
+    .basicsize = sizeof(pyct_driver),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+    .slots = driver_slots,
+};
+
+int
+pyct_driver_add(PyObject *module, pyct_state *state)
+{
+    return pyct_add_type(module, &state->driver_type, &driver_spec, NULL);
+}

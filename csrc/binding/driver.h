@@ -1,0 +1,26 @@
+/* driver.h: what other files of this room need of a run. */
+#ifndef CT_BINDING_DRIVER_H
+#define CT_BINDING_DRIVER_H
+
+#include "convert.h"
+
+#include "policy/policy.h"
+
+/* The run's name table; lives as long as the driver. Borrowed. */
+pyct_names *pyct_driver_names(PyObject *driver);
+/* The Trial object of a trial, made at first need and kept. New reference or NULL. */
+PyObject *pyct_driver_trial(PyObject *driver, ct_trial_id t);
+/* All Trial objects in table order: the driver's own list, kept up to date; do not change
+ * it. New reference or NULL. */
+PyObject *pyct_driver_trials(PyObject *driver);
+/* The number behind a Trial object of this run (or a text id). -1 with an exception. */
+int pyct_driver_trial_number(PyObject *driver, PyObject *trial, ct_trial_id *out);
+/* What Python schedulers get as controller. New reference or NULL. */
+PyObject *pyct_driver_controller(PyObject *driver);
+/* Where stop_trial and pause_trial of the controller put their orders; NULL = refuse. */
+void pyct_driver_collect(PyObject *driver, ct_orders *orders);
+/* The result as a dict (config included), nested or flat. New reference or NULL. */
+PyObject *pyct_driver_result_dict(PyObject *driver, const ct_result *r, ct_trial_id t,
+                                  int flat);
+
+#endif

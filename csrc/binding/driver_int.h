@@ -1,0 +1,65 @@
+/* driver_int.h: the driver's struct, for driver.c, trial.c and controller.c. */
+#ifndef CT_BINDING_DRIVER_INT_H
+#define CT_BINDING_DRIVER_INT_H
+
+#include "driver.h"
+
+#include "drive/drive.h"
+
+/* Where an inline trial runs. */
+typedef struct pyct_seat {
+    PyObject *host;      /* TrialHost */
+    PyObject *trainable; /* its trainable: stepped without a detour over the host */
+} pyct_seat;
+
+typedef struct pyct_driver {
+    PyObject_HEAD
+    pyct_state *state;
+    pyct_names *names;
+    ct_clock clock;
+
+    /* What the caller gave; strong. */
+    PyObject *scheduler;
+    PyObject *searcher;
+    PyObject *stopper;
+    PyObject *executor;
+    PyObject *trial_factory;
+    PyObject *host_factory;
+    PyObject *request_hook;
+    PyObject *name_hook;
+    PyObject *dirname_hook;
+    PyObject *heartbeat;
+    PyObject *hooks[CT_NOTE_COUNT]; /* tuple of callables, or NULL */
+    PyObject *step_begin;           /* likewise */
+    PyObject *step_end;
+    PyObject *checkpoint_factory;
+
+    /* What the run makes. */
+    PyObject *views;      /* list: TrialView or None, by trial */
+    PyObject *trials;     /* list: Trial or None, by trial */
+    PyObject *controller; /* or NULL */
+    PyObject *event;      /* the last inline Event: what ct_event borrows from */
+    PyObject *exception;  /* of the last failed inline trial, or NULL */
+    PyObject *error_blob; /* pickled exception of the last failure, or NULL */
+    ct_orders *orders;    /* see pyct_driver_collect */
+    pyct_seat *seats;
+    size_t n_seats;
+    ct_record record; /* of the inline step */
+    bool write_params;
+    bool running;
+    double heartbeat_s;
+    uint64_t iteration;
+
+    ct_scheduler *policy_scheduler; /* owned: adapters */
+    ct_searcher *policy_searcher;
+    ct_stopper *policy_stopper;
+    ct_exec *exec;
+    ct_journal *journal;
+    ct_output *output;
+    ct_control *control;
+    ct_drive *drive;
+} pyct_driver;
+
+const ct_board *pyct_driver_board(pyct_driver *self);
+
+#endif
