@@ -964,7 +964,8 @@ value_take_entry(ct_value *dict, ct_map *seen, const cJSON *child, ct_names *nam
     if (dict->len < SMALL_DICT) {
         return ct_value_put(dict, key, &item, err);
     }
-    for (uint32_t i = 0; st == CT_OK && seen->count == 0 && i < dict->len; i++) {
+    bool first = seen->count == 0;
+    for (uint32_t i = 0; first && st == CT_OK && i < dict->len; i++) {
         st = ct_map_put(seen, dict->u.entries[i].key, i, err);
     }
     if (st == CT_OK && ct_map_get(seen, key, &at)) {
