@@ -1,0 +1,56 @@
+"""How Python objects that the engine cannot look into are written: as text and as bytes.
+
+The C engine calls these for values in configs and results that are not numbers, strings,
+lists or dicts.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import sys
+from typing import Any
+
+__all__ = ["dumps", "json_text", "loads"]
+
+
+def _plain(value: Any) -> Any:
+    """Turns what json cannot write into something it can: arrays become lists."""
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        if isinstance(value, numpy.ndarray):
+            return value.tolist()
+        if isinstance(value, numpy.generic):
+            return value.item()
+    return str(value)
+
+
+def json_text(value: Any) -> str:
+    """Returns one line of JSON that stands for `value` in result.json and params.json.
+
+    NumPy arrays become lists; what has no JSON form becomes the string `str(value)`.
+    """
+    try:
+        return json.dumps(value, default=_plain)
+    except (TypeError, ValueError):  # keys that are no strings, cycles
+        return json.dumps(str(value))
+
+
+def dumps(value: Any) -> bytes:
+    """Returns the pickle of `value`; functions and classes travel by cloudpickle."""
+    try:
+        data = pickle.dumps(value, protocol=5)
+    except Exception:
+        data = b""
+    # Plain pickle refers to code of the main script by name, which no other process has.
+    if data and b"__main__" not in data:
+        return data
+    import cloudpickle
+
+    result: bytes = cloudpickle.dumps(value)
+    return result
+
+
+def loads(data: bytes) -> Any:
+    """Returns the object that `dumps` wrote."""
+    return pickle.loads(data)
