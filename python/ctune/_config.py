@@ -1,0 +1,196 @@
+"""Settings that are handed to run() as objects."""
+
+from __future__ import annotations
+
+import enum
+import numbers
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+__all__ = [
+    "CheckpointConfig",
+    "FailureConfig",
+    "ResumeConfig",
+    "SyncConfig",
+]
+
+MAX = "max"
+MIN = "min"
+
+
+class _Config:
+    """Base of configuration objects that run() accepts as `config`."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the configuration as a dict."""
+        raise NotImplementedError(
+            f"{type(self).__name__}.to_dict() is missing: it returns the configuration "
+            "as a dict."
+        )
+
+
+class _NonDefaultRepr:
+    """Shows only what differs from the defaults."""
+
+    def __repr__(self) -> str:
+        shown = ", ".join(
+            f"{f.name}={getattr(self, f.name)!r}"
+            for f in fields(self)  # type: ignore[arg-type]
+            if f.repr and getattr(self, f.name) != f.default
+        )
+        return f"{type(self).__name__}({shown})"
+
+
+_GONE = "DEPRECATED"
+
+
+@dataclass(repr=False)
+class CheckpointConfig(_NonDefaultRepr):
+    """When trials are saved and which checkpoints are kept.
+
+    Attributes:
+        num_to_keep: How many of a trial's checkpoints to keep; None: all. The newest
+            is always kept.
+        checkpoint_score_attribute: Result key by which they are ranked; None: by age.
+        checkpoint_score_order: "max" keeps those with the highest values, "min" those
+            with the lowest.
+        checkpoint_frequency: Save every so many iterations; 0: never. Only for class
+            trainables, as functions report theirs.
+        checkpoint_at_end: Save when a trial ends. Only for class trainables.
+
+    Raises:
+        ValueError: A value is out of range.
+    """
+
+    num_to_keep: int | None = None
+    checkpoint_score_attribute: str | None = None
+    checkpoint_score_order: Literal["max", "min"] | None = "max"
+    checkpoint_frequency: int = 0
+    checkpoint_at_end: bool | None = None
+    _checkpoint_keep_all_ranks: Any = _GONE
+    _checkpoint_upload_from_workers: Any = _GONE
+
+    def __post_init__(self) -> None:
+        for name in ("_checkpoint_keep_all_ranks", "_checkpoint_upload_from_workers"):
+            if getattr(self, name) != _GONE:
+                raise DeprecationWarning(f"{name} is gone; leave it out.")
+        if self.num_to_keep is not None and self.num_to_keep <= 0:
+            raise ValueError(
+                f"num_to_keep: must be at least 1, or None for all, got "
+                f"{self.num_to_keep!r}."
+            )
+        if self.checkpoint_score_order not in (MAX, MIN):
+            raise ValueError(
+                'checkpoint_score_order: must be "max" or "min", got '
+                f"{self.checkpoint_score_order!r}."
+            )
+        if self.checkpoint_frequency < 0:
+            raise ValueError(
+                "checkpoint_frequency: must be 0 (never) or more iterations, got "
+                f"{self.checkpoint_frequency!r}."
+            )
+
+
+@dataclass(repr=False)
+class FailureConfig(_NonDefaultRepr):
+    """What happens when trials fail.
+
+    Attributes:
+        max_failures: Retries per trial; -1: without limit, 0: none.
+        fail_fast: True: the first failure stops all trials. "raise": it is raised.
+
+    Raises:
+        ValueError: `fail_fast` is something else, or goes with retries.
+    """
+
+    max_failures: int = 0
+    fail_fast: bool | str = False
+
+    def __post_init__(self) -> None:
+        check_fail_fast(self.fail_fast)
+        check_failures(self.fail_fast, self.max_failures)
+
+
+def check_fail_fast(fail_fast: Any) -> bool | Literal["raise"]:
+    """Returns False, True or "raise".
+
+    Raises:
+        ValueError: It is something else.
+    """
+    if isinstance(fail_fast, str):
+        if fail_fast.upper() == "RAISE":
+            return "raise"
+    elif isinstance(fail_fast, (bool, numbers.Integral)) or fail_fast is None:
+        return bool(fail_fast)
+    raise ValueError(
+        f'fail_fast: must be True, False or "raise", got {fail_fast!r}.'
+    )
+
+
+def check_failures(fail_fast: Any, max_failures: int) -> None:
+    """Checks that the two do not contradict each other.
+
+    Raises:
+        ValueError: They do.
+    """
+    if fail_fast and max_failures != 0:
+        raise ValueError(
+            f"max_failures: must be 0 with fail_fast={fail_fast!r}, got "
+            f"{max_failures!r}: a trial is either tried again or ends the experiment."
+        )
+
+
+@dataclass
+class SyncConfig:
+    """How results reach remote storage. Only the defaults are supported.
+
+    Attributes:
+        sync_period: Seconds between two syncs.
+        sync_timeout: Seconds after which a sync is given up.
+        sync_artifacts: Copy files of the trials' working directories too.
+        sync_artifacts_on_checkpoint: Do that with each checkpoint.
+        upload_dir, syncer, sync_on_checkpoint: Gone.
+
+    Raises:
+        DeprecationWarning: One of those that are gone is given.
+    """
+
+    sync_period: int = 300
+    sync_timeout: int = 1800
+    sync_artifacts: bool = False
+    sync_artifacts_on_checkpoint: bool = True
+    upload_dir: Any = _GONE
+    syncer: Any = _GONE
+    sync_on_checkpoint: Any = _GONE
+
+    def __post_init__(self) -> None:
+        remedies = {
+            "upload_dir": "give run(storage_path=...) instead",
+            "syncer": "give run(storage_filesystem=...) instead",
+            "sync_on_checkpoint": "checkpoints are always stored at once",
+        }
+        for name, remedy in remedies.items():
+            if getattr(self, name) != _GONE:
+                raise DeprecationWarning(f"{name} is gone: {remedy}.")
+
+
+@dataclass
+class ResumeConfig:
+    """What happens to stored trials when an experiment is resumed.
+
+    Attributes:
+        finished: For trials that ended well.
+        unfinished: For trials that had not ended.
+        errored: For trials that failed.
+    """
+
+    class ResumeType(enum.Enum):
+        """RESUME: go on; RESTART: start anew; SKIP: leave as it is."""
+
+        RESUME = "resume"
+        RESTART = "restart"
+        SKIP = "skip"
+
+    finished: ResumeType = ResumeType.SKIP
+    unfinished: ResumeType = ResumeType.RESUME
+    errored: ResumeType = ResumeType.SKIP

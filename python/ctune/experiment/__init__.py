@@ -1,0 +1,5 @@
+"""Experiments and their trials."""
+
+from ctune.experiment.trial import Trial
+
+__all__ = ["Trial"]

@@ -1,0 +1,691 @@
+"""One trial: a configuration, its results and its state."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ctune._checkpoint import Checkpoint, TrainingResult
+from ctune._config import CheckpointConfig
+from ctune._storage import StorageContext
+from ctune.error import TuneError
+from ctune.result import DONE, EXPR_ERROR_PICKLE_FILE, NODE_IP
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from ctune.execution.placement_groups import PlacementGroupFactory
+    from ctune.trainable.trainable import Trainable
+
+__all__ = ["DEBUG_PRINT_INTERVAL", "ExportFormat", "TRIAL_STATE_FILENAME", "Trial"]
+
+DEBUG_PRINT_INTERVAL = 5
+TRIAL_STATE_FILENAME = "trial_metadata.json"
+
+
+class ExportFormat:
+    """Formats that `Trainable.export_model` may be asked for."""
+
+    CHECKPOINT = "checkpoint"
+    MODEL = "model"
+    ONNX = "onnx"
+    H5 = "h5"
+
+    @staticmethod
+    def validate(formats: Iterable[str]) -> None:
+        """Checks a list of formats.
+
+        Raises:
+            TuneError: One is unknown.
+        """
+        known = (
+            ExportFormat.CHECKPOINT,
+            ExportFormat.MODEL,
+            ExportFormat.ONNX,
+            ExportFormat.H5,
+        )
+        for name in formats:
+            if name.strip().lower() not in known:
+                raise TuneError(
+                    f"export_formats: {name!r} is unknown; use {', '.join(known)}."
+                )
+
+
+class TrialView(Protocol):
+    """What the engine shows of a trial of a run; see `_ctune.TrialView`."""
+
+    index: int
+    trial_id: str
+    status: str
+    config: dict[str, Any]
+    evaluated_params: dict[str, Any]
+    experiment_tag: str
+    name: str
+    path: str | None
+    last_result: dict[str, Any]
+    num_failures: int
+    error_file: str | None
+    start_time: float
+    last_result_time: float
+    results: int
+    pid: int
+    resources: dict[str, float]
+
+    def metric(self, name: str) -> npt.NDArray[np.float64] | None: ...
+    def metric_names(self) -> tuple[str, ...]: ...
+    def metric_analysis(self) -> dict[str, dict[str, float]]: ...
+    def checkpoints(self) -> list[tuple[str, dict[str, Any], int]]: ...
+
+
+class RunFacts:
+    """What all trials of a run have in common. Made once per run.
+
+    Args:
+        trainable_name: Name of the trainable.
+        trainable: Its class, or None.
+        checkpoint_config: Of the run.
+        max_failures: Retries per trial.
+        stopping_criterion: Thresholds by metric.
+        named: Whether trial names come from the user.
+    """
+
+    def __init__(
+        self,
+        trainable_name: str,
+        trainable: type[Trainable] | None = None,
+        checkpoint_config: CheckpointConfig | None = None,
+        max_failures: int = 0,
+        stopping_criterion: Mapping[str, Any] | None = None,
+        named: bool = False,
+    ) -> None:
+        self.trainable_name = trainable_name
+        self.trainable = trainable
+        self.checkpoint_config = checkpoint_config or CheckpointConfig()
+        self.max_failures = max_failures
+        self.stopping_criterion = dict(stopping_criterion or {})
+        self.named = named
+
+
+# Attributes that the engine answers while a trial belongs to a run.
+_FROM_VIEW = frozenset(
+    (
+        "config",
+        "evaluated_params",
+        "experiment_tag",
+        "num_failures",
+        "start_time",
+        "status",
+        "trial_id",
+    )
+)
+
+
+class Trial:
+    """One trial of an experiment.
+
+    In a run its state is the engine's, and reading an attribute looks there. Built by
+    itself it is a plain object that holds what it was given.
+
+    Trials are compared and hashed by identity.
+
+    Attributes:
+        trainable_name: Name of what is trained.
+        trial_id: For example "a1b2c_00000".
+        config: The configuration.
+        evaluated_params: Path -> value of what was sampled.
+        experiment_tag: For example "0_lr=0.1".
+        status: PENDING, RUNNING, PAUSED, TERMINATED or ERROR.
+        placement_group_factory: The resources that the trial asks for.
+        stopping_criterion: Metric -> threshold at which the trial ends.
+        max_failures: How often it is tried again.
+    """
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    PAUSED = "PAUSED"
+    TERMINATED = "TERMINATED"
+    ERROR = "ERROR"
+
+    trainable_name: str
+    trial_id: str
+    config: dict[str, Any]
+    evaluated_params: dict[str, Any]
+    experiment_tag: str
+    status: str
+    stopping_criterion: dict[str, Any]
+    log_to_file: tuple[str | None, str | None]
+    max_failures: int
+    export_formats: list[str]
+    restore_path: str | None
+    start_time: float | None
+    num_failures: int
+    num_failures_after_restore: int
+    custom_trial_name: str | None
+    custom_dirname: str | None
+    storage: StorageContext | None
+    stub: bool
+
+    _view: TrialView | None = None
+    _facts: RunFacts | None = None
+
+    def __init__(
+        self,
+        trainable_name: str,
+        *,
+        config: dict[str, Any] | None = None,
+        trial_id: str | None = None,
+        storage: StorageContext | None = None,
+        evaluated_params: dict[str, Any] | None = None,
+        experiment_tag: str = "",
+        placement_group_factory: PlacementGroupFactory | None = None,
+        stopping_criterion: dict[str, Any] | None = None,
+        checkpoint_config: CheckpointConfig | None = None,
+        export_formats: list[str] | None = None,
+        restore_path: str | None = None,
+        trial_name_creator: Callable[[Trial], str] | None = None,
+        trial_dirname_creator: Callable[[Trial], str] | None = None,
+        log_to_file: str | tuple[str | None, str | None] | None = None,
+        max_failures: int = 0,
+        stub: bool = False,
+        _setup_default_resource: bool = True,
+    ) -> None:
+        self.trainable_name = trainable_name
+        self.trial_id = trial_id or Trial.generate_id()
+        self.config = config or {}
+        self.evaluated_params = evaluated_params or {}
+        self.experiment_tag = experiment_tag
+        self.status = Trial.PENDING
+        self.stopping_criterion = stopping_criterion or {}
+        if isinstance(log_to_file, str):
+            self.log_to_file = (log_to_file, log_to_file)
+        else:
+            self.log_to_file = log_to_file or (None, None)
+        self.max_failures = max_failures
+        self.export_formats = export_formats or []
+        self.restore_path = restore_path
+        self.storage = storage
+        self.stub = stub
+        self.start_time = None
+        self.num_failures = 0
+        self.num_failures_after_restore = 0
+        self._checkpoint_config = checkpoint_config or CheckpointConfig()
+        self._resources = placement_group_factory
+        self._last_result: dict[str, Any] = {}
+        self._metric_analysis: dict[str, dict[str, float]] = {}
+        self._checkpoints: list[tuple[str, dict[str, Any], int]] = []
+        self._path: str | None = None
+        self._error_file: str | None = None
+        self.custom_trial_name = None
+        self.custom_dirname = None
+        if trial_name_creator is not None:
+            self.custom_trial_name = trial_name_creator(self)
+        if trial_dirname_creator is not None:
+            self.custom_dirname = checked_dirname(trial_dirname_creator(self))
+
+    @classmethod
+    def _of_view(cls, view: TrialView, facts: RunFacts) -> Trial:
+        """Returns the trial of a run that `view` shows."""
+        trial = cls.__new__(cls)
+        trial.__dict__["_facts"] = facts
+        trial.__dict__["_view"] = view
+        return trial
+
+    def __getattr__(self, name: str) -> Any:
+        # Only for names that are no plain attribute: those of a trial in a run.
+        view = self.__dict__.get("_view")
+        if view is not None:
+            if name in _FROM_VIEW:
+                return getattr(view, name)
+            if name in _IN_RUN:
+                return _IN_RUN[name](self)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _FROM_VIEW and self.__dict__.get("_view") is not None:
+            raise TuneError(
+                f"{name}: the trial {self} belongs to a run, whose engine keeps its "
+                "state. Schedulers answer PAUSE or STOP instead of setting it."
+            )
+        super().__setattr__(name, value)
+
+    # State.
+
+    @property
+    def last_result(self) -> dict[str, Any]:
+        """The newest result, nested as it was reported; {} before the first."""
+        if self._view is not None:
+            return self._view.last_result
+        found: dict[str, Any] = self.__dict__.get("_last_result", {})
+        return found
+
+    @property
+    def metric_analysis(self) -> dict[str, dict[str, float]]:
+        """Metric -> max, min, avg, last, last-5-avg and last-10-avg of its values."""
+        if self._view is not None:
+            return self._view.metric_analysis()
+        found: dict[str, dict[str, float]] = self.__dict__.get("_metric_analysis", {})
+        return found
+
+    @property
+    def metric_n_steps(self) -> dict[str, dict[str, list[float]]]:
+        """Metric -> "5" and "10" -> that many of its newest values."""
+        if self._view is None:
+            return {}
+        out: dict[str, dict[str, list[float]]] = {}
+        for name in self._view.metric_analysis():
+            history = self._view.metric(name)
+            values = [] if history is None else history.tolist()
+            out[name] = {"5": values[-5:], "10": values[-10:]}
+        return out
+
+    @property
+    def placement_group_factory(self) -> PlacementGroupFactory | None:
+        """The resources that the trial asks for."""
+        if self._view is None:
+            found: PlacementGroupFactory | None = self.__dict__.get("_resources")
+            return found
+        from ctune.execution.placement_groups import PlacementGroupFactory
+
+        return PlacementGroupFactory([dict(self._view.resources)])
+
+    @placement_group_factory.setter
+    def placement_group_factory(self, value: PlacementGroupFactory | None) -> None:
+        self.__dict__["_resources"] = value
+
+    @property
+    def node_ip(self) -> str | None:
+        """Address of the machine that the newest result came from."""
+        return self.last_result.get(NODE_IP)
+
+    @property
+    def has_reported_at_least_once(self) -> bool:
+        """Whether there is a result."""
+        return bool(self.last_result)
+
+    def is_finished(self) -> bool:
+        """Returns whether the trial ended, well or with an error."""
+        return self.status in (Trial.TERMINATED, Trial.ERROR)
+
+    def should_stop(self, result: Mapping[str, Any]) -> bool:
+        """Returns whether a flattened result meets the trial's stopping criterion.
+
+        Raises:
+            TuneError: The result lacks a metric of the criterion.
+        """
+        if result.get(DONE):
+            return True
+        for metric, threshold in self.stopping_criterion.items():
+            if metric not in result:
+                raise TuneError(
+                    f"stop: the result of trial {self} has no metric {metric!r}. It "
+                    f"has: {', '.join(sorted(map(str, result)))}."
+                )
+            if result[metric] >= threshold:
+                return True
+        return False
+
+    def set_status(self, status: str) -> None:
+        """Sets the status; only outside of a run."""
+        self.status = status
+
+    def set_config(self, config: dict[str, Any]) -> None:
+        """Sets the configuration; only outside of a run."""
+        self.config = config
+
+    def set_experiment_tag(self, experiment_tag: str) -> None:
+        """Sets the tag; only outside of a run."""
+        self.experiment_tag = experiment_tag
+
+    def update_resources(
+        self, resources: dict[str, float] | PlacementGroupFactory
+    ) -> None:
+        """Changes the resources that the trial asks for.
+
+        Raises:
+            ValueError: The trial is running.
+        """
+        if self.status == Trial.RUNNING:
+            raise ValueError(
+                f"resources: cannot be changed while trial {self} is RUNNING. Pause it "
+                "first."
+            )
+        if self._view is not None:
+            raise TuneError(
+                f"resources: the trial {self} belongs to a run, whose engine keeps them."
+            )
+        if isinstance(resources, dict):
+            from ctune.execution.placement_groups import resource_dict_to_pg_factory
+
+            resources = resource_dict_to_pg_factory(resources)
+        self.placement_group_factory = resources
+
+    # Checkpoints.
+
+    def _all_checkpoints(self) -> list[tuple[str, dict[str, Any], int]]:
+        if self._view is not None:
+            return self._view.checkpoints()
+        kept: list[tuple[str, dict[str, Any], int]] = self.__dict__.get(
+            "_checkpoints", []
+        )
+        return kept
+
+    @property
+    def latest_checkpoint_result(self) -> TrainingResult | None:
+        """The newest checkpoint and the result it belongs to."""
+        kept = self._all_checkpoints()
+        if not kept:
+            return None
+        path, metrics, _ = kept[-1]
+        return TrainingResult(Checkpoint(path), metrics)
+
+    @property
+    def checkpoint(self) -> Checkpoint | None:
+        """The newest checkpoint."""
+        latest = self.latest_checkpoint_result
+        return latest.checkpoint if latest is not None else None
+
+    def has_checkpoint(self) -> bool:
+        """Returns whether there is one to continue from."""
+        return self.checkpoint is not None
+
+    @property
+    def checkpoint_freq(self) -> int:
+        """Iterations between checkpoints; 0: none."""
+        return self._kept_config().checkpoint_frequency
+
+    @property
+    def checkpoint_at_end(self) -> bool:
+        """Whether the trial is saved when it ends."""
+        return bool(self._kept_config().checkpoint_at_end)
+
+    def _kept_config(self) -> CheckpointConfig:
+        if self._facts is not None:
+            return self._facts.checkpoint_config
+        own: CheckpointConfig = self.__dict__.get("_checkpoint_config") or (
+            CheckpointConfig()
+        )
+        return own
+
+    @property
+    def is_saving(self) -> bool:
+        """Whether a checkpoint is being written; the engine keeps that to itself."""
+        return False
+
+    @property
+    def is_restoring(self) -> bool:
+        """Whether a checkpoint is being loaded; the engine keeps that to itself."""
+        return False
+
+    # Files.
+
+    @property
+    def path(self) -> str | None:
+        """The trial's directory; None before it has one."""
+        if self._view is not None:
+            return self._view.path
+        own: str | None = self.__dict__.get("_path")
+        if own is None and self.__dict__.get("storage") is not None:
+            assert self.storage is not None
+            return os.path.join(self.storage.experiment_fs_path, self.relative_logdir)
+        return own
+
+    @property
+    def local_path(self) -> str | None:
+        """The same as `path`: results are written where they stay."""
+        return self.path
+
+    @property
+    def local_dir(self) -> str | None:
+        """The directory of the experiment."""
+        return self.local_experiment_path
+
+    @property
+    def local_experiment_path(self) -> str | None:
+        """The directory of the experiment."""
+        path = self.path
+        return os.path.dirname(path) if path is not None else None
+
+    @property
+    def remote_experiment_path(self) -> str | None:
+        """The same as `local_experiment_path`."""
+        return self.local_experiment_path
+
+    @property
+    def experiment_dir_name(self) -> str | None:
+        """The name of the experiment's directory."""
+        path = self.local_experiment_path
+        return os.path.basename(path) if path is not None else None
+
+    @property
+    def relative_logdir(self) -> str:
+        """The name of the trial's directory."""
+        if self._view is not None:
+            return os.path.basename(self._view.path or "")
+        storage = self.__dict__.get("storage")
+        if storage is not None and storage.trial_dir_name:
+            return str(storage.trial_dir_name)
+        return self._generate_dirname()
+
+    def init_local_path(self) -> None:
+        """Makes the trial's directory."""
+        path = self.path
+        if path is None:
+            raise TuneError(
+                f"storage: the trial {self} has none, so it has no directory."
+            )
+        os.makedirs(path, exist_ok=True)
+
+    @property
+    def logdir(self) -> str:
+        """Gone; see `path`."""
+        raise DeprecationWarning("Trial.logdir is gone: use Trial.path.")
+
+    def init_logdir(self) -> None:
+        """Gone; see init_local_path()."""
+        raise DeprecationWarning("Trial.init_logdir() is gone: use init_local_path().")
+
+    @property
+    def error_file(self) -> str | None:
+        """Path of error.txt after a failure."""
+        if self._view is not None:
+            return self._view.error_file
+        own: str | None = self.__dict__.get("_error_file")
+        return own
+
+    @property
+    def pickled_error_file(self) -> str | None:
+        """Path of the pickled exception of the last failure."""
+        error = self.error_file
+        if error is None:
+            return None
+        path = os.path.join(os.path.dirname(error), EXPR_ERROR_PICKLE_FILE)
+        return path if os.path.exists(path) else None
+
+    def get_error(self) -> BaseException | TuneError | None:
+        """Returns the exception of the last failure, as it was raised if possible."""
+        pickled = self.get_pickled_error()
+        if pickled is not None:
+            return pickled
+        error = self.error_file
+        if error is None or not os.path.exists(error):
+            return None
+        with open(error, encoding="utf-8", errors="replace") as file:
+            return TuneError(file.read())
+
+    def get_pickled_error(self) -> BaseException | None:
+        """Returns the exception of the last failure, if it could be pickled."""
+        path = self.pickled_error_file
+        if path is None:
+            return None
+        try:
+            with open(path, "rb") as file:
+                error = pickle.load(file)
+        except Exception:
+            return None
+        return error if isinstance(error, BaseException) else None
+
+    # Names.
+
+    @classmethod
+    def generate_id(cls) -> str:
+        """Returns a new id of 8 hexadecimal digits."""
+        return uuid.uuid4().hex[:8]
+
+    def _default_name(self) -> str:
+        label = self.trainable_name
+        env = self.config.get("env")
+        if env is not None:
+            label = f"{label}_{env.__name__ if isinstance(env, type) else env}"
+        return f"{label}_{self.trial_id}".replace("/", "_")
+
+    def _generate_dirname(self) -> str:
+        from ctune.utils.util import date_str
+
+        if self.custom_dirname:
+            name = self.custom_dirname
+        else:
+            limit = int(os.environ.get("TUNE_MAX_LEN_IDENTIFIER", "130"))
+            tag = f"_{self.experiment_tag}" if self.experiment_tag else ""
+            name = f"{self}{tag}"[:limit] + f"_{date_str()}"
+        return re.sub("[/()]", "_", name)
+
+    def __str__(self) -> str:
+        if self._view is not None:
+            # Until it is named, the namer itself may ask.
+            return self._view.name or self._default_name()
+        return self.__dict__.get("custom_trial_name") or self._default_name()
+
+    __repr__ = __str__
+
+    # Copies.
+
+    def reset(self) -> Trial:
+        """Returns a new trial of the same configuration, without results."""
+        return Trial(
+            self.trainable_name,
+            config=self.config,
+            evaluated_params=self.evaluated_params,
+            experiment_tag=self.experiment_tag,
+            placement_group_factory=self.placement_group_factory,
+            stopping_criterion=self.stopping_criterion,
+            checkpoint_config=self._kept_config(),
+            export_formats=self.export_formats,
+            restore_path=self.restore_path,
+            log_to_file=self.log_to_file,
+            max_failures=self.max_failures,
+            storage=self.storage,
+            stub=self.stub,
+        )
+
+    def get_trainable_cls(self) -> type[Trainable] | None:
+        """Returns the class that is trained; None for a stub.
+
+        Raises:
+            TuneError: No trainable of that name is registered.
+        """
+        if self._facts is not None and self._facts.trainable is not None:
+            return self._facts.trainable
+        if self.__dict__.get("stub"):
+            return None
+        from ctune.registry import get_trainable_cls
+
+        return get_trainable_cls(self.trainable_name)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A trial of a run is pickled as the plain trial that it looks like."""
+        if self._view is None:
+            return self.__dict__.copy()
+        view = self._view
+        last = view.last_result
+        return {
+            "trainable_name": self.trainable_name,
+            "trial_id": view.trial_id,
+            "config": view.config,
+            "evaluated_params": view.evaluated_params,
+            "experiment_tag": view.experiment_tag,
+            "status": view.status,
+            "stopping_criterion": self.stopping_criterion,
+            "log_to_file": self.log_to_file,
+            "max_failures": self.max_failures,
+            "export_formats": self.export_formats,
+            "restore_path": self.restore_path,
+            "storage": self.storage,
+            "stub": True,
+            "start_time": view.start_time,
+            "num_failures": view.num_failures,
+            "num_failures_after_restore": view.num_failures,
+            "custom_trial_name": self.custom_trial_name,
+            "custom_dirname": self.custom_dirname,
+            "_checkpoint_config": self._kept_config(),
+            "_resources": self.placement_group_factory,
+            "_last_result": last,
+            "_metric_analysis": view.metric_analysis(),
+            "_checkpoints": view.checkpoints(),
+            "_path": view.path,
+            "_error_file": view.error_file,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+
+def _facts_of(trial: Trial) -> RunFacts:
+    facts = trial._facts
+    assert facts is not None
+    return facts
+
+
+def _storage_of(trial: Trial) -> StorageContext | None:
+    path = trial.path
+    return StorageContext.of_trial_dir(path) if path is not None else None
+
+
+# Further attributes of a trial in a run.
+_IN_RUN: dict[str, Callable[[Trial], Any]] = {
+    "trainable_name": lambda trial: _facts_of(trial).trainable_name,
+    "stopping_criterion": lambda trial: _facts_of(trial).stopping_criterion,
+    "max_failures": lambda trial: _facts_of(trial).max_failures,
+    "num_failures_after_restore": lambda trial: trial.num_failures,
+    "custom_trial_name": lambda trial: str(trial) if _facts_of(trial).named else None,
+    "custom_dirname": lambda trial: None,
+    "log_to_file": lambda trial: (None, None),
+    "export_formats": lambda trial: [],
+    "restore_path": lambda trial: None,
+    "storage": _storage_of,
+    "stub": lambda trial: False,
+    "run_metadata": lambda trial: SimpleNamespace(
+        last_result=trial.last_result,
+        metric_analysis=trial.metric_analysis,
+        num_failures=trial.num_failures,
+        start_time=trial.start_time,
+        checkpoint_manager=SimpleNamespace(
+            checkpoint_config=trial._kept_config(),
+            latest_checkpoint_result=trial.latest_checkpoint_result,
+        ),
+    ),
+}
+
+
+def checked_dirname(name: Any) -> str:
+    """Returns a directory name that the user's function made, if it is one.
+
+    Raises:
+        ValueError: It is no text, empty, or a path of several pieces.
+    """
+    if not isinstance(name, str) or not name:
+        raise ValueError(
+            "trial_dirname_creator: must return a name of one character or more, got "
+            f"{name!r}."
+        )
+    if os.path.sep in name:
+        raise ValueError(
+            f"trial_dirname_creator: returned {name!r}, which contains the path "
+            f"separator {os.path.sep!r}. Return the name of one directory."
+        )
+    return name

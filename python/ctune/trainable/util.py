@@ -1,0 +1,187 @@
+"""Ways to prepare a trainable: bind large objects to it, ask for resources."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+import types
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from ctune.execution.placement_groups import PlacementGroupFactory
+
+__all__ = ["with_parameters", "with_resources"]
+
+logger = logging.getLogger("ctune")
+
+
+def require_one_argument(
+    function: Callable[..., Any], *, bound: tuple[str, ...] = ()
+) -> None:
+    """Checks that `function(config, **bound)` is a possible call.
+
+    Raises:
+        ValueError: It is not.
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return  # built-in without a signature: the call will tell
+    try:
+        signature.bind({}, **dict.fromkeys(bound))
+    except TypeError as error:
+        name = getattr(function, "__name__", type(function).__name__)
+        extra = "".join(f", {key}" for key in bound)
+        raise ValueError(
+            f"trainable: {name}{signature} cannot be called as {name}(config{extra}): "
+            f"{error}. A trainable function takes the config as its only positional "
+            "argument; bind further ones with with_parameters()."
+        ) from None
+
+
+def function_name(trainable: Any) -> str:
+    """Returns the name under which a trainable appears in trial names."""
+    name = getattr(trainable, "_name", None)
+    if isinstance(name, str) and name:
+        return name
+    if isinstance(trainable, functools.partial):
+        return function_name(trainable.func)
+    name = getattr(trainable, "__name__", None)
+    if not isinstance(name, str):
+        logger.warning(
+            "A trainable of type %s has no name, so its trials are called DEFAULT. "
+            "Register it under a name with register_trainable().",
+            type(trainable).__name__,
+        )
+        return "DEFAULT"
+    if name == "<lambda>":
+        return "lambda"
+    if name.startswith("<"):
+        return "DEFAULT"
+    return name
+
+
+def with_parameters(trainable: Any, **kwargs: Any) -> Any:
+    """Binds objects to a trainable, which receives them as keyword arguments.
+
+    The objects travel to the workers once, not with each trial's config, and stay out of
+    result files: use it for data sets.
+
+    Args:
+        trainable: A function, called as `trainable(config, **kwargs)`; or a Trainable
+            class, whose `setup` is called as `setup(config, **kwargs)`.
+
+    Raises:
+        ValueError: `trainable` is neither, or does not take these arguments.
+    """
+    from ctune.trainable.trainable import Trainable
+
+    if inspect.isclass(trainable) and issubclass(trainable, Trainable):
+        return _class_with(trainable, kwargs)
+    if inspect.isclass(trainable) or not callable(trainable):
+        raise ValueError(
+            "trainable: with_parameters() takes a function or a Trainable class, got "
+            f"{trainable!r:.80}."
+        )
+    require_one_argument(trainable, bound=tuple(kwargs))
+
+    def inner(config: dict[str, Any]) -> Any:
+        return trainable(config, **kwargs)
+
+    inner.__name__ = inner.__qualname__ = function_name(trainable)
+    inner.__doc__ = trainable.__doc__
+    for name in ("_resources", "__mixins__"):
+        if hasattr(trainable, name):
+            setattr(inner, name, getattr(trainable, name))
+    return inner
+
+
+def _class_with(base: type[Any], kwargs: dict[str, Any]) -> type[Any]:
+    def setup(self: Any, config: dict[str, Any]) -> None:
+        base.setup(self, config, **kwargs)
+
+    return type(base.__name__, (base,), {"setup": setup, "__doc__": base.__doc__})
+
+
+def with_resources(
+    trainable: Any,
+    resources: dict[str, float]
+    | PlacementGroupFactory
+    | Callable[[dict[str, Any]], Any],
+) -> Any:
+    """Attaches a request for resources to a trainable.
+
+    Args:
+        trainable: A function, a bound method or a Trainable class.
+        resources: A dict such as `{"cpu": 2, "gpu": 0.5}`, a PlacementGroupFactory, or
+            a function of the config that returns either. It takes the place of an
+            earlier request.
+
+    Raises:
+        ValueError: `resources` is none of these.
+        RuntimeError: The trainable is an object that refuses new attributes.
+    """
+    from ctune.execution.placement_groups import (
+        PlacementGroupFactory,
+        resource_dict_to_pg_factory,
+    )
+    from ctune.trainable.trainable import Trainable
+
+    request: Any
+    if isinstance(resources, PlacementGroupFactory):
+        request = resources
+    elif isinstance(resources, dict):
+        request = resource_dict_to_pg_factory(resources)
+    elif callable(resources):
+        request = resources
+    else:
+        raise ValueError(
+            "resources: must be a dict, a PlacementGroupFactory or a function of the "
+            f"config, got a {type(resources).__name__}: {resources!r:.80}."
+        )
+    if inspect.isclass(trainable) and issubclass(trainable, Trainable):
+        return _class_with_request(trainable, request)
+    if isinstance(trainable, types.MethodType):
+        return _function_with_request(trainable, request)
+    try:
+        trainable._resources = request
+    except AttributeError as error:
+        raise RuntimeError(
+            "trainable: cannot attach resources to an object of type "
+            f"{type(trainable).__name__}, which refuses attributes. Wrap it in a "
+            "function."
+        ) from error
+    return trainable
+
+
+def _class_with_request(base: type[Any], request: Any) -> type[Any]:
+    def default_resource_request(cls: type[Any], config: dict[str, Any]) -> Any:
+        from ctune.execution.placement_groups import (
+            PlacementGroupFactory,
+            resource_dict_to_pg_factory,
+        )
+
+        asked = request
+        if not isinstance(asked, PlacementGroupFactory):
+            asked = asked(config)
+        if isinstance(asked, dict):
+            asked = resource_dict_to_pg_factory(asked)
+        return asked
+
+    members = {
+        "default_resource_request": classmethod(default_resource_request),
+        "__doc__": base.__doc__,
+    }
+    return type(base.__name__, (base,), members)
+
+
+def _function_with_request(method: types.MethodType, request: Any) -> Callable[..., Any]:
+    def inner(config: dict[str, Any]) -> Any:
+        return method(config)
+
+    inner.__name__ = inner.__qualname__ = function_name(method)
+    inner.__doc__ = method.__doc__
+    cast("Any", inner)._resources = request
+    return inner
