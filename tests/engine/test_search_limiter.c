@@ -194,7 +194,8 @@ run_model(bool batch, uint64_t seed)
     for (int step = 0; step < 20000; step++) {
         size_t k = ct_pcg_next(&rng) % MODEL_IDS;
         char id[40];
-        snprintf(id, sizeof id, k % 3 ? "%zu" : "an id that needs its own block %zu", k);
+        snprintf(id, sizeof id, k % 3 ? "%zu" : "an id that needs its own block %zu",
+                 k);
         bool asks = ct_pcg_next(&rng) % 2;
         assert_int_equal(ct_limiter_has(l, id), model[k] != 0);
         if (asks && !ct_limiter_full(l) && model[k] == 0) {

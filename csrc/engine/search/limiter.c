@@ -230,7 +230,8 @@ ct_limiter_has(const ct_limiter *l, const char *id)
 }
 
 ct_status
-ct_limiter_complete(ct_limiter *l, const char *id, bool *known, size_t *ready, ct_err *err)
+ct_limiter_complete(ct_limiter *l, const char *id, bool *known, size_t *ready,
+                    ct_err *err)
 {
     (void)err;
     size_t place = index_find(l, id, ct_hash_bytes(id, strlen(id)));

@@ -13,7 +13,8 @@
 
 typedef struct ct_limiter ct_limiter;
 
-ct_status ct_limiter_new(ct_limiter **out, int64_t max_concurrent, bool batch, ct_err *err);
+ct_status ct_limiter_new(ct_limiter **out, int64_t max_concurrent, bool batch,
+                         ct_err *err);
 void ct_limiter_free(ct_limiter *l);
 bool ct_limiter_full(const ct_limiter *l); /* live >= max */
 /* Makes id live; CT_ESTATE when it is live already. */
