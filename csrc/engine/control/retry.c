@@ -4,11 +4,25 @@
 static ct_status
 note_failure(ct_control *c, const ct_event *ev, ct_err *err)
 {
+    ct_trial *trial = ct_trials_mut(c->trials, ev->trial);
     ct_note *n;
-    ct_status st = control_note(c, CT_NOTE_TRIAL_FAILURE, ev->trial, &n, err);
+    ct_status st = CT_OK;
 
+    if (trial->dir != NULL && trial->error_file == NULL) {
+        ct_buf_clear(&c->text);
+        st = ct_buf_printf(&c->text, err, "%s/error.txt", trial->dir);
+        if (st == CT_OK) {
+            st = ct_buf_terminate(&c->text, err);
+        }
+        if (st == CT_OK) {
+            st = ct_trial_set_text(&trial->error_file, (char *)c->text.data, err);
+        }
+    }
     if (st == CT_OK) {
-        n->code = (int32_t)ct_trials_get(c->trials, ev->trial)->failures;
+        st = control_note(c, CT_NOTE_TRIAL_FAILURE, ev->trial, &n, err);
+    }
+    if (st == CT_OK) {
+        n->code = (int32_t)trial->failures;
         n->text = ev->text;
         n->text_len = ev->text_len;
         n->blob = ev->blob;
