@@ -16,6 +16,8 @@ typedef struct ct_file {
 
 /* Opens for appending and creates when missing (mode 0644, close-on-exec). */
 ct_status ct_file_open_append(ct_file *f, const char *path, ct_err *err);
+/* The same, but the file must not exist yet (CT_ESTATE). */
+ct_status ct_file_open_new(ct_file *f, const char *path, ct_err *err);
 /* Writes everything or fails naming the file; retries short and interrupted writes. On
  * failure the file is cut back to the length it had, so that no partial line stays. */
 ct_status ct_file_append(ct_file *f, const void *data, size_t len, ct_err *err);
@@ -23,7 +25,8 @@ ct_status ct_file_sync(ct_file *f, ct_err *err); /* fdatasync */
 ct_status ct_file_size(const ct_file *f, uint64_t *size, ct_err *err);
 void ct_file_close(ct_file *f); /* fine when closed */
 
-ct_status ct_file_read_all(const char *path, ct_buf *out, ct_err *err); /* replaces *out */
+/* Replaces *out. A missing file is CT_ENOTFOUND. */
+ct_status ct_file_read_all(const char *path, ct_buf *out, ct_err *err);
 /* Writes aside (".tmp-<name>" in the same folder), optionally syncs, renames. Readers see
  * the old or the new file, never a part. */
 ct_status ct_file_replace(const char *path, const void *data, size_t len, bool sync,
@@ -36,6 +39,12 @@ ct_status ct_dir_make(const char *path, bool *made, ct_err *err);
 ct_status ct_dir_remove_tree(const char *path, ct_err *err); /* missing is fine */
 /* Checks that files can be made below path (makes it if missing). */
 ct_status ct_dir_check_writable(const char *path, ct_err *err);
+/* Calls visit for each name in the folder, in no order, "." and ".." left out. Anything but
+ * CT_OK ends the walk with that status. A missing folder is CT_ENOTFOUND. */
+typedef ct_status (*ct_dir_visit)(void *ctx, const char *name, ct_err *err);
+ct_status ct_dir_list(const char *path, ct_dir_visit visit, void *ctx, ct_err *err);
+/* Makes the names in a folder durable, after files in it were made or renamed. */
+ct_status ct_dir_sync(const char *path, ct_err *err);
 /* Takes an exclusive advisory lock on path (made if missing) without waiting; CT_ESTATE
  * when another process holds it. The lock ends with ct_file_close or the process. */
 ct_status ct_file_lock(ct_file *f, const char *path, ct_err *err);
