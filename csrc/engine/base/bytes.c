@@ -6,6 +6,7 @@
 #include "base/bytes.h"
 
 #include "base/mem.h"
+#include "base/wide.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -92,9 +93,7 @@ ct_status
 ct_buf_put_u32(ct_buf *b, uint32_t v, ct_err *err)
 {
     uint8_t raw[4];
-    for (unsigned i = 0; i < 4; i++) {
-        raw[i] = (uint8_t)(v >> (8 * i));
-    }
+    le32_store(raw, v);
     return ct_buf_put(b, raw, sizeof raw, err);
 }
 
@@ -102,9 +101,7 @@ ct_status
 ct_buf_put_u64(ct_buf *b, uint64_t v, ct_err *err)
 {
     uint8_t raw[8];
-    for (unsigned i = 0; i < 8; i++) {
-        raw[i] = (uint8_t)(v >> (8 * i));
-    }
+    le64_store(raw, v);
     return ct_buf_put(b, raw, sizeof raw, err);
 }
 
@@ -187,22 +184,14 @@ uint32_t
 ct_read_u32(ct_reader *r)
 {
     const uint8_t *p = reader_take(r, 4);
-    uint32_t v = 0;
-    for (unsigned i = 0; p != NULL && i < 4; i++) {
-        v |= (uint32_t)p[i] << (8 * i);
-    }
-    return v;
+    return p != NULL ? le32_load(p) : 0;
 }
 
 uint64_t
 ct_read_u64(ct_reader *r)
 {
     const uint8_t *p = reader_take(r, 8);
-    uint64_t v = 0;
-    for (unsigned i = 0; p != NULL && i < 8; i++) {
-        v |= (uint64_t)p[i] << (8 * i);
-    }
-    return v;
+    return p != NULL ? le64_load(p) : 0;
 }
 
 double
@@ -218,6 +207,9 @@ uint64_t
 ct_read_varint(ct_reader *r)
 {
     uint64_t v = 0;
+    if (!r->bad && r->at < r->len && r->data[r->at] < 0x80U) {
+        return r->data[r->at++]; /* nearly all are this small */
+    }
     for (unsigned shift = 0; shift < 64; shift += 7) {
         uint8_t byte = ct_read_u8(r);
         if (r->bad || (shift == 63 && byte > 1)) {

@@ -6,6 +6,7 @@
 #include "base/base_int.h"
 #include "base/bytes.h"
 #include "base/crc_table.h"
+#include "base/wide.h"
 
 #include <string.h>
 
@@ -15,8 +16,7 @@ base_crc32c_tables(uint32_t crc, const void *data, size_t len)
     const uint8_t *p = data;
     uint32_t c = ~crc;
     for (; len >= 8; len -= 8, p += 8) {
-        uint32_t lo = c ^ ((uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 |
-                           (uint32_t)p[3] << 24);
+        uint32_t lo = c ^ le32_load(p);
         c = CRC_TABLE[7][lo & 0xFFU] ^ CRC_TABLE[6][(lo >> 8) & 0xFFU] ^
             CRC_TABLE[5][(lo >> 16) & 0xFFU] ^ CRC_TABLE[4][lo >> 24] ^
             CRC_TABLE[3][p[4]] ^ CRC_TABLE[2][p[5]] ^ CRC_TABLE[1][p[6]] ^

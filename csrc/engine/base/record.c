@@ -14,6 +14,7 @@
 #include "base/record.h"
 
 #include "base/mem.h"
+#include "base/wide.h"
 
 #include <assert.h>
 #include <string.h>
@@ -43,7 +44,7 @@ ct_record_clear(ct_record *r)
 
 /* ---- building ---- */
 
-static ct_status
+static inline ct_status
 record_add(ct_record *r, ct_field f, ct_err *err)
 {
     if (r->count == r->cap) {
@@ -378,9 +379,8 @@ pack_field(const ct_record *r, const ct_field *f, ct_buf *b)
     case CT_FIELD_F64: {
         uint64_t bits;
         memcpy(&bits, &f->u.f, sizeof bits);
-        for (unsigned i = 0; i < 8; i++) {
-            b->data[b->len++] = (uint8_t)(bits >> (8 * i));
-        }
+        le64_store(b->data + b->len, bits);
+        b->len += sizeof bits;
         break;
     }
     case CT_FIELD_STR:
@@ -525,7 +525,11 @@ ct_status
 ct_record_unpack(ct_record *out, ct_reader *in, const ct_name *map, size_t n_map,
                  ct_err *err)
 {
-    unpacking u = {.out = out, .in = in, .map = map, .n_map = n_map};
+    unpacking u; /* not initialised as a whole: in_list is long and grows with depth */
+    u.out = out;
+    u.in = in;
+    u.map = map;
+    u.n_map = n_map;
     u.in_list[0] = 0;
     ct_record_clear(out);
     uint64_t count = ct_read_varint(in);
