@@ -1,0 +1,54 @@
+/* journal_int.h: what writer, reader and snapshots share. The format: docs/formats. */
+#ifndef CT_JOURNAL_JOURNAL_INT_H
+#define CT_JOURNAL_JOURNAL_INT_H
+
+#include "journal/journal.h"
+#include "os/file.h"
+
+#define JOURNAL_MAGIC "ctunejnl"
+#define JOURNAL_VERSION 1u
+
+enum { JOURNAL_MAGIC_LEN = 8 };
+
+struct ct_journal {
+    ct_file file; /* the segment being written */
+    char *dir;
+    uint32_t number;  /* of the segment */
+    uint32_t highest; /* number that was ever tried */
+    ct_sync_policy sync;
+    double last_sync;
+    uint64_t valid; /* bytes of whole turns in the segment */
+    uint64_t total; /* bytes written in all */
+    bool cut;       /* a write failed: cut the segment back to `valid` first */
+    ct_encoder encoder;
+    ct_buf turn; /* frames of the turn */
+    size_t events;
+};
+
+/* "dir/journal-000001.ctj" and the like, NUL-terminated; replaces *out. */
+ct_status journal_segment_path(ct_buf *out, const char *dir, uint32_t number, ct_err *err);
+ct_status journal_snapshot_path(ct_buf *out, const char *dir, uint32_t number, ct_err *err);
+
+/* Makes a segment that holds its header alone; *size = its bytes. */
+ct_status journal_segment_make(ct_file *out, const char *dir, uint32_t number,
+                               uint64_t *size, ct_err *err);
+
+/* The numbers of a folder's snapshots and segments, ascending. */
+typedef struct journal_files {
+    uint32_t *snapshots;
+    size_t snapshot_count;
+    size_t snapshot_cap;
+    uint32_t *segments;
+    size_t segment_count;
+    size_t segment_cap;
+} journal_files;
+/* Deinit it in every case. A missing folder has no files. */
+ct_status journal_files_list(journal_files *out, const char *dir, ct_err *err);
+void journal_files_deinit(journal_files *f);
+
+/* Reads a segment's bytes. `name` is for error texts. Adds to *out's counts. */
+ct_status journal_read_bytes(const uint8_t *data, size_t len, const char *name,
+                             ct_names *names, const ct_journal_visitor *v,
+                             ct_journal_summary *out, ct_err *err);
+
+#endif

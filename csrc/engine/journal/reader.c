@@ -1,0 +1,362 @@
+/* reader.c: reading segments, and recovery from a folder. See docs/formats, section 3, for
+ * what is a torn tail and what is damage. Safe on any bytes. */
+#include "journal/journal_int.h"
+
+#include "base/json.h"
+#include "base/mem.h"
+
+#include <assert.h>
+#include <string.h>
+
+enum { TURN_PAYLOAD = 8, TURN_FRAME = 4 + 1 + TURN_PAYLOAD + 4 };
+
+typedef struct reading {
+    const uint8_t *data;
+    size_t len;
+    size_t at; /* start of the turn */
+    const char *name;
+    const ct_journal_visitor *v;
+    ct_journal_summary *out;
+    ct_decoder decoder;
+    ct_record record;
+} reading;
+
+typedef struct frame {
+    ct_frame_state state;
+    uint8_t type;
+    const uint8_t *payload;
+    size_t len;
+    size_t size;
+} frame;
+
+static frame
+frame_at(const reading *r, size_t at)
+{
+    frame f = {CT_FRAME_SHORT, 0, NULL, 0, 0};
+    if (at < r->len) {
+        f.state =
+            ct_frame_peek(r->data + at, r->len - at, &f.type, &f.payload, &f.len, &f.size);
+    }
+    return f;
+}
+
+static ct_status
+damaged(const reading *r, size_t at, const char *what, ct_err *err)
+{
+    return ct_fail(err, CT_ECORRUPT, r->name,
+                   "%s is damaged at byte %zu (%s); `ctune repair` keeps the turns before",
+                   r->name, at, what);
+}
+
+/* Whether a sound TURN frame stands at `from` or behind. */
+static bool
+turn_follows(const reading *r, size_t from)
+{
+    static const uint8_t head[5] = {1 + TURN_PAYLOAD, 0, 0, 0, CT_FRAME_TURN};
+    for (size_t at = from; at < r->len && r->len - at >= TURN_FRAME; at++) {
+        if (memcmp(r->data + at, head, sizeof head) == 0 &&
+            frame_at(r, at).state == CT_FRAME_WHOLE) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* No sound frame at `at`: damage, or the end with or without a torn tail. */
+static ct_status
+end_or_damage(reading *r, size_t at, ct_err *err)
+{
+    if (turn_follows(r, at)) {
+        return damaged(r, at, "a frame's checksum or length is wrong", err);
+    }
+    r->out->torn = r->at < r->len;
+    return CT_OK;
+}
+
+/* ---- header ---- */
+
+static ct_status
+header_check(reading *r, const frame *f, ct_err *err)
+{
+    ct_reader in = ct_reader_of(f->payload, f->len);
+    in.at = JOURNAL_MAGIC_LEN; /* the magic was compared */
+    uint32_t version = ct_read_u32(&in);
+    uint32_t codec = ct_read_u32(&in);
+    uint32_t number = ct_read_u32(&in);
+    if (in.bad) {
+        return damaged(r, 0, "its header is too short", err);
+    }
+    if (version != JOURNAL_VERSION || codec != CT_CODEC_VERSION) {
+        return ct_fail(err, CT_EUNSUPPORTED, r->name,
+                       "%s has format %u.%u; this version reads %u.%u: use the version of "
+                       "ctune that wrote it",
+                       r->name, version, codec, JOURNAL_VERSION, CT_CODEC_VERSION);
+    }
+    r->out->last_segment = number;
+    return CT_OK;
+}
+
+/* A file that never was a journal must not pass for one with a torn tail. Zeros are what
+ * some file systems leave of a write that was lost. */
+static bool
+looks_foreign(const reading *r)
+{
+    size_t n = r->len < 5 + JOURNAL_MAGIC_LEN ? r->len : 5 + JOURNAL_MAGIC_LEN;
+    bool zeros = true;
+    for (size_t i = 0; i < n; i++) {
+        zeros = zeros && r->data[i] == 0;
+    }
+    return !zeros && n > 5 && memcmp(r->data + 5, JOURNAL_MAGIC, n - 5) != 0;
+}
+
+/* *more = false when nothing follows. */
+static ct_status
+read_header(reading *r, bool *more, ct_err *err)
+{
+    frame f = frame_at(r, 0);
+    *more = false;
+    if (looks_foreign(r) || (f.state == CT_FRAME_WHOLE &&
+                             (f.type != CT_FRAME_HEADER || f.len < JOURNAL_MAGIC_LEN))) {
+        return ct_fail(err, CT_ECORRUPT, r->name, "%s is not a journal of ctune", r->name);
+    }
+    if (f.state != CT_FRAME_WHOLE) {
+        return end_or_damage(r, 0, err);
+    }
+    ct_status st = header_check(r, &f, err);
+    if (st == CT_OK) {
+        *more = true;
+        r->at = f.size;
+        r->out->valid_bytes = f.size;
+    }
+    return st;
+}
+
+/* ---- turns ---- */
+
+/* Looks for the TURN frame that closes the turn at r->at. *end = offset behind it, or 0. */
+static ct_status
+find_turn_end(reading *r, size_t *end, ct_err *err)
+{
+    size_t at = r->at;
+    *end = 0;
+    for (;;) {
+        frame f = frame_at(r, at);
+        if (f.state != CT_FRAME_WHOLE) {
+            return end_or_damage(r, at, err);
+        }
+        if (f.type != CT_FRAME_NAME && f.type != CT_FRAME_EVENT && f.type != CT_FRAME_TURN) {
+            return damaged(r, at, "a frame has no known type", err);
+        }
+        at += f.size;
+        if (f.type == CT_FRAME_TURN) {
+            *end = at;
+            return CT_OK;
+        }
+    }
+}
+
+static ct_status
+deliver_frame(reading *r, const frame *f, ct_err *err)
+{
+    ct_event ev;
+    ct_status st = CT_OK;
+    if (f->type == CT_FRAME_NAME) {
+        return ct_decode_name(&r->decoder, f->payload, f->len, err);
+    }
+    if (f->type == CT_FRAME_EVENT) {
+        st = ct_decode_event(&r->decoder, f->payload, f->len, &ev, &r->record, err);
+        if (st == CT_OK) {
+            r->out->events++;
+            st = r->v->on_event(r->v->ctx, &ev, err);
+        }
+        return st;
+    }
+    ct_reader in = ct_reader_of(f->payload, f->len);
+    double time = ct_read_f64(&in);
+    if (in.bad || in.at != in.len) {
+        return ct_fail(err, CT_ECORRUPT, "", "the end of a turn is not %d bytes long",
+                       TURN_PAYLOAD);
+    }
+    r->out->turns++;
+    return r->v->on_turn != NULL ? r->v->on_turn(r->v->ctx, time, err) : CT_OK;
+}
+
+static ct_status
+read_turns(reading *r, ct_err *err)
+{
+    for (;;) {
+        size_t end = 0;
+        ct_status st = find_turn_end(r, &end, err);
+        if (st != CT_OK || end == 0) {
+            return st;
+        }
+        for (size_t at = r->at; at < end;) {
+            frame f = frame_at(r, at);
+            ct_err own = CT_ERR_INIT;
+            st = deliver_frame(r, &f, &own);
+            if (st == CT_ECORRUPT && own.param[0] == '\0') { /* add where */
+                return damaged(r, at, own.text, err);
+            }
+            if (st != CT_OK) {
+                if (err != NULL) {
+                    *err = own;
+                }
+                return st;
+            }
+            at += f.size;
+        }
+        r->at = end;
+        r->out->valid_bytes = end;
+    }
+}
+
+ct_status
+journal_read_bytes(const uint8_t *data, size_t len, const char *name, ct_names *names,
+                   const ct_journal_visitor *v, ct_journal_summary *out, ct_err *err)
+{
+    reading r = {.data = data, .len = len, .name = name, .v = v, .out = out,
+                 .record = CT_RECORD_INIT};
+    bool more = false;
+    ct_decoder_init(&r.decoder, names, (ct_ref_reader){NULL, NULL});
+    out->valid_bytes = 0;
+    out->torn = false;
+    ct_status st = read_header(&r, &more, err);
+    if (st == CT_OK && more) {
+        st = read_turns(&r, err);
+    }
+    ct_record_deinit(&r.record);
+    ct_decoder_deinit(&r.decoder);
+    return st;
+}
+
+static ct_status
+read_segment(const char *path, ct_names *names, const ct_journal_visitor *v,
+             ct_journal_summary *out, ct_err *err)
+{
+    ct_buf bytes = CT_BUF_INIT;
+    ct_status st = ct_file_read_all(path, &bytes, err);
+    if (st == CT_OK) {
+        st = journal_read_bytes(bytes.data, bytes.len, path, names, v, out, err);
+    }
+    ct_buf_deinit(&bytes);
+    return st;
+}
+
+ct_status
+ct_journal_read_file(const char *path, ct_names *names, const ct_journal_visitor *v,
+                     ct_journal_summary *out, ct_err *err)
+{
+    *out = (ct_journal_summary){0};
+    return read_segment(path, names, v, out, err);
+}
+
+/* ---- recovery ---- */
+
+static ct_status
+read_snapshot(const char *dir, uint32_t number, ct_names *names, ct_value *state,
+              ct_err *err)
+{
+    ct_buf path = CT_BUF_INIT;
+    ct_buf text = CT_BUF_INIT;
+    ct_status st = journal_snapshot_path(&path, dir, number, err);
+    if (st == CT_OK) {
+        st = ct_file_read_all((const char *)path.data, &text, err);
+    }
+    if (st == CT_OK) {
+        ct_err own = CT_ERR_INIT;
+        st = ct_json_parse(state, text.len > 0 ? (const char *)text.data : "", text.len,
+                           names, &own);
+        if (st == CT_ENOMEM) {
+            st = ct_fail_mem(err);
+        } else if (st != CT_OK) {
+            st = ct_fail(err, CT_ECORRUPT, (const char *)path.data,
+                         "the snapshot cannot be read (%s), and no earlier state is left",
+                         own.text);
+        }
+    }
+    ct_buf_deinit(&path);
+    ct_buf_deinit(&text);
+    return st;
+}
+
+/* Finds the state to start from; *first = number of the segment that follows it. */
+static ct_status
+find_start(const journal_files *f, const char *dir, ct_names *names, ct_value *state,
+           uint32_t *first, ct_err *err)
+{
+    ct_status st = CT_OK;
+    ct_err newest = CT_ERR_INIT;
+    for (size_t i = f->snapshot_count; i > 0; i--) {
+        ct_err own = CT_ERR_INIT;
+        *first = f->snapshots[i - 1];
+        st = read_snapshot(dir, *first, names, state, &own);
+        if (i == f->snapshot_count || st == CT_ENOMEM) {
+            newest = own;
+        }
+        if (st == CT_OK || st == CT_ENOMEM) {
+            break;
+        }
+    }
+    if (st != CT_OK && st != CT_ENOMEM && f->segment_count > 0 &&
+        f->segments[0] < f->snapshots[0]) {
+        st = CT_OK; /* the journal is still there from its beginning */
+        *first = f->segments[0];
+    } else if (f->snapshot_count == 0) {
+        *first = f->segment_count > 0 ? f->segments[0] : 1;
+    }
+    if (st != CT_OK && err != NULL) {
+        *err = newest;
+    }
+    return st;
+}
+
+static ct_status
+read_segments(const journal_files *f, const char *dir, uint32_t first, ct_names *names,
+              const ct_journal_visitor *v, ct_journal_summary *out, ct_err *err)
+{
+    ct_buf path = CT_BUF_INIT;
+    ct_status st = CT_OK;
+    uint32_t expected = first;
+    for (size_t i = 0; st == CT_OK && i < f->segment_count; i++) {
+        if (f->segments[i] < first) {
+            continue;
+        }
+        st = journal_segment_path(&path, dir, expected, err);
+        if (st == CT_OK && f->segments[i] != expected) {
+            st = ct_fail(err, CT_ECORRUPT, (const char *)path.data,
+                         "%s is missing, and later ones need it", (const char *)path.data);
+        }
+        if (st == CT_OK) {
+            st = read_segment((const char *)path.data, names, v, out, err);
+        }
+        expected++;
+    }
+    out->last_segment = expected > 0 ? expected - 1 : 0;
+    ct_buf_deinit(&path);
+    return st;
+}
+
+ct_status
+ct_journal_recover(const char *dir, ct_names *names, ct_value *state,
+                   const ct_journal_visitor *v, ct_journal_summary *out, ct_err *err)
+{
+    journal_files files = {0};
+    uint32_t first = 1;
+    ct_value found = ct_nil();
+    *out = (ct_journal_summary){0};
+    ct_status st = journal_files_list(&files, dir, err);
+    if (st == CT_OK) {
+        st = find_start(&files, dir, names, &found, &first, err);
+    }
+    if (st == CT_OK) {
+        *state = found; /* before the events: their visitor starts from it */
+        found = ct_nil();
+        st = read_segments(&files, dir, first, names, v, out, err);
+        if (st != CT_OK) {
+            ct_value_deinit(state);
+        }
+    }
+    ct_value_deinit(&found);
+    journal_files_deinit(&files);
+    return st;
+}

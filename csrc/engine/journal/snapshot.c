@@ -1,0 +1,190 @@
+/* snapshot.c: starting a segment from a written state, and the files of a folder.
+ *
+ * The new segment exists before the snapshot gets its name: had the snapshot come first, a
+ * failure in between would let turns go on in a segment that recovery no longer reads. */
+#include "journal/journal_int.h"
+
+#include "base/json.h"
+#include "base/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- the files of a folder ---- */
+
+void
+journal_files_deinit(journal_files *f)
+{
+    ct_free(f->snapshots);
+    ct_free(f->segments);
+    *f = (journal_files){0};
+}
+
+/* "stem-000012.suffix" -> 12. */
+static bool
+parse_name(const char *name, const char *stem, const char *suffix, uint32_t *out)
+{
+    size_t n = strlen(stem);
+    uint64_t number = 0;
+    if (strncmp(name, stem, n) != 0) {
+        return false;
+    }
+    const char *p = name + n;
+    for (n = 0; p[n] >= '0' && p[n] <= '9'; n++) {
+        number = number * 10 + (uint64_t)(p[n] - '0');
+        if (number >= UINT32_MAX) {
+            return false;
+        }
+    }
+    *out = (uint32_t)number;
+    return n >= 6 && strcmp(p + n, suffix) == 0;
+}
+
+static ct_status
+add_number(uint32_t **items, size_t *count, size_t *cap, uint32_t number, ct_err *err)
+{
+    ct_status st = ct_grow((void **)items, cap, *count + 1, sizeof **items, err);
+    if (st == CT_OK) {
+        (*items)[(*count)++] = number;
+    }
+    return st;
+}
+
+static ct_status
+visit_name(void *ctx, const char *name, ct_err *err)
+{
+    journal_files *f = ctx;
+    uint32_t n = 0;
+    if (parse_name(name, "journal-", ".ctj", &n)) {
+        return add_number(&f->segments, &f->segment_count, &f->segment_cap, n, err);
+    }
+    if (parse_name(name, "snapshot-", ".json", &n)) {
+        return add_number(&f->snapshots, &f->snapshot_count, &f->snapshot_cap, n, err);
+    }
+    return CT_OK;
+}
+
+static int
+compare_numbers(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a;
+    uint32_t y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+ct_status
+journal_files_list(journal_files *out, const char *dir, ct_err *err)
+{
+    *out = (journal_files){0};
+    ct_status st = ct_dir_list(dir, visit_name, out, err);
+    if (st == CT_ENOTFOUND) {
+        return CT_OK;
+    }
+    if (out->snapshot_count > 0) {
+        qsort(out->snapshots, out->snapshot_count, sizeof(uint32_t), compare_numbers);
+    }
+    if (out->segment_count > 0) {
+        qsort(out->segments, out->segment_count, sizeof(uint32_t), compare_numbers);
+    }
+    return st;
+}
+
+/* ---- snapshots ---- */
+
+/* Removes what the snapshot `keep` makes unnecessary. Segments go in descending order: if
+ * that stops half way, the gap shows that what is left is not the whole beginning. `path`
+ * has room. What cannot be removed stays; the next snapshot tries again. */
+static void
+remove_older(const ct_journal *j, const journal_files *f, uint32_t keep, ct_buf *path)
+{
+    for (size_t i = 0; i < f->snapshot_count; i++) {
+        if (f->snapshots[i] < keep &&
+            journal_snapshot_path(path, j->dir, f->snapshots[i], NULL) == CT_OK) {
+            (void)ct_file_remove((const char *)path->data, NULL);
+        }
+    }
+    for (size_t i = f->segment_count; i > 0; i--) {
+        if (f->segments[i - 1] >= keep) {
+            continue;
+        }
+        if (journal_segment_path(path, j->dir, f->segments[i - 1], NULL) != CT_OK ||
+            ct_file_remove((const char *)path->data, NULL) != CT_OK) {
+            return;
+        }
+    }
+}
+
+/* Gives the new segment's number back, so that a full disk does not collect headers. */
+static void
+abandon_segment(ct_journal *j, ct_file *file, uint32_t number)
+{
+    if (file->fd >= 0) {
+        if (ct_file_remove(file->path, NULL) != CT_OK) {
+            j->highest = number;
+        }
+        ct_file_close(file);
+    }
+}
+
+static void
+switch_segment(ct_journal *j, ct_file *file, uint32_t number, uint64_t size)
+{
+    ct_file_close(&j->file);
+    j->file = *file;
+    *file = (ct_file)CT_FILE_INIT;
+    j->number = number;
+    j->highest = number;
+    j->valid = size;
+    j->total += size;
+    j->cut = false;
+    ct_encoder_restart(&j->encoder);
+}
+
+ct_status
+ct_journal_snapshot(ct_journal *j, const ct_value *state, ct_err *err)
+{
+    ct_buf text = CT_BUF_INIT;
+    ct_buf path = CT_BUF_INIT;
+    journal_files files = {0};
+    ct_file file = CT_FILE_INIT;
+    uint64_t size = 0;
+    uint32_t number = j->highest + 1;
+    bool durable = j->sync != CT_SYNC_NONE;
+    if (j->events > 0) {
+        return ct_fail(err, CT_ESTATE, j->dir,
+                       "a turn is open: commit it before the snapshot");
+    }
+    ct_status st = ct_json_print(&text, state, j->encoder.names, 0, err);
+    if (st == CT_OK) {
+        st = journal_files_list(&files, j->dir, err);
+    }
+    if (st == CT_OK) {
+        st = journal_snapshot_path(&path, j->dir, number, err);
+    }
+    if (st == CT_OK && j->cut) {
+        st = ct_file_truncate(j->file.path, j->valid, err);
+        j->cut = st != CT_OK;
+    }
+    if (st == CT_OK && durable) {
+        st = ct_file_sync(&j->file, err);
+    }
+    if (st == CT_OK) {
+        st = journal_segment_make(&file, j->dir, number, &size, err);
+    }
+    if (st == CT_OK) {
+        st = ct_file_replace((const char *)path.data, text.data, text.len, durable, err);
+    }
+    if (st != CT_OK) {
+        abandon_segment(j, &file, number);
+        goto done;
+    }
+    switch_segment(j, &file, number, size);
+    if (files.snapshot_count > 0) {
+        remove_older(j, &files, files.snapshots[files.snapshot_count - 1], &path);
+    }
+done:
+    journal_files_deinit(&files);
+    ct_buf_deinit(&text);
+    ct_buf_deinit(&path);
+    return st;
+}
