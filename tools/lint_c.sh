@@ -15,16 +15,18 @@ print("-isystem", sysconfig.get_path("include"), "-isystem", numpy.get_include()
 # compile COMPILER FLAGS FILES...: the file names come on standard input.
 compile() { sort | xargs -P "$jobs" -n 4 "$@"; }
 
-checked=0
+checked=0 failed=0
 for cc in gcc clang; do
     command -v $cc >/dev/null 2>&1 || { echo "lint-c: $cc is not installed: skipped"; continue; }
     echo "lint-c: $cc"
-    # shellcheck disable=SC2086  # lists of words
-    find csrc/engine -name '*.c' | compile $cc $common $cjson
-    # shellcheck disable=SC2086
-    find csrc/engine -name '*.c' | compile $cc $common $cjson -DCT_TESTING
-    # shellcheck disable=SC2086
-    find csrc/binding -name '*.c' | compile $cc $common $cjson $python -Icsrc/binding
     checked=1
+    # shellcheck disable=SC2086  # lists of words
+    {
+        find csrc/engine -name '*.c' | compile $cc $common $cjson || failed=1
+        find csrc/engine -name '*.c' | compile $cc $common $cjson -DCT_TESTING || failed=1
+        find csrc/binding -name '*.c' | compile $cc $common $cjson $python -Icsrc/binding ||
+            failed=1
+    }
 done
 [ $checked = 1 ] || { echo "lint-c: neither gcc nor clang is installed" >&2; exit 1; }
+exit $failed

@@ -37,7 +37,7 @@ RULES = [
         re.compile(r"\bPyObject_HasAttr(?:String)?\s*\("),
         "it hides errors: PyObject_GetOptionalAttr's way, or look the attribute up",
     ),
-    (re.compile(r"\bPyGILState_(?:Ensure|Check)\s*\("), "only refs.c takes the GIL on its own account"),
+    (re.compile(r"\bPyGILState_(?:Ensure|Check)\s*\("), "only refs.c takes the GIL itself"),
     (re.compile(r"(?<![\w>.])(?:malloc|calloc|realloc|free|strdup)\s*\("), "memory: mem.h"),
 ]
 # The engine may drop a reference where the GIL is released; refs.c takes it for that.
