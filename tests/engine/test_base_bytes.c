@@ -7,8 +7,8 @@
 #include <string.h>
 
 static const uint64_t VARINTS[] = {
-    0,          1,          127,        128,     16383, 16384, UINT32_MAX, 1ULL << 56,
-    1ULL << 63, UINT64_MAX, 0x7FFFFFFF, 1234567,
+    0,          1,          127,        128,        16383,      16384,
+    UINT32_MAX, 1ULL << 56, 1ULL << 63, UINT64_MAX, 0x7FFFFFFF, 1234567,
 };
 enum { N_VARINTS = sizeof VARINTS / sizeof VARINTS[0] };
 
@@ -51,7 +51,8 @@ test_fields_read_back_and_are_little_endian(void **state)
     ct_err err = CT_ERR_INIT;
     ct_buf b = CT_BUF_INIT;
     assert_ok(write_fields(&b, &err), err);
-    assert_memory_equal(b.data + 1, "\x04\x03\x02\x01\x08\x07\x06\x05\x04\x03\x02\x01", 12);
+    assert_memory_equal(b.data + 1, "\x04\x03\x02\x01\x08\x07\x06\x05\x04\x03\x02\x01",
+                        12);
     ct_reader r = ct_reader_of(b.data, b.len);
     check_fields(&r);
     assert_false(r.bad);
@@ -183,7 +184,8 @@ write_much(void *ctx, ct_err *err)
         size_t len = b.len;
         st = ct_buf_printf(&b, err, "%0100d", i);
         st = st == CT_OK ? ct_buf_put_bytes(&b, "0123456789", 10, err) : st;
-        assert_true(st == CT_OK ? b.len == len + 111 : b.len == len || b.len == len + 100);
+        assert_true(st == CT_OK ? b.len == len + 111
+                                : b.len == len || b.len == len + 100);
     }
     ct_buf_deinit(&b);
     return st;

@@ -42,7 +42,8 @@ test_pushes_between_pops_keep_the_smallest_on_top(void **state)
     ct_heap h = CT_HEAP_INIT;
     ct_pcg p;
     ct_pcg_init(&p, 1, 9);
-    double now = 0.0; /* as virtual time does: what is pushed lies after what was popped */
+    double now =
+        0.0; /* as virtual time does: what is pushed lies after what was popped */
     for (uint32_t i = 0; i < 100; i++) {
         assert_ok(ct_heap_push(&h, p.rng.next_double(&p.rng), i, i, &err), err);
     }

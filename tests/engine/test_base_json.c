@@ -62,7 +62,8 @@ test_text_looks_like_python_json_dumps(void **state)
         {"[]", "[]"},
         {"{\"a\":{},\"b\":[ ],\"c\":[1]}", "{\"a\": {}, \"b\": [], \"c\": [1]}"},
         {"\"\\u0041\\/\\b\\f\\n\\r\\t\\\"\\\\\"", "\"A/\\b\\f\\n\\r\\t\\\"\\\\\""},
-        {"\"\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80\"", "\"\\u00e9\\u20ac\\ud83d\\ude00\""},
+        {"\"\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80\"",
+         "\"\\u00e9\\u20ac\\ud83d\\ude00\""},
         {"\"\\uD83D\\uDE00\\u001f\x7F\"", "\"\\ud83d\\ude00\\u001f\x7F\""},
         {"{\"\\u00e9, \\\":\\\"\": \"a, b: [c] {d}\"}",
          "{\"\\u00e9, \\\":\\\"\": \"a, b: [c] {d}\"}"},
@@ -80,9 +81,10 @@ test_indented_text_looks_like_python_json_dumps(void **state)
 {
     (void)state;
     const char *text = "{\"b\": [1, {\"x\": []}, {}], \"a\": {\"z\": 1, \"y\": \"s\"}}";
-    check_reprint(text, CT_JSON_INDENT,
-                  "{\n  \"b\": [\n    1,\n    {\n      \"x\": []\n    },\n    {}\n  ],\n"
-                  "  \"a\": {\n    \"z\": 1,\n    \"y\": \"s\"\n  }\n}");
+    check_reprint(
+        text, CT_JSON_INDENT,
+        "{\n  \"b\": [\n    1,\n    {\n      \"x\": []\n    },\n    {}\n  ],\n"
+        "  \"a\": {\n    \"z\": 1,\n    \"y\": \"s\"\n  }\n}");
     check_reprint(text, CT_JSON_SORTED,
                   "{\"a\": {\"y\": \"s\", \"z\": 1}, \"b\": [1, {\"x\": []}, {}]}");
     check_reprint("[]", CT_JSON_INDENT, "[]");
@@ -110,7 +112,10 @@ test_every_int64_comes_back_exactly(void **state)
     ct_pcg_init(&p, 1, 1);
     for (int i = 0; i < 3000; i++) {
         int64_t want = (int64_t)ct_pcg_next(&p) >> (i % 64);
-        want = i == 0 ? INT64_MIN : i == 1 ? INT64_MAX : i == 2 ? (1LL << 53) + 1 : want;
+        want = i == 0   ? INT64_MIN
+               : i == 1 ? INT64_MAX
+               : i == 2 ? (1LL << 53) + 1
+                        : want;
         ct_value v = ct_i64(want);
         ct_buf b = CT_BUF_INIT;
         assert_ok(ct_json_print(&b, &v, NULL, 0, &err), err);
@@ -136,7 +141,8 @@ test_every_double_comes_back_as_a_double(void **state)
         double want;
         memcpy(&want, &bits, sizeof want);
         want = isnan(want) ? 1.0 : want;
-        want = i % 3 == 0 ? (double)(int64_t)(bits >> (bits & 63U)) : want; /* whole ones */
+        want = i % 3 == 0 ? (double)(int64_t)(bits >> (bits & 63U))
+                          : want; /* whole ones */
         want = i % 3 == 1 ? (double)(bits % 100000) / 1000.0 : want;
         ct_value v = ct_f64(want);
         ct_buf b = CT_BUF_INIT;
@@ -172,8 +178,8 @@ test_numbers_keep_their_kind_however_they_are_written(void **state)
         {"1e400", CT_F64, (double)INFINITY},
         {"-1e400", CT_F64, -(double)INFINITY},
         {"1e-400", CT_F64, 0},
-        {"0.1000000000000000055511151231257827021181583404541015625000000000000000000001",
-         CT_F64, 0.1},
+        {"0.10000000000000000555111512312578270211815834045410156250000000001", CT_F64,
+         0.1},
     };
     ct_names *names = names_of_test();
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -189,7 +195,8 @@ static void
 test_decimal_points_do_not_follow_the_locale(void **state)
 {
     (void)state;
-    static const char *const with_comma[] = {"de_DE.UTF-8", "fr_FR.UTF-8", "de_DE.utf8"};
+    static const char *const with_comma[] = {"de_DE.UTF-8", "fr_FR.UTF-8",
+                                             "de_DE.utf8"};
     bool found = false;
     for (size_t i = 0; !found && i < 3; i++) {
         found = setlocale(LC_NUMERIC, with_comma[i]) != NULL;
@@ -207,9 +214,9 @@ test_strings_that_look_like_marks_are_just_strings(void **state)
 {
     (void)state;
     static const char *const texts[] = {
-        "\"\\u0001#12\"", "\"\\u0001#NaN\"", "\"\\u00011\"",           "\"\\u0001\"",
-        "\"\\u0000\"",    "\"\\u00000\"",    "\"a\\u0000b\\u0001c\"", "\"\\\\u0001\"",
-        "\"#1\"",
+        "\"\\u0001#12\"",        "\"\\u0001#NaN\"", "\"\\u00011\"",
+        "\"\\u0001\"",           "\"\\u0000\"",     "\"\\u00000\"",
+        "\"a\\u0000b\\u0001c\"", "\"\\\\u0001\"",   "\"#1\"",
     };
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         char dict[64];
@@ -261,7 +268,8 @@ test_what_is_not_utf8_becomes_a_replacement_character(void **state)
         (void)snprintf(text, sizeof text, "\"%s\"", cases[i].bytes);
         check_reprint(text, 0, cases[i].want);
         ct_buf b = CT_BUF_INIT;
-        assert_ok(ct_json_put_str(&b, cases[i].bytes, strlen(cases[i].bytes), &err), err);
+        assert_ok(ct_json_put_str(&b, cases[i].bytes, strlen(cases[i].bytes), &err),
+                  err);
         assert_int_equal(b.len, strlen(cases[i].want));
         assert_memory_equal(b.data, cases[i].want, b.len);
         ct_buf_deinit(&b);
@@ -295,7 +303,8 @@ test_hot_writers_write_what_the_tree_writes(void **state)
         assert_memory_equal(tree.data, hot.data, hot.len);
         ct_value_deinit(&v);
         ct_buf_clear(&hot);
-        const double numbers[] = {(double)NAN, (double)INFINITY, -(double)INFINITY, 0.5};
+        const double numbers[] = {(double)NAN, (double)INFINITY, -(double)INFINITY,
+                                  0.5};
         assert_ok(ct_json_put_f64(&hot, numbers[i % 4], &err), err);
         v = ct_f64(numbers[i % 4]);
         ct_buf_clear(&tree);
@@ -315,17 +324,38 @@ test_errors_name_the_byte(void **state)
         const char *text;
         const char *at;
     } cases[] = {
-        {"", "byte 0:"},          {"  ", "byte 2:"},           {"[1, 2", "byte 5:"},
-        {"[1,]", "byte 3:"},      {"{\"a\" 1}", "byte 5:"},    {"{a: 1}", "byte 1:"},
-        {"{\"a\": 1,}", "byte 8:"}, {"01", "byte 0:"},         {"-", "byte 1:"},
-        {"1.", "byte 2:"},        {"1e+", "byte 3:"},          {"1 2", "byte 2:"},
-        {"tru", "byte 0:"},       {"[\"abc", "byte 1:"},       {"\"\\x\"", "byte 1:"},
-        {"\"\\u12G4\"", "byte 1:"}, {"\"\\u12", "byte 1:"},    {"\"a\nb\"", "byte 2:"},
-        {"[1}", "byte 2:"},       {"]", "byte 0:"},            {"nan", "byte 0:"},
-        {"-Inf", "byte 1:"},      {"\xEF\xBB\xBF[]", "byte 0:"}, {"{\"a\":}", "byte 5:"},
-        {"[,1]", "byte 1:"},      {"{,}", "byte 1:"},          {"+1", "byte 0:"},
-        {".5", "byte 0:"},        {"'a'", "byte 0:"},          {"[1 2]", "byte 3:"},
-        {"\"\\", "byte 1:"},      {"[-01]", "byte 2:"},
+        {"", "byte 0:"},
+        {"  ", "byte 2:"},
+        {"[1, 2", "byte 5:"},
+        {"[1,]", "byte 3:"},
+        {"{\"a\" 1}", "byte 5:"},
+        {"{a: 1}", "byte 1:"},
+        {"{\"a\": 1,}", "byte 8:"},
+        {"01", "byte 0:"},
+        {"-", "byte 1:"},
+        {"1.", "byte 2:"},
+        {"1e+", "byte 3:"},
+        {"1 2", "byte 2:"},
+        {"tru", "byte 0:"},
+        {"[\"abc", "byte 1:"},
+        {"\"\\x\"", "byte 1:"},
+        {"\"\\u12G4\"", "byte 1:"},
+        {"\"\\u12", "byte 1:"},
+        {"\"a\nb\"", "byte 2:"},
+        {"[1}", "byte 2:"},
+        {"]", "byte 0:"},
+        {"nan", "byte 0:"},
+        {"-Inf", "byte 1:"},
+        {"\xEF\xBB\xBF[]", "byte 0:"},
+        {"{\"a\":}", "byte 5:"},
+        {"[,1]", "byte 1:"},
+        {"{,}", "byte 1:"},
+        {"+1", "byte 0:"},
+        {".5", "byte 0:"},
+        {"'a'", "byte 0:"},
+        {"[1 2]", "byte 3:"},
+        {"\"\\", "byte 1:"},
+        {"[-01]", "byte 2:"},
     };
     ct_names *names = names_of_test();
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -381,8 +411,8 @@ test_last_of_repeated_keys_wins_at_the_place_of_the_first(void **state)
     ct_names *names = names_of_test();
     ct_buf b = CT_BUF_INIT;
     for (int i = 0; i < 3000; i++) { /* also where a map replaces looking */
-        assert_ok(ct_buf_printf(&b, &err, "%s\"k%d\": [%d]", i == 0 ? "{" : ", ", i % 1000,
-                                i),
+        assert_ok(ct_buf_printf(&b, &err, "%s\"k%d\": [%d]", i == 0 ? "{" : ", ",
+                                i % 1000, i),
                   err);
     }
     assert_ok(ct_buf_puts(&b, "}", &err), err);
@@ -559,8 +589,9 @@ parse_and_print(void *ctx, ct_err *err)
     ct_buf b = CT_BUF_INIT;
     ct_status st = ct_names_new(&names, err);
     st = st == CT_OK ? ct_json_parse(&v, text, strlen(text), names, err) : st;
-    st = st == CT_OK ? ct_json_print(&b, &v, names, CT_JSON_SORTED | CT_JSON_INDENT, err)
-                     : st;
+    st = st == CT_OK
+             ? ct_json_print(&b, &v, names, CT_JSON_SORTED | CT_JSON_INDENT, err)
+             : st;
     assert_true(st == CT_OK || b.len == 0);
     ct_value_deinit(&v);
     ct_buf_deinit(&b);
@@ -575,9 +606,10 @@ test_reading_and_writing_survive_failing_allocations(void **state)
     char sample[sizeof SAMPLE];
     memcpy(sample, SAMPLE, sizeof sample);
     sweep_allocations(parse_and_print, sample);
-    char many[] = "{\"0\":0,\"1\":1,\"2\":2,\"3\":3,\"4\":4,\"5\":5,\"6\":6,\"7\":7,\"8\":8,"
-                  "\"9\":9,\"a\":0,\"b\":1,\"c\":2,\"d\":3,\"e\":4,\"f\":\"5\",\"g\":\"6\","
-                  "\"h\":\"7\",\"i\":[8],\"j\":{},\"h\":[\"again\"]}";
+    char many[] =
+        "{\"0\":0,\"1\":1,\"2\":2,\"3\":3,\"4\":4,\"5\":5,\"6\":6,\"7\":7,\"8\":8,"
+        "\"9\":9,\"a\":0,\"b\":1,\"c\":2,\"d\":3,\"e\":4,\"f\":\"5\",\"g\":\"6\","
+        "\"h\":\"7\",\"i\":[8],\"j\":{},\"h\":[\"again\"]}";
     sweep_allocations(parse_and_print, many);
 }
 

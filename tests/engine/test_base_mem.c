@@ -79,7 +79,8 @@ test_growth_keeps_items_and_is_geometric(void **state)
     size_t moves = 0;
     for (int i = 0; i < 10000; i++) {
         size_t before = cap;
-        assert_ok(ct_grow((void **)&items, &cap, (size_t)i + 1, sizeof *items, &err), err);
+        assert_ok(ct_grow((void **)&items, &cap, (size_t)i + 1, sizeof *items, &err),
+                  err);
         moves += cap != before;
         items[i] = i;
     }

@@ -15,10 +15,12 @@ test_stream_is_that_of_pcg_xsl_rr_128_64(void **state)
         uint64_t stream;
         uint64_t want[6];
     } cases[] = {
-        {42, 54,
+        {42,
+         54,
          {0x86B1DA1D72062B68U, 0x1304AA46C9853D39U, 0xA3670E9E0DD50358U,
           0xF9090E529A7DAE00U, 0xC85B9FD837996F2CU, 0x606121F8E3919196U}},
-        {UINT64_MAX, UINT64_MAX,
+        {UINT64_MAX,
+         UINT64_MAX,
          {0xD647663E811BBA63U, 0x47D514FA3F5712EBU, 0x7DBEF47A6728BF46U,
           0xAF10D90C95FEBB06U, 0xD272C581230CAEE4U, 0xB2579D567C77049CU}},
     };

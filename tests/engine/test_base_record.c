@@ -138,7 +138,8 @@ test_record_keeps_fields_in_order_and_allocates_nothing_once_warm(void **state)
     assert_int_equal(r.fields[4].key, 300);
     assert_int_equal(r.fields[4].u.i, -1);
     assert_memory_equal(ct_record_text(&r, ct_record_find(&r, 5)), "t\0xt", 4);
-    assert_memory_equal(ct_record_text(&r, ct_record_find(&r, 7)), "\"json\"\x80\x05N.", 10);
+    assert_memory_equal(ct_record_text(&r, ct_record_find(&r, 7)), "\"json\"\x80\x05N.",
+                        10);
     ct_record_deinit(&r);
     ct_buf_deinit(&packed);
 }
@@ -157,8 +158,10 @@ test_find_sees_top_level_keys_only_and_the_last_of_repeated_ones(void **state)
     num(&f, "c", 4);
     num(&f, "a", 5);
     double v = 0.0;
-    assert_true(ct_field_number(ct_record_find(&f.record, name(&f, "a")), &v) && v == 5.0);
-    assert_true(ct_field_number(ct_record_find(&f.record, name(&f, "c")), &v) && v == 4.0);
+    assert_true(ct_field_number(ct_record_find(&f.record, name(&f, "a")), &v) &&
+                v == 5.0);
+    assert_true(ct_field_number(ct_record_find(&f.record, name(&f, "c")), &v) &&
+                v == 4.0);
     assert_null(ct_record_find(&f.record, name(&f, "b")));
     assert_int_equal(ct_record_find(&f.record, name(&f, "d"))->kind, CT_FIELD_DICT);
     assert_false(ct_field_number(ct_record_find(&f.record, name(&f, "d")), &v));
@@ -544,8 +547,10 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_record_keeps_fields_in_order_and_allocates_nothing_once_warm),
-        cmocka_unit_test(test_find_sees_top_level_keys_only_and_the_last_of_repeated_ones),
+        cmocka_unit_test(
+            test_record_keeps_fields_in_order_and_allocates_nothing_once_warm),
+        cmocka_unit_test(
+            test_find_sees_top_level_keys_only_and_the_last_of_repeated_ones),
         cmocka_unit_test(test_metrics_are_the_numbers_of_a_flat_result),
         cmocka_unit_test(test_nested_metrics_follow_plain_ones_level_by_level),
         cmocka_unit_test(test_lists_are_not_flattened),
@@ -554,7 +559,8 @@ main(void)
         cmocka_unit_test(test_deepest_nesting_is_accepted_and_one_more_refused),
         cmocka_unit_test(test_packed_record_reads_back_the_same),
         cmocka_unit_test(test_packed_numbers_are_small),
-        cmocka_unit_test(test_names_of_a_stream_are_translated_and_unknown_ones_refused),
+        cmocka_unit_test(
+            test_names_of_a_stream_are_translated_and_unknown_ones_refused),
         cmocka_unit_test(test_truncated_record_is_corrupt_at_every_length),
         cmocka_unit_test(test_damaged_record_is_refused_or_well_formed),
         cmocka_unit_test(test_unbalanced_or_misplaced_fields_are_corrupt),

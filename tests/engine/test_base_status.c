@@ -44,7 +44,8 @@ static void
 test_long_text_is_cut_between_characters(void **state)
 {
     (void)state;
-    static const char *const chars[] = {"x", "\xC3\xA9", "\xE2\x82\xAC", "\xF0\x9F\x98\x80"};
+    static const char *const chars[] = {"x", "\xC3\xA9", "\xE2\x82\xAC",
+                                        "\xF0\x9F\x98\x80"};
     for (size_t k = 0; k < 4; k++) {
         size_t size = strlen(chars[k]);
         for (size_t shift = 0; shift < 4; shift++) {

@@ -306,7 +306,8 @@ test_bytes_count_all_blocks_below_a_value(void **state)
     push(&list, ct_nil());
     push(&list, ct_nil());
     put(&v, 1, list);
-    assert_int_equal(ct_value_bytes(&v), 2 * sizeof(ct_entry) + 6 + 4 * sizeof(ct_value));
+    assert_int_equal(ct_value_bytes(&v),
+                     2 * sizeof(ct_entry) + 6 + 4 * sizeof(ct_value));
     ct_value_deinit(&v);
 }
 

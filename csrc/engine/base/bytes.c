@@ -1,8 +1,9 @@
 /* bytes.c: the growable buffer and the reader over bytes.
  *
- * Fields are little-endian whatever the machine. A varint is LEB128: seven bits per byte,
- * low bits first, the high bit set on all but the last byte; at most ten bytes, and the
- * tenth holds a single bit. Number texts are in number.c, checksums in crc32c.c. */
+ * Fields are little-endian whatever the machine. A varint is LEB128: seven bits per
+ * byte, low bits first, the high bit set on all but the last byte; at most ten bytes,
+ * and the tenth holds a single bit. Number texts are in number.c, checksums in
+ * crc32c.c. */
 #include "base/bytes.h"
 
 #include "base/mem.h"
@@ -37,7 +38,8 @@ ct_buf_reserve(ct_buf *b, size_t extra, ct_err *err)
         return ct_fail_mem(err);
     }
     size_t need = b->len + extra;
-    return ct_grow((void **)&b->data, &b->cap, need < BUF_FIRST ? BUF_FIRST : need, 1, err);
+    return ct_grow((void **)&b->data, &b->cap, need < BUF_FIRST ? BUF_FIRST : need, 1,
+                   err);
 }
 
 ct_status

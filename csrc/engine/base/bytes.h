@@ -1,7 +1,8 @@
 /* bytes.h: a growable byte buffer, little-endian fields, varints, CRC-32C.
  *
- * Writers append to a ct_buf. Readers take bytes from a ct_reader, which never runs past
- * its end: after the first short read `bad` is set and every later read gives 0. */
+ * Writers append to a ct_buf. Readers take bytes from a ct_reader, which never runs
+ * past its end: after the first short read `bad` is set and every later read gives
+ * 0. */
 #ifndef CT_BASE_BYTES_H
 #define CT_BASE_BYTES_H
 
@@ -29,11 +30,13 @@ ct_status ct_buf_put_u32(ct_buf *b, uint32_t v, ct_err *err); /* little endian *
 ct_status ct_buf_put_u64(ct_buf *b, uint64_t v, ct_err *err);
 ct_status ct_buf_put_f64(ct_buf *b, double v, ct_err *err); /* bits, NaN payload kept */
 ct_status ct_buf_put_varint(ct_buf *b, uint64_t v, ct_err *err); /* LEB128 */
-ct_status ct_buf_put_bytes(ct_buf *b, const void *data, size_t len, ct_err *err); /* varint length, then bytes */
+/* Varint length, then bytes. */
+ct_status ct_buf_put_bytes(ct_buf *b, const void *data, size_t len, ct_err *err);
 /* Adds a NUL that is not counted in len, so that data can be read as text. */
 ct_status ct_buf_terminate(ct_buf *b, ct_err *err);
 /* A double as the shortest text that reads back the same, in the form of Python's repr
- * (0.1, 1e-05, 1e+16, 3.0, nan, inf, -inf). Returns the length; out holds at least 32. */
+ * (0.1, 1e-05, 1e+16, 3.0, nan, inf, -inf). Returns the length; out holds at least
+ * 32. */
 size_t ct_format_f64(double v, char *out);
 /* An int64 in decimal. Returns the length; out holds at least 24. */
 size_t ct_format_i64(int64_t v, char *out);

@@ -1,8 +1,9 @@
 /* crc32c.c: CRC-32C (Castagnoli polynomial, reflected 0x82F63B78).
  *
  * Two ways to the same number: the SSE4.2 instruction where the processor has it, and
- * tables that take eight bytes a step ("slicing by 8", Kounavis and Berry 2008). Table k
- * gives the effect of a byte that is followed by k more bytes. crc_table.h is generated. */
+ * tables that take eight bytes a step ("slicing by 8", Kounavis and Berry 2008). Table
+ * k gives the effect of a byte that is followed by k more bytes. crc_table.h is
+ * generated. */
 #include "base/base_int.h"
 #include "base/bytes.h"
 #include "base/crc_table.h"

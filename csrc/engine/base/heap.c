@@ -19,7 +19,8 @@ item_before(const ct_heap_item *a, const ct_heap_item *b)
 ct_status
 ct_heap_push(ct_heap *h, double key, uint64_t order, uint32_t id, ct_err *err)
 {
-    ct_status st = ct_grow((void **)&h->items, &h->cap, h->count + 1, sizeof *h->items, err);
+    ct_status st =
+        ct_grow((void **)&h->items, &h->cap, h->count + 1, sizeof *h->items, err);
     if (st != CT_OK) {
         return st;
     }
@@ -56,7 +57,8 @@ ct_heap_pop(ct_heap *h, ct_heap_item *out)
         if (child >= h->count) {
             break;
         }
-        if (child + 1 < h->count && item_before(&h->items[child + 1], &h->items[child])) {
+        if (child + 1 < h->count &&
+            item_before(&h->items[child + 1], &h->items[child])) {
             child++;
         }
         if (!item_before(&h->items[child], &last)) {

@@ -1,5 +1,5 @@
-/* heap.h: a binary heap of (double key, uint64 order, uint32 id), smallest first; ties in
- * the order of `order`. Pending work, virtual time, idle queues. */
+/* heap.h: a binary heap of (double key, uint64 order, uint32 id), smallest first; ties
+ * in the order of `order`. Pending work, virtual time, idle queues. */
 #ifndef CT_BASE_HEAP_H
 #define CT_BASE_HEAP_H
 
@@ -24,7 +24,8 @@ typedef struct ct_heap {
 #define CT_HEAP_INIT {NULL, 0, 0}
 
 void ct_heap_deinit(ct_heap *h);
-ct_status ct_heap_push(ct_heap *h, double key, uint64_t order, uint32_t id, ct_err *err);
+ct_status ct_heap_push(ct_heap *h, double key, uint64_t order, uint32_t id,
+                       ct_err *err);
 bool ct_heap_pop(ct_heap *h, ct_heap_item *out);
 bool ct_heap_peek(const ct_heap *h, ct_heap_item *out);
 

@@ -4,22 +4,24 @@
  * cJSON holds numbers as doubles and strings as C strings, so whatever it would lose
  * travels in marked strings, in both directions. A mark is the byte 0x01:
  *
- *     0x01 '0', 0x01 '1'     within any string or key: the character NUL, the character 1
- *     0x01 '#' digits        a whole string: a number cJSON would round or forget the type
+ *     0x01 '0', 0x01 '1'  within any string or key: the character NUL, the character 1
+ *     0x01 '#' digits     a whole string: a number whose value or type cJSON would lose
  *
- * A user's 0x01 is always written as 0x01 '1', so nothing a user has can look like a mark.
+ * A user's 0x01 is always written as 0x01 '1', so nothing a user has can look like a
+ * mark.
  *
- * Reading: the scanner checks the grammar of the whole text, so that errors name the byte
- * of the caller's text, and writes the marked text for cJSON. When cJSON answers NULL to
- * that, memory ran out. A number stays plain only if its double tells the type: integers
- * of at most 15 digits, and fractions of at most 15 digits that are not whole.
+ * Reading: the scanner checks the grammar of the whole text, so that errors name the
+ * byte of the caller's text, and writes the marked text for cJSON. When cJSON answers
+ * NULL to that, memory ran out. A number stays plain only if its double tells the type:
+ * integers of at most 15 digits, and fractions of at most 15 digits that are not whole.
  *
  * Writing: the value becomes a cJSON tree (numbers are raw text), which cJSON prints
  * without white space; the layout pass then sets Python's separators or indentation,
  * escapes what is not ASCII, and resolves the marks.
  *
  * cJSON takes its memory from malloc: its hooks are global to the process and belong to
- * no library, so that memory is not in the count of mem.h. Its NULLs become CT_ENOMEM. */
+ * no library, so that memory is not in the count of mem.h. Its NULLs become
+ * CT_ENOMEM. */
 #include "base/json.h"
 
 #include "base/base_int.h"
@@ -44,8 +46,8 @@ enum {
 
 /* ---- characters ---- */
 
-/* Reads one character, 1 to 4 bytes. What is not UTF-8 gives REPLACEMENT for the longest
- * beginning of a character, as Python's decoder does with errors="replace". */
+/* Reads one character, 1 to 4 bytes. What is not UTF-8 gives REPLACEMENT for the
+ * longest beginning of a character, as Python's decoder does with errors="replace". */
 static size_t
 utf8_next(const uint8_t *p, size_t left, uint32_t *cp)
 {
@@ -59,7 +61,8 @@ utf8_next(const uint8_t *p, size_t left, uint32_t *cp)
         return 1;
     }
     size_t want = lead >= 0xF0U ? 4 : lead >= 0xE0U ? 3 : 2;
-    /* The second byte's range keeps out overlong forms, surrogates, and above U+10FFFF. */
+    /* The second byte's range keeps out overlong forms, surrogates, and above
+     * U+10FFFF. */
     uint8_t low = lead == 0xE0U ? 0xA0U : lead == 0xF0U ? 0x90U : 0x80U;
     uint8_t high = lead == 0xEDU ? 0x9FU : lead == 0xF4U ? 0x8FU : 0xBFU;
     uint32_t v = lead & (0x7FU >> want);
@@ -79,8 +82,10 @@ static ct_status
 put_u16_escape(ct_buf *out, uint32_t unit, ct_err *err)
 {
     static const char hex[] = "0123456789abcdef";
-    char text[6] = {'\\', 'u', hex[unit >> 12 & 15U], hex[unit >> 8 & 15U],
-                    hex[unit >> 4 & 15U], hex[unit & 15U]};
+    char text[6] = "\\u";
+    for (unsigned i = 0; i < 4; i++) {
+        text[2 + i] = hex[unit >> (12 - 4 * i) & 15U];
+    }
     return ct_buf_put(out, text, sizeof text, err);
 }
 
@@ -251,7 +256,7 @@ tree_add_entry(printer *p, cJSON *dict, const ct_entry *e, int depth, ct_err *er
     }
     if (st == CT_OK) {
         cJSON_AddItemToObject(dict, (const char *)p->text.data, item);
-        if (item->string == NULL) { /* it copies the key, and older ones return nothing */
+        if (item->string == NULL) { /* it copies the key; older ones return nothing */
             st = ct_fail_mem(err);
         } else {
             item = NULL;
@@ -364,9 +369,10 @@ tree_build(printer *p, cJSON **out, const ct_value *v, int depth, ct_err *err)
     bool list = v->kind == CT_LIST || v->kind == CT_TUPLE;
     bool dict = v->kind == CT_DICT;
     if ((list || dict) && depth >= JSON_DEPTH) {
-        return ct_fail(err, CT_EINVAL, "",
-                       "a value is nested more than %d deep; JSON files take a flatter one",
-                       JSON_DEPTH);
+        return ct_fail(
+            err, CT_EINVAL, "",
+            "a value is nested more than %d deep; JSON files take a flatter one",
+            JSON_DEPTH);
     }
     cJSON *node = NULL;
     ct_status st = tree_node(p, &node, v, err);
@@ -418,7 +424,8 @@ layout_string(ct_buf *out, const char *text, size_t *at, ct_err *err)
             st = put_escape(out, cp, err);
         } else {
             size_t run = 1;
-            while (p[run] >= 0x20U && p[run] < 0x80U && p[run] != '"' && p[run] != '\\') {
+            while (p[run] >= 0x20U && p[run] < 0x80U && p[run] != '"' &&
+                   p[run] != '\\') {
                 run++;
             }
             st = ct_buf_put(out, p, run, err);
@@ -484,7 +491,8 @@ layout(ct_buf *out, const char *text, bool indent, ct_err *err)
 }
 
 ct_status
-ct_json_print(ct_buf *out, const ct_value *v, const ct_names *names, int flags, ct_err *err)
+ct_json_print(ct_buf *out, const ct_value *v, const ct_names *names, int flags,
+              ct_err *err)
 {
     printer p = {names, (flags & CT_JSON_SORTED) != 0, CT_BUF_INIT};
     cJSON *tree = NULL;
@@ -681,8 +689,10 @@ scan_number(scanner *s, ct_err *err)
     size_t digits = scan_digits(s);
     if (digits == 0 || (digits > 1 && s->text[first] == '0')) {
         s->at = first;
-        return scan_fail(s, digits == 0 ? "a number needs a digit"
-                                        : "a number must not begin with 0", err);
+        return scan_fail(s,
+                         digits == 0 ? "a number needs a digit"
+                                     : "a number must not begin with 0",
+                         err);
     }
     bool plain = true;
     if (scan_peek(s) == '.') {
@@ -744,8 +754,8 @@ scan_scalar(scanner *s, ct_err *err)
     if (c == '-' || (c >= '0' && c <= '9')) {
         return scan_number(s, err);
     }
-    return scan_fail(s, c < 0 ? "it ends where a value is expected" : "expected a value",
-                     err);
+    return scan_fail(
+        s, c < 0 ? "it ends where a value is expected" : "expected a value", err);
 }
 
 typedef enum scan_state {
@@ -814,8 +824,10 @@ scan_step(scanner *s, scan_state *state, ct_err *err)
     }
     if (*state == WANT_NEXT) {
         if (c != ',') {
-            return scan_fail(s, c < 0 ? "it ends within a list or dict"
-                                      : "expected a comma or a closing bracket", err);
+            return scan_fail(s,
+                             c < 0 ? "it ends within a list or dict"
+                                   : "expected a comma or a closing bracket",
+                             err);
         }
         *state = s->closer[s->depth - 1] == '}' ? WANT_KEY : WANT_VALUE;
         s->at++;
@@ -928,7 +940,8 @@ value_number(ct_value *out, const char *text, ct_err *err)
     return st;
 }
 
-static ct_status value_take(ct_value *out, const cJSON *node, ct_names *names, ct_err *err);
+static ct_status value_take(ct_value *out, const cJSON *node, ct_names *names,
+                            ct_err *err);
 
 static ct_status
 value_take_list(ct_value *list, const cJSON *node, ct_names *names, ct_err *err)
@@ -954,7 +967,8 @@ value_take_entry(ct_value *dict, ct_map *seen, const cJSON *child, ct_names *nam
     ct_name key = CT_NAME_NONE;
     uint32_t at = 0;
     ct_value item = ct_nil();
-    ct_status st = ct_names_intern(names, child->string, unmark(child->string), &key, err);
+    ct_status st =
+        ct_names_intern(names, child->string, unmark(child->string), &key, err);
     if (st == CT_OK) {
         st = value_take(&item, child, names, err);
     }

@@ -1,9 +1,9 @@
 /* map.c: robin hood hashing.
  *
- * Slot i is empty (dist 0) or holds a key whose home slot is dist - 1 places to the left.
- * Going right from a home slot, the distances never fall by more than a fresh home
- * allows: a search may stop at the first slot that is closer to its home than the key
- * would be. Removing shifts the run back by one, so there are no tombstones. */
+ * Slot i is empty (dist 0) or holds a key whose home slot is dist - 1 places to the
+ * left. Going right from a home slot, the distances never fall by more than a fresh
+ * home allows: a search may stop at the first slot that is closer to its home than the
+ * key would be. Removing shifts the run back by one, so there are no tombstones. */
 #include "base/map.h"
 
 #include "base/mem.h"
@@ -20,7 +20,8 @@ struct ct_map_slot {
 uint64_t
 ct_hash_u64(uint64_t x)
 {
-    x ^= x >> 32; /* two rounds of xorshift and odd multiplication (Steele et al. 2014) */
+    x ^= x >>
+         32; /* two rounds of xorshift and odd multiplication (Steele et al. 2014) */
     x *= 0xBF58476D1CE4E5B9ULL;
     x ^= x >> 29;
     x *= 0x94D049BB133111EBULL;

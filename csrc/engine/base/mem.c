@@ -1,13 +1,13 @@
 /* mem.c: malloc behind one hook, and arenas.
  *
- * In test builds (CT_TESTING) a request can be made to fail and live blocks are counted.
- * These counters are the engine's only static mutable data; they do not exist in a
- * release build. They are atomic because executors under test have threads.
+ * In test builds (CT_TESTING) a request can be made to fail and live blocks are
+ * counted. These counters are the engine's only static mutable data; they do not exist
+ * in a release build. They are atomic because executors under test have threads.
  *
  * An arena is a list of blocks, the one in use at its head. A reset keeps the largest
  * block and lets the next one grow to what was needed in all, so that a turn which once
- * needed several blocks finds one large enough the next time. Under AddressSanitizer each
- * request is a block of its own, so that overruns inside an arena are seen. */
+ * needed several blocks finds one large enough the next time. Under AddressSanitizer
+ * each request is a block of its own, so that overruns inside an arena are seen. */
 #include "base/mem.h"
 
 #include <stdlib.h>
@@ -198,7 +198,8 @@ struct ct_arena_block {
 
 enum {
     ARENA_ALIGN = 16,
-    ARENA_HEADER = (sizeof(ct_arena_block) + ARENA_ALIGN - 1) / ARENA_ALIGN * ARENA_ALIGN,
+    ARENA_HEADER =
+        (sizeof(ct_arena_block) + ARENA_ALIGN - 1) / ARENA_ALIGN * ARENA_ALIGN,
     ARENA_GROWTH_MAX = 1 << 20, /* a single huge turn must not inflate later blocks */
 };
 

@@ -38,9 +38,10 @@ typedef struct ct_arena {
 } ct_arena;
 
 void ct_arena_init(ct_arena *a, size_t block_size);
-void *ct_arena_alloc(ct_arena *a, size_t size); /* aligned to 16; NULL if out of memory */
+/* Aligned to 16; NULL if out of memory. */
+void *ct_arena_alloc(ct_arena *a, size_t size);
 char *ct_arena_strndup(ct_arena *a, const char *text, size_t len);
-void ct_arena_reset(ct_arena *a);  /* forgets everything, keeps one block */
+void ct_arena_reset(ct_arena *a); /* forgets everything, keeps one block */
 void ct_arena_deinit(ct_arena *a);
 
 #endif

@@ -1,9 +1,10 @@
 /* name.c: the table of interned strings.
  *
- * Entries are dense, in order of first use; their text lies in an arena and never moves.
- * The index is a power-of-two table of entry numbers + 1 (0 = empty) with linear probing,
- * at most half full; each entry keeps its hash, so that growing compares no text. Names
- * made by joining are ordinary names; a map remembers (parent, child) -> joined. */
+ * Entries are dense, in order of first use; their text lies in an arena and never
+ * moves. The index is a power-of-two table of entry numbers + 1 (0 = empty) with linear
+ * probing, at most half full; each entry keeps its hash, so that growing compares no
+ * text. Names made by joining are ordinary names; a map remembers (parent, child) ->
+ * joined. */
 #include "base/name.h"
 
 #include "base/map.h"
@@ -112,8 +113,10 @@ ct_names_intern(ct_names *t, const char *text, size_t len, ct_name *out, ct_err 
         return CT_OK;
     }
     if (len >= UINT32_MAX || t->count >= CT_NAME_NONE - 1) {
-        return ct_fail(err, CT_EINVAL, "name", "too long or too many names: length %zu, "
-                       "%zu names known", len, t->count);
+        return ct_fail(err, CT_EINVAL, "name",
+                       "too long or too many names: length %zu, "
+                       "%zu names known",
+                       len, t->count);
     }
     ct_status st = CT_OK;
     if ((t->count + 1) * 2 > t->index_cap) {
@@ -131,7 +134,8 @@ ct_names_intern(ct_names *t, const char *text, size_t len, ct_name *out, ct_err 
         return ct_fail_mem(err);
     }
     n = (ct_name)t->count++;
-    t->entries[n] = (name_entry){copy, (uint32_t)len, hash, memchr(text, '/', len) != NULL};
+    t->entries[n] =
+        (name_entry){copy, (uint32_t)len, hash, memchr(text, '/', len) != NULL};
     index_place(t->index, t->index_cap, hash, n);
     *out = n;
     return CT_OK;

@@ -1,8 +1,8 @@
 /* number.c: numbers as text. Declared in bytes.h.
  *
- * Doubles: the algorithm of Giulietti, "The Schubfach way to render doubles" (2020): three
- * multiplications by a 128-bit power of ten give the double and the ends of its rounding
- * interval in decimal. pow10.h holds the powers.
+ * Doubles: the algorithm of Giulietti, "The Schubfach way to render doubles" (2020):
+ * three multiplications by a 128-bit power of ten give the double and the ends of its
+ * rounding interval in decimal. pow10.h holds the powers.
  *
  * The layout is that of Python's repr(float): with e the exponent of the first digit,
  * positional for -4 <= e < 16 (always with a point and a digit after it), otherwise
@@ -130,8 +130,8 @@ typedef struct decimal {
 } decimal;
 
 /* g * cp / 2^128 rounded to odd: the last bit is set when anything was cut off, so that
- * comparisons with multiples of 2 come out as if the number were exact. g is too large by
- * at most one unit, which the test against 1 forgives. */
+ * comparisons with multiples of 2 come out as if the number were exact. g is too large
+ * by at most one unit, which the test against 1 forgives. */
 static uint64_t
 round_to_odd(const uint64_t g[2], uint64_t cp)
 {

@@ -1,10 +1,10 @@
 /* ostat.c: a counted B+ tree of doubles.
  *
- * Leaves hold up to LEAF_MAX values in order; inner nodes hold, per child, how many values
- * lie below it and the largest of them. Insertion goes down once: a full child is split
- * before it is entered, so that no split ever travels upwards. A split changes no value
- * and no count of the whole, so that running out of memory half way does no harm; counts
- * are raised only after the value is in. All leaves have the same depth.
+ * Leaves hold up to LEAF_MAX values in order; inner nodes hold, per child, how many
+ * values lie below it and the largest of them. Insertion goes down once: a full child
+ * is split before it is entered, so that no split ever travels upwards. A split changes
+ * no value and no count of the whole, so that running out of memory half way does no
+ * harm; counts are raised only after the value is in. All leaves have the same depth.
  *
  * Percentiles follow NumPy's "linear" method, operation by operation. */
 #include "base/ostat.h"

@@ -1,7 +1,8 @@
 /* ostat.h: order statistics of a growing multiset of doubles in O(log n).
  *
- * Rungs ask for the percentile of all scores seen so far; a scan would make each decision
- * O(n). Values are inserted and never removed one by one. NaN must not be inserted. */
+ * Rungs ask for the percentile of all scores seen so far; a scan would make each
+ * decision O(n). Values are inserted and never removed one by one. NaN must not be
+ * inserted. */
 #ifndef CT_BASE_OSTAT_H
 #define CT_BASE_OSTAT_H
 
@@ -15,7 +16,8 @@ ct_status ct_ostat_new(ct_ostat **out, ct_err *err);
 void ct_ostat_free(ct_ostat *s);
 ct_status ct_ostat_insert(ct_ostat *s, double v, ct_err *err);
 size_t ct_ostat_count(const ct_ostat *s);
-double ct_ostat_at(const ct_ostat *s, size_t rank); /* rank 0 = smallest; rank < count */
+/* Rank 0 = smallest; rank < count. */
+double ct_ostat_at(const ct_ostat *s, size_t rank);
 /* numpy.percentile(values, q) with linear interpolation, bit for bit (NumPy's lerp: for
  * t >= 0.5 it computes b - (b - a) * (1 - t)). count > 0; q in [0, 100]. */
 double ct_ostat_percentile(const ct_ostat *s, double q);

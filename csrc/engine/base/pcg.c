@@ -1,11 +1,11 @@
 /* pcg.c: PCG XSL RR 128/64.
  *
  * Source: O'Neill, "PCG: A Family of Simple Fast Space-Efficient Statistically Good
- * Algorithms for Random Number Generation", HMC-CS-2014-0905, section 6.3.1 (XSL-RR) and
- * its 128-bit multiplier. The state is stored high word first; inc is odd.
+ * Algorithms for Random Number Generation", HMC-CS-2014-0905, section 6.3.1 (XSL-RR)
+ * and its 128-bit multiplier. The state is stored high word first; inc is odd.
  *
- * Nothing is kept between draws besides the state (the second number of the polar method
- * is thrown away), so that four numbers restore a stream exactly. */
+ * Nothing is kept between draws besides the state (the second number of the polar
+ * method is thrown away), so that four numbers restore a stream exactly. */
 #include "base/pcg.h"
 
 #include "base/wide.h"
@@ -63,8 +63,9 @@ static ct_status
 pcg_integers(ct_rng *r, int64_t low, int64_t high, int64_t *out, ct_err *err)
 {
     if (high <= low) {
-        return ct_fail(err, CT_EINVAL, "high", "must be greater than low (%lld), got %lld",
-                       (long long)low, (long long)high);
+        return ct_fail(err, CT_EINVAL, "high",
+                       "must be greater than low (%lld), got %lld", (long long)low,
+                       (long long)high);
     }
     uint64_t range = (uint64_t)high - (uint64_t)low;
     wide m = wide_mul(ct_pcg_next((ct_pcg *)r), range);

@@ -1,5 +1,5 @@
-/* pcg.h: the engine's own stream (PCG XSL RR 128/64; O'Neill 2014), for ids, tests and the
- * simulator. Deterministic from its seed; its state saves to four numbers. */
+/* pcg.h: the engine's own stream (PCG XSL RR 128/64; O'Neill 2014), for ids, tests and
+ * the simulator. Deterministic from its seed; its state saves to four numbers. */
 #ifndef CT_BASE_PCG_H
 #define CT_BASE_PCG_H
 

@@ -84,11 +84,12 @@ ct_record_f64(ct_record *r, ct_name key, double v, ct_err *err)
 
 /* Adds a field with its text and pickle; on failure nothing changed. */
 static ct_status
-record_add_text(ct_record *r, ct_field f, const void *text, size_t len, const void *extra,
-                size_t extra_len, ct_err *err)
+record_add_text(ct_record *r, ct_field f, const void *text, size_t len,
+                const void *extra, size_t extra_len, ct_err *err)
 {
     if (len > UINT32_MAX || extra_len > UINT32_MAX) {
-        return ct_fail(err, CT_EINVAL, "", "a value of %zu bytes is too long for a result",
+        return ct_fail(err, CT_EINVAL, "",
+                       "a value of %zu bytes is too long for a result",
                        len > extra_len ? len : extra_len);
     }
     ct_status st = ct_buf_reserve(&r->text, len + extra_len, err);
@@ -145,8 +146,8 @@ ct_status
 ct_record_end(ct_record *r, ct_err *err)
 {
     assert(r->depth > 0);
-    ct_status st = record_add(
-        r, (ct_field){.key = CT_NAME_NONE, .kind = CT_FIELD_END}, err);
+    ct_status st =
+        record_add(r, (ct_field){.key = CT_NAME_NONE, .kind = CT_FIELD_END}, err);
     if (st == CT_OK) {
         r->depth--;
     }
@@ -240,8 +241,8 @@ typedef struct flattening {
     bool clashes;   /* a local key has a slash: names may come twice */
 } flattening;
 
-/* Adds a metric. The first one of a name wins: it lies on the higher level, or has fewer
- * levels in its path. Names can only clash when a local key contains a slash. */
+/* Adds a metric. The first one of a name wins: it lies on the higher level, or has
+ * fewer levels in its path. Names can only clash when a local key contains a slash. */
 static ct_status
 metrics_add(flattening *w, size_t level, ct_name name, double value, ct_err *err)
 {
@@ -255,8 +256,8 @@ metrics_add(flattening *w, size_t level, ct_name name, double value, ct_err *err
     }
     ct_status st = CT_OK;
     if (out->count == out->cap) {
-        st = ct_grow((void **)&out->items, &out->cap, out->count + 1, sizeof *out->items,
-                     err);
+        st = ct_grow((void **)&out->items, &out->cap, out->count + 1,
+                     sizeof *out->items, err);
     }
     if (st == CT_OK) {
         out->items[out->count++] = (ct_metric){name, value};
@@ -460,7 +461,8 @@ unpack_text(const unpacking *u, ct_field f, ct_err *err)
         return corrupt(u, "a text is longer than the rest", err);
     }
     const uint8_t *p = u->in->data + u->in->at;
-    ct_status st = record_add_text(u->out, f, p, (size_t)len, p + len, (size_t)extra, err);
+    ct_status st =
+        record_add_text(u->out, f, p, (size_t)len, p + len, (size_t)extra, err);
     u->in->at += (size_t)(len + extra);
     return st;
 }

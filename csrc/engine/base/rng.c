@@ -2,7 +2,8 @@
 #include "base/rng.h"
 
 #ifdef __clang__
-#pragma STDC FP_CONTRACT OFF /* a fused multiply-add would round once, NumPy rounds twice */
+/* A fused multiply-add would round once; NumPy rounds twice. */
+#pragma STDC FP_CONTRACT OFF
 #endif
 
 double

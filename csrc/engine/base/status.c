@@ -1,7 +1,7 @@
 /* status.c: filling a ct_err.
  *
- * The text is cut to its field on a character boundary: it is UTF-8 on its way to Python,
- * and half a character would hide the whole message behind a decoding error. */
+ * The text is cut to its field on a character boundary: it is UTF-8 on its way to
+ * Python, and half a character would hide the whole message behind a decoding error. */
 #include "base/status.h"
 
 #include <stdarg.h>

@@ -45,7 +45,8 @@ typedef struct ct_err {
 #define CT_PRINTF(fmt, args)
 #endif
 
-/* Fills *err (may be NULL) and returns code, so that `return ct_fail(...)` reads well. */
+/* Fills *err (may be NULL) and returns code, so that `return ct_fail(...)` reads
+ * well. */
 ct_status ct_fail(ct_err *err, ct_status code, const char *param, const char *fmt, ...)
     CT_PRINTF(4, 5);
 

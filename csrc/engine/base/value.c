@@ -1,8 +1,8 @@
 /* value.c: the JSON-like tree.
  *
- * Containers store their items inline and no capacity: a container of n items has room for
- * at least capacity_for(n), so it is reallocated exactly when n is 0 or a power of two.
- * Removing never shrinks, which keeps that true. Strings own their text. */
+ * Containers store their items inline and no capacity: a container of n items has room
+ * for at least capacity_for(n), so it is reallocated exactly when n is 0 or a power of
+ * two. Removing never shrinks, which keeps that true. Strings own their text. */
 #include "base/value.h"
 
 #include "base/base_int.h"
@@ -168,7 +168,8 @@ ct_status
 ct_value_push(ct_value *list, ct_value *item, ct_err *err)
 {
     assert(list->kind == CT_LIST || list->kind == CT_TUPLE);
-    ct_status st = room_for_one((void **)&list->u.items, list->len, sizeof(ct_value), err);
+    ct_status st =
+        room_for_one((void **)&list->u.items, list->len, sizeof(ct_value), err);
     if (st != CT_OK) {
         ct_value_deinit(item);
         return st;
@@ -265,7 +266,8 @@ copy_items(ct_value *out, const ct_value *v, ct_err *err)
         return ct_fail_mem(err);
     }
     for (; out->len < v->len; out->len++) { /* len counts what is complete */
-        ct_status st = ct_value_copy(&out->u.items[out->len], &v->u.items[out->len], err);
+        ct_status st =
+            ct_value_copy(&out->u.items[out->len], &v->u.items[out->len], err);
         if (st != CT_OK) {
             return st;
         }

@@ -1,6 +1,7 @@
-/* value.h: the engine's JSON-like tree. Configs and snapshots are values; a search space
- * is a value whose leaves may be domains (space/). 16 bytes each, stored inline in their
- * container. Dict keys are names of one table and keep their insertion order. */
+/* value.h: the engine's JSON-like tree. Configs and snapshots are values; a search
+ * space is a value whose leaves may be domains (space/). 16 bytes each, stored inline
+ * in their container. Dict keys are names of one table and keep their insertion
+ * order. */
 #ifndef CT_BASE_VALUE_H
 #define CT_BASE_VALUE_H
 
@@ -67,14 +68,15 @@ ct_value ct_nil(void);
 ct_value ct_bool(bool b);
 ct_value ct_i64(int64_t i);
 ct_value ct_f64(double f);
-ct_value ct_list(void);  /* empty */
-ct_value ct_tuple(void); /* empty */
-ct_value ct_dict(void);  /* empty */
+ct_value ct_list(void);        /* empty */
+ct_value ct_tuple(void);       /* empty */
+ct_value ct_dict(void);        /* empty */
 ct_value ct_of_ref(ct_ref *r); /* takes the reference */
 ct_status ct_str(ct_value *out, const char *text, size_t len, ct_err *err);
 
 void ct_value_deinit(ct_value *v); /* leaves nil */
-ct_status ct_value_copy(ct_value *out, const ct_value *v, ct_err *err); /* deep; refs shared */
+ct_status ct_value_copy(ct_value *out, const ct_value *v,
+                        ct_err *err); /* deep; refs shared */
 /* Takes *item (left nil) also on failure: one owner at all times. */
 ct_status ct_value_push(ct_value *list, ct_value *item, ct_err *err);
 /* Sets or replaces a key. Takes *item likewise. */
@@ -86,6 +88,6 @@ bool ct_value_remove(ct_value *dict, ct_name key); /* keeps the order of the oth
  * tuples are alike, refs by ops->equal. */
 bool ct_value_equal(const ct_value *a, const ct_value *b);
 bool ct_value_number(const ct_value *v, double *out); /* bool, i64, f64 */
-size_t ct_value_bytes(const ct_value *v); /* heap memory below v */
+size_t ct_value_bytes(const ct_value *v);             /* heap memory below v */
 
 #endif
