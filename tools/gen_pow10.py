@@ -2,8 +2,9 @@
 
 The table holds, for each power of ten that number.c needs,
 floor(10^e * 2^(127 - f)) + 1, where f = floor(log2(10^e)): 128 bits of 10^e, rounded
-up. All of it is exact integer arithmetic. The logarithms that number.c computes with a multiplication and a shift are
-compared here with the exact ones over the whole range of double exponents.
+up. All of it is exact integer arithmetic. The logarithms that number.c computes with a
+multiplication and a shift are compared here with the exact ones over the whole range of
+double exponents.
 """
 from pathlib import Path
 
