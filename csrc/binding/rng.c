@@ -1,0 +1,262 @@
+/* rng.c: see rng.h.
+ *
+ * A draw fails only if NumPy's own code raises. next_double has no way to say so: it then
+ * gives 0.5 and leaves the exception set, and the caller of the engine finds it. */
+#include "rng.h"
+
+#include "np.h"
+
+#include "base/mem.h"
+#include "errors.h"
+
+#include <numpy/random/bitgen.h>
+#include <numpy/random/distributions.h>
+
+struct pyct_rng {
+    ct_rng rng; /* first */
+    pyct_state *state;
+    PyObject *given;  /* what the user gave */
+    PyObject *source; /* Generator or RandomState; NULL before the first draw */
+    PyObject *generator; /* its bit generator, to which the rest belongs */
+    PyObject *acquire;   /* of the bit generator's lock */
+    PyObject *release;
+    bitgen_t *bits;
+    bool legacy;
+};
+
+static void
+forget_bits(pyct_rng *r)
+{
+    Py_CLEAR(r->generator);
+    Py_CLEAR(r->acquire);
+    Py_CLEAR(r->release);
+    r->bits = NULL;
+}
+
+static int
+take_bits(pyct_rng *r, PyObject *generator)
+{
+    PyObject *capsule = PyObject_GetAttrString(generator, "capsule");
+    PyObject *lock = capsule != NULL ? PyObject_GetAttrString(generator, "lock") : NULL;
+    int st = -1;
+
+    forget_bits(r);
+    if (lock != NULL) {
+        r->acquire = PyObject_GetAttrString(lock, "acquire");
+        r->release = PyObject_GetAttrString(lock, "release");
+        r->bits = PyCapsule_GetPointer(capsule, "BitGenerator");
+        st = r->acquire != NULL && r->release != NULL && r->bits != NULL ? 0 : -1;
+    }
+    Py_XDECREF(lock);
+    Py_XDECREF(capsule);
+    if (st < 0) {
+        forget_bits(r);
+        return -1;
+    }
+    r->generator = Py_NewRef(generator);
+    return 0;
+}
+
+/* Makes the source from what was given. */
+static int
+open_source(pyct_rng *r)
+{
+    if (r->given == Py_None) {
+        PyObject *rand =
+            pyct_lazy(&r->state->numpy_rand, "numpy.random.mtrand", "_rand");
+        if (rand == NULL) {
+            return -1;
+        }
+        r->source = Py_NewRef(rand);
+        r->legacy = true;
+        return 0;
+    }
+    PyObject *module = PyImport_ImportModule("numpy.random");
+    if (module == NULL) {
+        return -1;
+    }
+    r->source = PyObject_CallMethod(module, "default_rng", "O", r->given);
+    Py_DECREF(module);
+    return r->source != NULL ? 0 : -1;
+}
+
+/* Bits and lock of the source as it is now. */
+static int
+ready(pyct_rng *r)
+{
+    if (r->source == NULL && open_source(r) < 0) {
+        return -1;
+    }
+    if (r->bits != NULL && r->given != Py_None) {
+        return 0;
+    }
+    PyObject *generator = PyObject_GetAttrString(
+        r->source, r->legacy ? "_bit_generator" : "bit_generator");
+    if (generator == NULL) {
+        return -1;
+    }
+    int st = generator == r->generator ? 0 : take_bits(r, generator);
+    Py_DECREF(generator);
+    return st;
+}
+
+static int
+lock(pyct_rng *r)
+{
+    if (ready(r) < 0) {
+        return -1;
+    }
+    PyObject *held = PyObject_CallNoArgs(r->acquire);
+    Py_XDECREF(held);
+    return held != NULL ? 0 : -1;
+}
+
+static int
+unlock(pyct_rng *r)
+{
+    PyObject *done = PyObject_CallNoArgs(r->release);
+    Py_XDECREF(done);
+    return done != NULL ? 0 : -1;
+}
+
+static double
+rng_double(ct_rng *rng)
+{
+    pyct_rng *r = (pyct_rng *)rng;
+    if (PyErr_Occurred() || lock(r) < 0) {
+        return 0.5;
+    }
+    double v = r->bits->next_double(r->bits->state);
+    (void)unlock(r);
+    return v;
+}
+
+static ct_status
+rng_normal(ct_rng *rng, double mean, double sd, double *out, ct_err *err)
+{
+    pyct_rng *r = (pyct_rng *)rng;
+    if (PyErr_Occurred() || ready(r) < 0) {
+        return pyct_foreign(err);
+    }
+    if (r->legacy) { /* keeps every second number for itself */
+        PyObject *v = PyObject_CallMethod(r->source, "normal", "dd", mean, sd);
+        *out = v != NULL ? PyFloat_AsDouble(v) : 0.0;
+        Py_XDECREF(v);
+        return PyErr_Occurred() ? pyct_foreign(err) : CT_OK;
+    }
+    if (lock(r) < 0) {
+        return pyct_foreign(err);
+    }
+    *out = random_normal(r->bits, mean, sd);
+    return unlock(r) < 0 ? pyct_foreign(err) : CT_OK;
+}
+
+static ct_status
+rng_integers(ct_rng *rng, int64_t low, int64_t high, int64_t *out, ct_err *err)
+{
+    pyct_rng *r = (pyct_rng *)rng;
+    uint64_t offset = (uint64_t)low;
+    uint64_t range = (uint64_t)high - offset - 1;
+    uint64_t v = offset;
+
+    if (PyErr_Occurred() || lock(r) < 0) {
+        return pyct_foreign(err);
+    }
+    /* The legacy stream rejects by a mask, the newer one by Lemire's product. */
+    random_bounded_uint64_fill(r->bits, offset, range, 1, r->legacy, &v);
+    *out = v <= INT64_MAX ? (int64_t)v : -(int64_t)(UINT64_MAX - v) - 1;
+    return unlock(r) < 0 ? pyct_foreign(err) : CT_OK;
+}
+
+/* 1 for a Generator, 2 for a RandomState, 0 for neither; -1 with an exception. */
+static int
+source_kind(PyObject *given)
+{
+    PyObject *modules = PyImport_GetModuleDict();
+    PyObject *module = PyDict_GetItemString(modules, "numpy.random"); /* borrowed */
+    if (module == NULL) { /* then nobody can have made one */
+        return 0;
+    }
+    static const char *const names[] = {"Generator", "RandomState"};
+    for (int i = 0; i < 2; i++) {
+        PyObject *cls = PyObject_GetAttrString(module, names[i]);
+        int is = cls != NULL ? PyObject_IsInstance(given, cls) : -1;
+        Py_XDECREF(cls);
+        if (is != 0) {
+            return is < 0 ? -1 : i + 1;
+        }
+    }
+    return 0;
+}
+
+int
+pyct_rng_new(pyct_state *state, PyObject *random_state, pyct_rng **out)
+{
+    bool seed = PyLong_Check(random_state) != 0;
+    int kind = random_state == Py_None || seed ? 0 : source_kind(random_state);
+    if (kind < 0) {
+        return -1;
+    }
+    if (kind == 0 && random_state != Py_None && !seed) {
+        PyErr_Format(PyExc_TypeError,
+                     "random_state must be None, an int, a numpy.random.Generator or a "
+                     "numpy.random.RandomState, got %.100s",
+                     Py_TYPE(random_state)->tp_name);
+        return -1;
+    }
+    pyct_rng *r = ct_calloc(1, sizeof *r);
+    if (r == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    r->rng = (ct_rng){rng_double, rng_normal, rng_integers};
+    r->state = state;
+    r->given = Py_NewRef(random_state);
+    r->source = kind > 0 ? Py_NewRef(random_state) : NULL;
+    r->legacy = kind == 2;
+    *out = r;
+    return 0;
+}
+
+void
+pyct_rng_free(pyct_rng *r)
+{
+    if (r == NULL) {
+        return;
+    }
+    forget_bits(r);
+    Py_XDECREF(r->source);
+    Py_XDECREF(r->given);
+    ct_free(r);
+}
+
+ct_rng *
+pyct_rng_source(pyct_rng *r)
+{
+    return &r->rng;
+}
+
+bool
+pyct_rng_shared(const pyct_rng *r)
+{
+    return !PyLong_Check(r->given);
+}
+
+PyObject *
+pyct_rng_object(pyct_rng *r)
+{
+    return r->source != NULL || open_source(r) == 0 ? r->source : NULL;
+}
+
+int
+pyct_rng_visit(pyct_rng *r, visitproc visit, void *arg)
+{
+    if (r != NULL) {
+        Py_VISIT(r->given);
+        Py_VISIT(r->source);
+        Py_VISIT(r->generator);
+        Py_VISIT(r->acquire);
+        Py_VISIT(r->release);
+    }
+    return 0;
+}
