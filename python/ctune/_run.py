@@ -1,0 +1,329 @@
+"""Runs a plan: builds the C driver, watches it, hands back the analysis."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ctune import _ctune
+from ctune._display import Display
+from ctune.analysis.experiment_analysis import ExperimentAnalysis
+from ctune.callback import Callback
+from ctune.error import TuneError
+from ctune.experiment.trial import Trial
+
+if TYPE_CHECKING:
+    from ctune._plan import Plan
+
+__all__ = ["execute"]
+
+logger = logging.getLogger("ctune")
+
+# Note of the engine -> hook of Callback.
+_HOOKS = {
+    "TRIAL_STARTED": "on_trial_start",
+    "RESULT": "on_trial_result",
+    "CHECKPOINT": "on_checkpoint",
+    "SAVED": "on_trial_save",
+    "TRIAL_COMPLETE": "on_trial_complete",
+    "TRIAL_RECOVER": "on_trial_recover",
+    "TRIAL_ERROR": "on_trial_error",
+    "EXPERIMENT_END": "on_experiment_end",
+    "STEP_BEGIN": "on_step_begin",
+    "STEP_END": "on_step_end",
+}
+
+_INTERRUPT_GRACE_S = 10.0
+_CLOSE_GRACE_S = 5.0
+_HEARTBEAT_S = 0.25
+
+
+class _Interrupts:
+    """Ctrl-C while a run is under way: the first stops gracefully, a second at once.
+
+    Only in the main thread, where Python delivers signals. The handlers that were there
+    are put back on exit.
+    """
+
+    def __init__(self, driver: _ctune.Driver) -> None:
+        self._driver = driver
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return
+        signals = []
+        if int(os.environ.get("TUNE_DISABLE_SIGINT_HANDLER", "0")) == 0:
+            signals.append(signal.SIGINT)
+        if hasattr(signal, "SIGUSR1"):
+            signals.append(signal.SIGUSR1)
+        for number in signals:
+            self._before[number] = signal.signal(number, self._stop)
+
+    def _stop(self, number: int, frame: Any) -> None:
+        logger.warning(
+            "Stop signal received: running steps are finished and everything is kept. "
+            "Press Ctrl+C again to stop at once."
+        )
+        self._driver.interrupt(1)
+        if signal.SIGINT in self._before:
+            signal.signal(signal.SIGINT, self._before[signal.SIGINT])
+
+    def __exit__(self, *exc: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+def _overridden(callback: Callback, name: str) -> bool:
+    """Whether the callback does something of its own in this hook."""
+    method = getattr(type(callback), name, None)
+    if name in vars(callback):
+        return True
+    return method is not None and method is not getattr(Callback, name, None)
+
+
+def _logged(hook: Callable[..., Any]) -> Callable[..., None]:
+    """on_checkpoint must not end the run: what it raises is logged."""
+
+    def call(**kwargs: Any) -> None:
+        try:
+            hook(**kwargs)
+        except Exception:
+            logger.exception("A callback's on_checkpoint failed; the run goes on.")
+
+    return call
+
+
+def _hooks(plan: Plan, display: Display) -> dict[str, tuple[Callable[..., Any], ...]]:
+    """Note -> the callables that hear it, callbacks first, in list order."""
+    hooks: dict[str, tuple[Callable[..., Any], ...]] = {}
+    for note, name in _HOOKS.items():
+        calls = [getattr(c, name) for c in plan.callbacks if _overridden(c, name)]
+        if name == "on_checkpoint":
+            calls = [_logged(c) for c in calls]
+        if name == "on_experiment_end":
+            calls = []  # called by execute(), also when the run fails
+        if calls:
+            hooks[note] = tuple(calls)
+    for note, call in display.hooks().items():
+        hooks[note] = (*hooks.get(note, ()), call)
+    return hooks
+
+
+def _journal_number(directory: str) -> int:
+    """The first segment that does not exist yet: a run never writes into another's."""
+    for number in itertools.count():
+        if not os.path.exists(os.path.join(directory, f"journal-{number:06d}.ctj")):
+            return number
+    raise AssertionError
+
+
+def _executor(plan: Plan) -> Any:
+    """What the driver wants: None = inline, a dict = processes, or an Executor."""
+    if plan.executor == "inline":
+        return None
+    if plan.executor == "process":
+        from ctune.execution.worker import process_options
+
+        return process_options(plan)
+    return plan.executor
+
+
+def _host_factory(plan: Plan) -> Callable[[], Any]:
+    from ctune.execution._host import TrialHost
+
+    return lambda: TrialHost(plan.trainable)
+
+
+def _checkpoint(path: str) -> Any:
+    from ctune._checkpoint import Checkpoint
+
+    return Checkpoint(path)
+
+
+def _required(plan: Plan) -> tuple[str, ...]:
+    """Metrics that every result must hold (strict checking)."""
+    if int(os.environ.get("TUNE_DISABLE_STRICT_METRIC_CHECKING", "0")) == 1:
+        return ()
+    metric = (
+        plan.metric
+        or getattr(plan.scheduler, "metric", None)
+        or getattr(plan.search_alg, "metric", None)
+    )
+    if not metric or metric == "_metric":
+        return ()
+    return tuple(metric) if isinstance(metric, (list, tuple)) else (metric,)
+
+
+def _stoppers(plan: Plan) -> Any:
+    if plan.time_budget_s is None:
+        return plan.stop
+    from ctune.stopper import TimeoutStopper
+
+    budget = TimeoutStopper(plan.time_budget_s)
+    return budget if plan.stop is None else [*_as_list(plan.stop), budget]
+
+
+def _as_list(stop: Any) -> list[Any]:
+    if isinstance(stop, (list, tuple)):
+        return list(stop)
+    return [stop]
+
+
+def _options(plan: Plan, trials_of: Any, display: Display) -> dict[str, Any]:
+    checkpoint = plan.checkpoint_config
+    return {
+        "scheduler": plan.scheduler,
+        "searcher": plan.search_alg,
+        "stopper": _stoppers(plan),
+        "executor": _executor(plan),
+        "trial_factory": trials_of,
+        "host_factory": _host_factory(plan),
+        "request_hook": plan.resources if callable(plan.resources) else None,
+        "name_hook": plan.trial_name_creator,
+        "dirname_hook": plan.trial_dirname_creator,
+        "heartbeat": display.heartbeat if display.wanted else None,
+        "heartbeat_s": _HEARTBEAT_S,
+        "checkpoint_factory": _checkpoint,
+        "hooks": _hooks(plan, display),
+        "write_params": int(plan.json),
+        "experiment": plan.name,
+        "experiment_dir": plan.experiment_dir,
+        "trainable": plan.trainable_name,
+        "resources": plan.total_resources,
+        "request": {"CPU": 1} if callable(plan.resources) else plan.resources,
+        "max_pending": plan.max_pending,
+        "max_dirname": plan.max_dirname,
+        "max_failures": plan.max_failures,
+        "fail_fast": {False: 0, True: 1, "raise": 2}[plan.fail_fast],
+        "reuse_actors": int(plan.reuse_actors),
+        "checkpoint_frequency": checkpoint.checkpoint_frequency or 0,
+        "checkpoint_at_end": int(bool(checkpoint.checkpoint_at_end)),
+        "num_to_keep": checkpoint.num_to_keep or 0,
+        "score_attribute": checkpoint.checkpoint_score_attribute,
+        "score_min": int(checkpoint.checkpoint_score_order == "min"),
+        "required": _required(plan),
+        "force_stop_s": plan.force_stop_s,
+        "json": int(plan.json),
+        "csv": int(plan.csv),
+        "errors": 1,
+        "journal": _journal_number(plan.experiment_dir),
+        "interrupt_grace": _INTERRUPT_GRACE_S,
+    }
+
+
+def _trial_exception(driver: _ctune.Driver) -> BaseException | None:
+    """The exception that a trial raised, for fail_fast="raise"."""
+    if driver.exception is not None:
+        return driver.exception
+    if driver.error_blob is not None:
+        error = pickle.loads(driver.error_blob)
+        if isinstance(error, BaseException):
+            return error
+    return None
+
+
+def _drive(plan: Plan, driver: _ctune.Driver) -> None:
+    """Runs to the end; turns what a policy or callback raised into a TuneError."""
+    try:
+        driver.run()
+    except Exception as error:
+        if plan.fail_fast == "raise":
+            raised = _trial_exception(driver)
+            raise (error if raised is None else raised) from None
+        if isinstance(error, (TuneError, ValueError, OSError)) and not _from_python(error):
+            raise
+        raise TuneError(traceback.format_exc()) from error
+
+
+def _from_python(error: BaseException) -> bool:
+    """Whether Python code below the driver raised it, not the engine itself."""
+    tb = error.__traceback__
+    while tb is not None and tb.tb_next is not None:
+        tb = tb.tb_next
+    return tb is not None and tb.tb_frame.f_code.co_filename != __file__
+
+
+def _finish(plan: Plan, driver: _ctune.Driver) -> None:
+    start = time.monotonic()
+    try:
+        driver.snapshot()
+    except Exception:
+        logger.exception("The final state could not be written; the run goes on.")
+    else:
+        logger.info(
+            "Wrote the state of the experiment to %s in %.4fs.",
+            plan.experiment_dir,
+            time.monotonic() - start,
+        )
+
+
+def _end_callbacks(plan: Plan, trials: list[Trial]) -> None:
+    for callback in plan.callbacks:
+        if _overridden(callback, "on_experiment_end"):
+            callback.on_experiment_end(trials=trials)
+
+
+def _set_up_callbacks(plan: Plan) -> None:
+    for callback in plan.callbacks:
+        if _overridden(callback, "setup"):
+            callback.setup(
+                stop=plan.stop,
+                num_samples=plan.num_samples,
+                time_budget_s=plan.time_budget_s,
+                total_num_samples=plan.total_samples,
+            )
+
+
+def execute(plan: Plan) -> ExperimentAnalysis:
+    """Runs the plan to its end and returns the analysis.
+
+    Raises:
+        TuneError: A trial failed (unless raise_on_failed_trial=False), or a scheduler,
+            searcher, stopper or callback did.
+    """
+    display = Display(plan)
+    driver = _ctune.Driver(_options(plan, Trial._attached(plan), display))
+    try:
+        _set_up_callbacks(plan)
+        display.start(driver)
+        with _Interrupts(driver):
+            _drive(plan, driver)
+            interrupted = driver.interrupted()
+        _finish(plan, driver)
+    finally:
+        failing = sys.exc_info()[0] is not None
+        display.end(failed=failing)
+        driver.close(0.0 if failing else _CLOSE_GRACE_S)
+        _end_callbacks(plan, driver.trials)
+    return _conclude(plan, driver, interrupted)
+
+
+def _conclude(
+    plan: Plan, driver: _ctune.Driver, interrupted: bool
+) -> ExperimentAnalysis:
+    trials = driver.trials
+    incomplete = [t for t in trials if t.status != Trial.TERMINATED]
+    if incomplete and plan.raise_on_failed_trial and not interrupted:
+        raise TuneError("Trials did not complete", incomplete)
+    if incomplete:
+        logger.error("Trials did not complete: %s", incomplete)
+    if interrupted:
+        logger.warning(
+            "Experiment was interrupted. What it has is in %s.", plan.experiment_dir
+        )
+    return ExperimentAnalysis(
+        plan.experiment_dir,
+        trials=trials,
+        default_metric=plan.metric,
+        default_mode=plan.mode,
+    )
