@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from ctune._plan import Plan
     from ctune.execution.placement_groups import PlacementGroupFactory
     from ctune.trainable.trainable import Trainable
 
@@ -235,6 +236,20 @@ class Trial:
         trial.__dict__["_facts"] = facts
         trial.__dict__["_view"] = view
         return trial
+
+    @classmethod
+    def _attached(cls, plan: Plan) -> Callable[[TrialView], Trial]:
+        """Returns what makes the trials of a run from the engine's views of them."""
+        stop = plan.stop if isinstance(plan.stop, dict) else None
+        facts = RunFacts(
+            plan.trainable_name,
+            plan.trainable,
+            plan.checkpoint_config,
+            plan.max_failures,
+            stop,
+            plan.trial_name_creator is not None,
+        )
+        return lambda view: cls._of_view(view, facts)
 
     def __getattr__(self, name: str) -> Any:
         # Only for names that are no plain attribute: those of a trial in a run.

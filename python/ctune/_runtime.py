@@ -1,0 +1,157 @@
+"""What runs trials: the executor and the resources of this machine."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Runtime", "init", "is_initialized", "runtime", "shutdown"]
+
+logger = logging.getLogger("ctune")
+
+_NAMES = ("inline", "process")
+_METHODS = ("capacity", "submit", "wait", "interrupt", "close")
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What init() settled.
+
+    Attributes:
+        executor: "inline", "process" or an executor object.
+        resources: Resource name -> how much there is.
+    """
+
+    executor: Any
+    resources: dict[str, float]
+
+
+_current: Runtime | None = None
+
+
+def init(
+    executor: Any = None,
+    num_cpus: float | None = None,
+    num_gpus: float = 0,
+    resources: Mapping[str, float] | None = None,
+    *,
+    ignore_reinit_error: bool = False,
+) -> Runtime:
+    """Chooses how trials are run, for all runs that follow in this process.
+
+    Without it run() uses the defaults.
+
+    Args:
+        executor: "process" (each worker is a process of its own), "inline" (all trials
+            in this thread, by turns: for debugging and cheap objectives), or an object
+            with the methods of `ctune.execution.Executor`. Default: the environment
+            variable CTUNE_EXECUTOR, else "process".
+        num_cpus: CPUs that trials may share; default: those this process may use, or
+            what the executor object says.
+        num_gpus: GPUs that trials may share.
+        resources: Further resources, name -> amount.
+        ignore_reinit_error: Keep the first call's choice instead of raising.
+
+    Raises:
+        ValueError: The executor is unknown, or an amount negative or no number.
+        RuntimeError: Called a second time without shutdown() in between.
+    """
+    global _current
+    if _current is not None:
+        if ignore_reinit_error:
+            return _current
+        raise RuntimeError(
+            "init() was called before. Call shutdown() first, or give "
+            "ignore_reinit_error=True to keep what was chosen."
+        )
+    _current = _make(executor, num_cpus, num_gpus, resources)
+    return _current
+
+
+def shutdown() -> None:
+    """Forgets what init() chose."""
+    global _current
+    _current = None
+
+
+def is_initialized() -> bool:
+    """Returns whether init() was called."""
+    return _current is not None
+
+
+def runtime() -> Runtime:
+    """Returns what init() chose, or the defaults."""
+    return _current if _current is not None else _make(None, None, 0, None)
+
+
+def available_cpus() -> int:
+    """Returns the number of CPUs that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _make(
+    executor: Any,
+    num_cpus: float | None,
+    num_gpus: float,
+    resources: Mapping[str, float] | None,
+) -> Runtime:
+    chosen = _check_executor(executor)
+    totals: dict[str, float] = {}
+    if not isinstance(chosen, str):
+        totals.update(chosen.capacity())
+    if num_cpus is not None or "CPU" not in totals:
+        totals["CPU"] = available_cpus() if num_cpus is None else num_cpus
+    if num_gpus or "GPU" not in totals:
+        totals["GPU"] = num_gpus
+    if "memory" not in totals:
+        totals["memory"] = _memory()
+    totals.update(resources or {})
+    for name, amount in totals.items():
+        totals[name] = _amount(name, amount)
+    return Runtime(chosen, totals)
+
+
+def _check_executor(executor: Any) -> Any:
+    where = "executor"
+    if executor is None:
+        executor = os.environ.get("CTUNE_EXECUTOR") or "process"
+        where = "CTUNE_EXECUTOR"
+    if isinstance(executor, str):
+        if executor not in _NAMES:
+            raise ValueError(
+                f"{where}: must be one of {', '.join(map(repr, _NAMES))} or an executor "
+                f"object, got {executor!r}."
+            )
+        return executor
+    lacking = [name for name in _METHODS if not callable(getattr(executor, name, None))]
+    if isinstance(executor, type) or lacking:
+        raise ValueError(
+            f"{where}: must be one of {', '.join(map(repr, _NAMES))} or an object with "
+            f"the methods {', '.join(_METHODS)}, got {executor!r}."
+        )
+    return executor
+
+
+def _amount(name: str, amount: Any) -> float:
+    parameter = {"CPU": "num_cpus", "GPU": "num_gpus"}.get(name, f"resources[{name!r}]")
+    try:
+        value = float(amount)
+    except (TypeError, ValueError):
+        value = -1.0
+    if not 0 <= value < float("inf") or (name == "CPU" and value == 0):
+        least = "more than 0" if name == "CPU" else "0 or more"
+        raise ValueError(f"{parameter}: must be a number, {least}, got {amount!r}.")
+    return value
+
+
+def _memory() -> float:
+    """Bytes of memory of this machine; 0 where the system does not tell."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, OSError, ValueError):
+        return 0.0
