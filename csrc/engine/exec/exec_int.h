@@ -16,7 +16,7 @@ typedef struct ct_job {
 
 /* Zeroed memory is an empty job. On failure the job is empty again. */
 ct_status ct_job_set(ct_job *j, const ct_command *c, ct_err *err);
-void ct_job_clear(ct_job *j);  /* keeps the memory of texts */
+void ct_job_clear(ct_job *j); /* keeps the memory of texts */
 void ct_job_deinit(ct_job *j);
 
 /* Decoded events that live together until the next wait. Records keep their memory. */

@@ -114,7 +114,8 @@ ct_inbox_wait(ct_inbox *i, double timeout, ct_err *err)
 {
     bool ready = i->batch.next < i->batch.count || i->at < i->taken.len;
     i->fresh = true;
-    return ready || inbox_has_posts(i) ? CT_OK : ct_poller_wait(i->poller, timeout, err);
+    return ready || inbox_has_posts(i) ? CT_OK
+                                       : ct_poller_wait(i->poller, timeout, err);
 }
 
 /* Decodes one post into the batch. */

@@ -46,7 +46,8 @@ inline_grow(inline_exec *x, ct_err *err)
     if (ring == NULL) {
         return ct_fail_mem(err);
     }
-    for (size_t i = 0; i < x->cap; i++) { /* all are alive: free ones keep their memory */
+    for (size_t i = 0; i < x->cap;
+         i++) { /* all are alive: free ones keep their memory */
         ring[i] = *inline_at(x, i);
     }
     for (size_t i = 0; i < x->count; i++) {

@@ -258,7 +258,8 @@ ct_helper_next(ct_helper *h, uint32_t *worker, int *fd, bool *end, ct_err *err)
         }
         ct_fd_close(fd);
         if (m.kind != CT_WIRE_KILL) {
-            return ct_fail(err, CT_ECORRUPT, "control socket", "got message %u", m.kind);
+            return ct_fail(err, CT_ECORRUPT, "control socket", "got message %u",
+                           m.kind);
         }
         helper_child *child = helper_find(h, m.worker);
         if (child != NULL) {
@@ -275,8 +276,8 @@ ct_helper_forked(ct_helper *h, uint32_t worker, pid_t pid, ct_err *err)
         return CT_OK;
     }
     ct_proc_lead_group(pid);
-    ct_status st = ct_grow((void **)&h->children, &h->cap, h->count + 1,
-                           sizeof *h->children, err);
+    ct_status st =
+        ct_grow((void **)&h->children, &h->cap, h->count + 1, sizeof *h->children, err);
     if (st != CT_OK) {
         ct_proc_kill(pid);
         return st;

@@ -28,7 +28,8 @@ void ct_helper_loaded(ct_helper *h);
 void ct_helper_unloadable(ct_helper *h, const char *text, size_t len);
 /* Waits for an order to fork: the worker's number and its socket, now the caller's. Reaps
  * and kills meanwhile. *end: the driver is gone and so are all workers. */
-ct_status ct_helper_next(ct_helper *h, uint32_t *worker, int *fd, bool *end, ct_err *err);
+ct_status ct_helper_next(ct_helper *h, uint32_t *worker, int *fd, bool *end,
+                         ct_err *err);
 /* pid of the new worker, or -errno of the fork that failed. */
 ct_status ct_helper_forked(ct_helper *h, uint32_t worker, pid_t pid, ct_err *err);
 /* In the child: closes the control socket, frees h. False: the helper is gone already. */

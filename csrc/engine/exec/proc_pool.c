@@ -22,11 +22,15 @@
 #define CONTROL_TAG UINT32_MAX
 #define READ_SIZE ((size_t)64 << 10)
 #define READ_MAX ((size_t)4 << 20)
-#define SILENT_LIMIT 5.0 /* seconds from a closed socket to a kill */
+#define SILENT_LIMIT 2.0 /* seconds from a closed socket to a kill */
 #define HELPER_LIMIT 3.0 /* seconds for the helper to end after its socket closed */
 
-typedef enum worker_state { WORKER_FREE, WORKER_LIVE, WORKER_SILENT, WORKER_GONE }
-worker_state;
+typedef enum worker_state {
+    WORKER_FREE,
+    WORKER_LIVE,
+    WORKER_SILENT,
+    WORKER_GONE
+} worker_state;
 
 typedef struct pool_worker {
     worker_state state;
@@ -34,10 +38,10 @@ typedef struct pool_worker {
     int fd;
     pid_t pid; /* 0 until the helper told */
     ct_trial_id trial;
-    uint64_t serial;      /* of the open command; 0 = none */
-    bool starting;        /* the open command is START */
-    bool freed;           /* STOPPED or START_FAILED came: its end is no event */
-    bool killed;          /* by KILL: its end answers kill_serial */
+    uint64_t serial; /* of the open command; 0 = none */
+    bool starting;   /* the open command is START */
+    bool freed;      /* STOPPED or START_FAILED came: its end is no event */
+    bool killed;     /* by KILL: its end answers kill_serial */
     uint64_t kill_serial;
     bool ended; /* the helper told the end: code */
     int32_t code;
@@ -191,9 +195,9 @@ control_flush(pool *p)
         size_t next = (size_t)with_fd;
         size_t end = p->n_passed > next ? p->passed[next].at : p->control_out.len;
         size_t done;
-        ct_io io = ct_fd_send(p->control, p->control_out.data + p->control_out_at,
-                              end - p->control_out_at,
-                              with_fd ? p->passed[0].fd : -1, &done);
+        ct_io io =
+            ct_fd_send(p->control, p->control_out.data + p->control_out_at,
+                       end - p->control_out_at, with_fd ? p->passed[0].fd : -1, &done);
         more = io == CT_IO_SOME;
         p->control_out_at += done;
         if (more && with_fd) {
@@ -391,8 +395,8 @@ worker_flush(pool *p, pool_worker *w)
 {
     while (w->out_at < w->out.len) {
         size_t done;
-        ct_io io =
-            ct_fd_send(w->fd, w->out.data + w->out_at, w->out.len - w->out_at, -1, &done);
+        ct_io io = ct_fd_send(w->fd, w->out.data + w->out_at, w->out.len - w->out_at,
+                              -1, &done);
         w->out_at += done;
         if (io == CT_IO_AGAIN) {
             ct_poller_want_write(p->poller, w->fd, true);
@@ -462,8 +466,8 @@ worker_decode(pool *p, pool_worker *w, ct_err *err)
         uint8_t type;
         const uint8_t *payload;
         size_t len, size;
-        ct_frame_state state = ct_frame_peek(w->in.data + w->in_at, w->in.len - w->in_at,
-                                             &type, &payload, &len, &size);
+        ct_frame_state state = ct_frame_peek(
+            w->in.data + w->in_at, w->in.len - w->in_at, &type, &payload, &len, &size);
         if (state == CT_FRAME_SHORT) {
             return CT_OK;
         }
@@ -647,7 +651,7 @@ helper_collect(pool *p, double limit)
     bool killed = false;
     while (p->helper != 0 && !ct_proc_reap(p->helper, &status)) {
         if (!killed && p->clock->mono(p->clock) >= end) {
-            ct_proc_kill(p->helper);
+            ct_proc_kill_group(p->helper); /* of its own session: the leader */
             killed = true;
         }
         pause_a_little();
@@ -665,14 +669,14 @@ pool_helper_lost(pool *p, const char *why, double limit, ct_err *err)
     char how[64];
     char own[320];
     ct_proc_describe(code, how, sizeof how);
-    (void)snprintf(own, sizeof own, "the helper process %ld that starts workers %s%s", pid,
-                   why != NULL ? why : how,
+    (void)snprintf(own, sizeof own, "the helper process %ld that starts workers %s%s",
+                   pid, why != NULL ? why : how,
                    why != NULL ? ""
                    : p->loaded ? ""
                    : p->ready  ? " while it loaded the trainable and what that imports"
-                               : " before it was ready; its own messages are on stderr");
-    ct_status st = pool_failed(p) ? CT_OK
-                                  : pool_set_failure(p, code, own, strlen(own), err);
+                              : " before it was ready; its own messages are on stderr");
+    ct_status st =
+        pool_failed(p) ? CT_OK : pool_set_failure(p, code, own, strlen(own), err);
     return st == CT_OK ? pool_end_workers(p, err) : st;
 }
 
@@ -758,9 +762,10 @@ pool_deadlines(pool *p, ct_err *err)
     double now = p->clock->mono(p->clock);
     if (starting && now >= p->give_up) {
         char why[128];
-        (void)snprintf(why, sizeof why,
-                       "said nothing for %g s and was killed; is the machine overloaded?",
-                       p->patience);
+        (void)snprintf(
+            why, sizeof why,
+            "said nothing for %g s and was killed; is the machine overloaded?",
+            p->patience);
         return pool_helper_lost(p, why, 0, err);
     }
     ct_status st = CT_OK;
@@ -1007,7 +1012,7 @@ pool_close(ct_exec *e, double grace, ct_err *err)
     }
     (void)err;
     if (!p->loaded) {
-        ct_proc_kill(p->helper); /* it has no worker and may be busy with imports */
+        ct_proc_kill_group(p->helper); /* no worker yet; may be busy with imports */
     }
     control_drop(p); /* the helper kills who is left, and ends */
     (void)helper_collect(p, HELPER_LIMIT);

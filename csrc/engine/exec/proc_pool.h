@@ -14,8 +14,10 @@
 typedef struct ct_proc_pool_opts {
     const char *const *argv; /* helper's command line, NULL-terminated; the pool appends
                                 the number of the control descriptor */
-    const char *const *env;  /* "NAME=value" to add or replace, NULL-terminated; or NULL */
-    const uint8_t *payload;  /* sent first on the control socket: the pickled trainable */
+    const char *const
+        *env; /* "NAME=value" to add or replace, NULL-terminated; or NULL */
+    const uint8_t
+        *payload; /* sent first on the control socket: the pickled trainable */
     size_t payload_len;
     ct_names *names;
     ct_clock *clock;

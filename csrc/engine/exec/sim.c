@@ -58,7 +58,8 @@ sim_new_slot(sim_exec *x, ct_err *err)
     ct_status st = ct_grow((void **)&x->slots, &x->slots_cap, x->count + 1,
                            sizeof(sim_slot *), err);
     if (st == CT_OK) {
-        st = ct_grow((void **)&x->idle, &x->idle_cap, x->count + 1, sizeof *x->idle, err);
+        st = ct_grow((void **)&x->idle, &x->idle_cap, x->count + 1, sizeof *x->idle,
+                     err);
     }
     if (st == CT_OK) {
         st = ct_grow((void **)&x->out, &x->out_cap, x->count + 1, sizeof *x->out, err);
@@ -124,7 +125,8 @@ slot_fill(sim_slot *s, const ct_event *ev, ct_err *err)
 }
 
 static ct_status
-sim_schedule(sim_exec *x, const ct_event *ev, double at, bool survives_kill, ct_err *err)
+sim_schedule(sim_exec *x, const ct_event *ev, double at, bool survives_kill,
+             ct_err *err)
 {
     if (x->n_idle == 0) {
         ct_status st = sim_new_slot(x, err);

@@ -8,10 +8,10 @@
 #include "exec/exec.h"
 
 typedef struct ct_sim_answer {
-    double duration;   /* seconds of virtual time */
-    ct_event event;    /* kind, record, code, text…; trial and serial are filled in */
-    bool lost;         /* never answered by itself: comes as LOST after duration */
-    bool twice;        /* the same answer again right after */
+    double duration; /* seconds of virtual time */
+    ct_event event;  /* kind, record, code, text…; trial and serial are filled in */
+    bool lost;       /* never answered by itself: comes as LOST after duration */
+    bool twice;      /* the same answer again right after */
     bool late_after_kill; /* the answer comes although the trial was killed meanwhile */
 } ct_sim_answer;
 

@@ -71,7 +71,8 @@ ct_poller_new(ct_poller **out, ct_err *err)
     int fds[2] = {-1, -1};
     ct_status st = CT_OK;
     if (pipe(fds) < 0) {
-        st = ct_fail_os(err, errno, "pipe", "cannot make a wake-up pipe; raise `ulimit -n`");
+        st = ct_fail_os(err, errno, "pipe",
+                        "cannot make a wake-up pipe; raise `ulimit -n`");
         goto fail;
     }
     for (int i = 0; i < 2; i++) {
@@ -170,8 +171,9 @@ ct_poller_wait(ct_poller *p, double timeout, ct_err *err)
         for (size_t i = 0; i < p->count; i++) {
             p->fds[i].revents = 0;
         }
-        return errno == EINTR ? CT_OK
-                              : ct_fail_os(err, errno, "poll", "cannot wait for workers");
+        return errno == EINTR
+                   ? CT_OK
+                   : ct_fail_os(err, errno, "poll", "cannot wait for workers");
     }
     if (p->fds[0].revents != 0) {
         poller_drain_wake(p);

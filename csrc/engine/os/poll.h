@@ -30,6 +30,7 @@ void ct_poller_remove(ct_poller *p, int fd); /* not watched is fine; O(1) */
 ct_status ct_poller_wait(ct_poller *p, double timeout, ct_err *err);
 /* The next ready descriptor of the last wait; removed ones are left out. */
 bool ct_poller_next(ct_poller *p, ct_ready *out);
-void ct_poller_wake(ct_poller *p); /* any thread, any number of times; also in handlers */
+void ct_poller_wake(
+    ct_poller *p); /* any thread, any number of times; also in handlers */
 
 #endif

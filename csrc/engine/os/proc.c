@@ -177,8 +177,7 @@ spawn_actions(posix_spawn_file_actions_t *actions, posix_spawnattr_t *attr, int 
     sigemptyset(&none);
     sigemptyset(&defaults);
     sigaddset(&defaults, SIGPIPE);
-    int failed =
-        posix_spawn_file_actions_addopen(actions, 0, "/dev/null", O_RDONLY, 0);
+    int failed = posix_spawn_file_actions_addopen(actions, 0, "/dev/null", O_RDONLY, 0);
     if (failed == 0) {
         failed = posix_spawn_file_actions_adddup2(actions, control, CT_PROC_CONTROL_FD);
     }
@@ -189,9 +188,8 @@ spawn_actions(posix_spawn_file_actions_t *actions, posix_spawnattr_t *attr, int 
         failed = posix_spawnattr_setsigdefault(attr, &defaults);
     }
     if (failed == 0) {
-        failed = posix_spawnattr_setflags(attr, POSIX_SPAWN_SETSID |
-                                                    POSIX_SPAWN_SETSIGMASK |
-                                                    POSIX_SPAWN_SETSIGDEF);
+        failed = posix_spawnattr_setflags(
+            attr, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
     }
     return failed;
 }
@@ -216,13 +214,15 @@ ct_proc_spawn(pid_t *pid, const char *const *argv, const char *const *env, int c
     (void)posix_spawn_file_actions_init(&actions);
     (void)posix_spawnattr_init(&attr);
     int failed = spawn_actions(&actions, &attr, passed);
-    if (failed == 0) { /* neither array is written to: the prototype is older than const */
-        failed = posix_spawnp(pid, argv[0], &actions, &attr,
-                              (char *const *)(uintptr_t)argv,
-                              (char *const *)(uintptr_t)all);
+    if (failed ==
+        0) { /* neither array is written to: the prototype is older than const */
+        failed =
+            posix_spawnp(pid, argv[0], &actions, &attr, (char *const *)(uintptr_t)argv,
+                         (char *const *)(uintptr_t)all);
     }
     if (failed != 0) {
-        st = ct_fail_os(err, failed, argv[0], "cannot be started as the helper process");
+        st =
+            ct_fail_os(err, failed, argv[0], "cannot be started as the helper process");
     }
     (void)posix_spawn_file_actions_destroy(&actions);
     (void)posix_spawnattr_destroy(&attr);
@@ -340,7 +340,8 @@ void
 ct_proc_describe(int32_t code, char *out, size_t cap)
 {
     if (code > 0) {
-        (void)snprintf(out, cap, "was killed by signal %d (%s)", code, signal_name(code));
+        (void)snprintf(out, cap, "was killed by signal %d (%s)", code,
+                       signal_name(code));
     } else {
         (void)snprintf(out, cap, "exited with code %d", -code);
     }

@@ -17,9 +17,9 @@ ct_status ct_fd_nonblock(int fd, ct_err *err);
 void ct_fd_close(int *fd); /* sets -1; closed already is fine */
 
 typedef enum ct_io {
-    CT_IO_SOME, /* *done bytes went through */
+    CT_IO_SOME,  /* *done bytes went through */
     CT_IO_AGAIN, /* nothing now; non-blocking descriptors only */
-    CT_IO_GONE  /* the other side is closed */
+    CT_IO_GONE   /* the other side is closed */
 } ct_io;
 
 /* One send or receive; retries interruptions. `pass` is a descriptor to hand over with the
