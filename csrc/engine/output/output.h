@@ -21,8 +21,8 @@ ct_status ct_output_new(ct_output **out, const ct_output_opts *opts, ct_names *n
 void ct_output_free(ct_output *o); /* closes files */
 /* Handles one note. Reads the trial (dir, config, error file) through the board. */
 ct_status ct_output_note(ct_output *o, const ct_board *b, const ct_note *n, ct_err *err);
-/* A flattened result key may hold a value that output formats as text; these two print one
- * line for a record, config included, as the files hold it. For tests and Python. */
+/* Appends the line of a record as result.json holds it, without the newline. config may be
+ * NULL: {}. For tests and Python. */
 ct_status ct_output_json_line(ct_output *o, ct_buf *out, const ct_record *r,
                               const ct_value *config, ct_err *err);
 
