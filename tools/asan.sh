@@ -23,7 +23,7 @@ cp "$root"/ext/ctune/_ctune.*.so "$root/lib/ctune/"
 
 # libstdc++ comes along because ASan looks up __cxa_throw before C++ extensions load it.
 cc=${CC:-gcc}
-LD_PRELOAD="$($cc -print-file-name=libasan.so) $($cc -print-file-name=libstdc++.so)"
+LD_PRELOAD="$($cc -print-file-name=libasan.so) $($cc -print-file-name=libstdc++.so.6)"
 # Python never frees all it has, so leaks are sought elsewhere (allocation sweeps, tests of
 # reference counts). Signals stay with Python: tests kill workers with them on purpose.
 ASAN_OPTIONS="detect_leaks=0:detect_stack_use_after_return=0:log_path=$root/report"
