@@ -101,7 +101,8 @@ test_a_blob_cut_anywhere_inside_an_answer_is_refused_whole(void **state)
         ct_answers_deinit(&replay);
     }
     uint8_t unknown[] = {CT_ANSWER_COUNT, 0};
-    assert_int_equal(ct_answers_load(&live, unknown, sizeof unknown, &err), CT_ECORRUPT);
+    assert_int_equal(ct_answers_load(&live, unknown, sizeof unknown, &err),
+                     CT_ECORRUPT);
     ct_answers_deinit(&live);
 }
 
@@ -129,7 +130,8 @@ test_draws_of_a_shared_stream_are_the_same_in_the_replay(void **state)
     }
     ct_pcg fresh;
     ct_pcg_init(&fresh, 2, 2); /* nothing was drawn from the source while playing */
-    assert_true(second.rng.next_double(&second.rng) == fresh.rng.next_double(&fresh.rng));
+    assert_true(second.rng.next_double(&second.rng) ==
+                fresh.rng.next_double(&fresh.rng));
     assert_int_equal(second.st, CT_OK);
     ct_answers_deinit(&live);
     ct_answers_deinit(&replay);
@@ -194,7 +196,8 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_answers_of_several_turns_play_back_in_order),
-        cmocka_unit_test(test_a_question_of_another_kind_is_an_error_and_consumes_nothing),
+        cmocka_unit_test(
+            test_a_question_of_another_kind_is_an_error_and_consumes_nothing),
         cmocka_unit_test(test_a_blob_cut_anywhere_inside_an_answer_is_refused_whole),
         cmocka_unit_test(test_draws_of_a_shared_stream_are_the_same_in_the_replay),
         cmocka_unit_test(test_a_draw_that_cannot_be_played_keeps_its_error),

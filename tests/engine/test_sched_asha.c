@@ -580,7 +580,8 @@ main(void)
         cmocka_unit_test(test_ties_with_the_cutoff_continue),
         cmocka_unit_test(test_a_nan_score_never_stops_and_later_cutoffs_ignore_it),
         cmocka_unit_test(test_max_t_stops_even_a_trial_that_was_never_added),
-        cmocka_unit_test(test_a_jump_is_recorded_at_the_highest_rung_first_and_below_later),
+        cmocka_unit_test(
+            test_a_jump_is_recorded_at_the_highest_rung_first_and_below_later),
         cmocka_unit_test(test_without_stop_last_trials_the_best_go_on_past_max_t),
         cmocka_unit_test(
             test_a_completed_or_removed_trial_is_forgotten_but_its_scores_stay),

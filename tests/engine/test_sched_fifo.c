@@ -26,7 +26,8 @@ bench_init(bench *b, size_t trials)
         ct_value evaluated = ct_dict();
         ct_trial_id t;
         id[ct_format_i64((int64_t)i, id)] = '\0';
-        assert_ok(ct_trials_add(b->trials, id, NULL, &config, &evaluated, &t, &err), err);
+        assert_ok(ct_trials_add(b->trials, id, NULL, &config, &evaluated, &t, &err),
+                  err);
     }
     b->board = (ct_board){.names = b->names, .trials = b->trials};
 }
@@ -83,7 +84,8 @@ test_every_result_continues_and_state_is_empty(void **state)
     ct_value saved = ct_i64(1);
     const ct_scheduler_ops *ops = b.fifo->ops;
     assert_ok(ops->on_add(b.fifo, &b.board, 0, &err), err);
-    assert_ok(ops->on_result(b.fifo, &b.board, 0, &result, &verdict, &orders, &err), err);
+    assert_ok(ops->on_result(b.fifo, &b.board, 0, &result, &verdict, &orders, &err),
+              err);
     assert_int_equal(verdict, CT_CONTINUE);
     assert_ok(ops->on_error(b.fifo, &b.board, 0, &orders, &err), err);
     assert_ok(ops->on_complete(b.fifo, &b.board, 0, NULL, &orders, &err), err);

@@ -99,8 +99,8 @@ test_wrong_options_are_named(void **state)
     expect_fail("async_hyperband", ASHA(", \"time_attr\": 1"), CT_ETYPE, "time_attr");
     expect_fail("async_hyperband", "{\"mode\": \"max\"}", CT_ETYPE, "metric");
     expect_fail("async_hyperband", "{\"metric\": \"m\"}", CT_EINVAL, "mode");
-    expect_fail("async_hyperband", "{\"metric\": \"m\", \"mode\": \"maximum\"}", CT_EINVAL,
-                "mode");
+    expect_fail("async_hyperband", "{\"metric\": \"m\", \"mode\": \"maximum\"}",
+                CT_EINVAL, "mode");
 #undef ASHA
 }
 
@@ -109,8 +109,8 @@ registry_attempt(void *ctx, ct_err *err)
 {
     (void)ctx;
     ct_scheduler *s = NULL;
-    ct_status st = create("async_hyperband", "{\"metric\": \"m\", \"mode\": \"max\"}", &s,
-                          err);
+    ct_status st =
+        create("async_hyperband", "{\"metric\": \"m\", \"mode\": \"max\"}", &s, err);
     if (st == CT_OK) {
         s->ops->free(s);
     }

@@ -118,7 +118,8 @@ test_a_saved_book_comes_back_through_json_exactly(void **state)
     assert_ok(ct_names_new(&names, &err), err);
     fill(r);
     dump(r, names, &before);
-    assert_ok(ct_json_parse(&v, (const char *)before.data, before.len, names, &err), err);
+    assert_ok(ct_json_parse(&v, (const char *)before.data, before.len, names, &err),
+              err);
     record(copy, 0, 1, 5.0); /* to be replaced */
     assert_ok(ct_rungs_restore(&copy, names, &v, &err), err);
     dump(copy, names, &after);
@@ -164,23 +165,27 @@ test_damaged_books_are_refused_and_change_nothing(void **state)
     expect_refused("[]");
     expect_refused("{}");
     expect_refused(HEAD "\"scores\": [[], [], []], \"nan\": [0, 0, 0]}");
-    expect_refused("{\"milestones\": [9.0, 3.0], \"scores\": [[], []], \"nan\": [0, 0], "
-                   "\"trials\": []}");
+    expect_refused(
+        "{\"milestones\": [9.0, 3.0], \"scores\": [[], []], \"nan\": [0, 0], "
+        "\"trials\": []}");
     expect_refused("{\"milestones\": [9.0, 3.0, 2.0], \"scores\": [[], [], []], "
                    "\"nan\": [0, 0, 0], \"trials\": []}");
-    expect_refused(HEAD "\"scores\": [[], [], [1.0]], \"nan\": [0, 0, 0], \"trials\": []}");
+    expect_refused(HEAD
+                   "\"scores\": [[], [], [1.0]], \"nan\": [0, 0, 0], \"trials\": []}");
     expect_refused(HEAD "\"scores\": [[], [], []], \"nan\": [0, 0, 0], "
                         "\"trials\": [0, 4]}");
     expect_refused(HEAD "\"scores\": [[], [], [NaN]], \"nan\": [0, 0, 0], "
                         "\"trials\": [0, 4]}");
     expect_refused(HEAD "\"scores\": [[], [], [1.0]], \"nan\": [0, 0, -1], "
                         "\"trials\": [0, 4]}");
-    expect_refused(HEAD "\"scores\": [[], [], [1.0]], \"nan\": [0, 0, 0], \"trials\": [0]}");
+    expect_refused(HEAD
+                   "\"scores\": [[], [], [1.0]], \"nan\": [0, 0, 0], \"trials\": [0]}");
     expect_refused(HEAD "\"scores\": [[], [], [1.0]], \"nan\": [0, 0, 0], "
                         "\"trials\": [-1, 4]}");
     expect_refused(HEAD "\"scores\": [[], [], [1.0]], \"nan\": [0, 0, 0], "
                         "\"trials\": [0, 4.5]}");
-    expect_refused(HEAD "\"scores\": [[], [], \"x\"], \"nan\": [0, 0, 0], \"trials\": []}");
+    expect_refused(HEAD
+                   "\"scores\": [[], [], \"x\"], \"nan\": [0, 0, 0], \"trials\": []}");
 #undef HEAD
 }
 

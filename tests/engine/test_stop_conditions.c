@@ -97,11 +97,13 @@ test_a_missing_key_is_an_error_that_lists_the_numbers(void **state)
     ct_err err = CT_ERR_INIT;
     bool stop;
     ct_stopper *s = thresholds("score", 5.0, "epoch", 3.0);
-    assert_int_equal(s->ops->on_result(s, &b.board, 0, &b.result, &stop, &err), CT_ETUNE);
+    assert_int_equal(s->ops->on_result(s, &b.board, 0, &b.result, &stop, &err),
+                     CT_ETUNE);
     assert_non_null(strstr(err.text, "none"));
     report(&b, "score", 1.0);
     report(&b, "epochs", 2.0);
-    assert_int_equal(s->ops->on_result(s, &b.board, 0, &b.result, &stop, &err), CT_ETUNE);
+    assert_int_equal(s->ops->on_result(s, &b.board, 0, &b.result, &stop, &err),
+                     CT_ETUNE);
     assert_string_equal(err.param, "epoch");
     assert_non_null(strstr(err.text, "score, epochs"));
     b.items[0].value = 6.0; /* an earlier condition stops first */
@@ -122,7 +124,8 @@ test_a_key_that_is_not_a_number_is_an_error_of_its_own(void **state)
     ct_stopper *s = thresholds("tag", 5.0, "epoch", 3.0);
     assert_ok(ct_record_str(&r, name_of(&b, "tag"), "fast", 4, &err), err);
     b.result.record = &r;
-    assert_int_equal(s->ops->on_result(s, &b.board, 0, &b.result, &stop, &err), CT_ETUNE);
+    assert_int_equal(s->ops->on_result(s, &b.board, 0, &b.result, &stop, &err),
+                     CT_ETUNE);
     assert_non_null(strstr(err.text, "needs a number"));
     ct_record_deinit(&r);
     s->ops->free(s);
@@ -388,7 +391,8 @@ main(void)
         cmocka_unit_test(test_a_value_at_the_threshold_stops),
         cmocka_unit_test(test_a_missing_key_is_an_error_that_lists_the_numbers),
         cmocka_unit_test(test_a_key_that_is_not_a_number_is_an_error_of_its_own),
-        cmocka_unit_test(test_thresholds_work_in_the_next_run_with_another_table_of_names),
+        cmocka_unit_test(
+            test_thresholds_work_in_the_next_run_with_another_table_of_names),
         cmocka_unit_test(test_impossible_thresholds_are_refused),
         cmocka_unit_test(test_iterations_are_counted_per_trial_and_survive_a_restore),
         cmocka_unit_test(test_no_iterations_at_all_stop_at_the_first_result),

@@ -128,7 +128,8 @@ draw_record(ct_answers_rng *r, double *out)
     ct_buf bytes = CT_BUF_INIT;
     ct_status st = ct_buf_put_f64(&bytes, u, &r->err);
     if (st == CT_OK) {
-        st = ct_answers_record(r->answers, CT_ANSWER_DRAW, bytes.data, bytes.len, &r->err);
+        st = ct_answers_record(r->answers, CT_ANSWER_DRAW, bytes.data, bytes.len,
+                               &r->err);
     }
     ct_buf_deinit(&bytes);
     *out = u;

@@ -62,9 +62,10 @@ opts_check(const ct_asha_opts *o, ct_err *err)
                        o->max_t, o->grace_period);
     }
     if (!(o->reduction_factor > 1.0) || isinf(o->reduction_factor)) {
-        return ct_fail(err, CT_EINVAL, "reduction_factor",
-                       "must be a finite number greater than 1, got %g; 3 or 4 are usual",
-                       o->reduction_factor);
+        return ct_fail(
+            err, CT_EINVAL, "reduction_factor",
+            "must be a finite number greater than 1, got %g; 3 or 4 are usual",
+            o->reduction_factor);
     }
     if (o->brackets < 1 || o->brackets > BRACKETS_MAX) {
         return ct_fail(err, CT_EINVAL, "brackets",
@@ -78,12 +79,14 @@ opts_check(const ct_asha_opts *o, ct_err *err)
 static ct_status
 rungs_in_bracket(const ct_asha_opts *o, size_t s, size_t *out, ct_err *err)
 {
-    double n = log(o->max_t / o->grace_period) / log(o->reduction_factor) - (double)s + 1;
+    double n =
+        log(o->max_t / o->grace_period) / log(o->reduction_factor) - (double)s + 1;
     if (!(n < (double)RUNGS_MAX + 1)) {
-        return ct_fail(err, CT_EINVAL, "reduction_factor",
-                       "%g makes %g rungs between grace_period %g and max_t %g; at most "
-                       "%d are possible, so raise it (3 or 4 are usual)",
-                       o->reduction_factor, n, o->grace_period, o->max_t, RUNGS_MAX);
+        return ct_fail(
+            err, CT_EINVAL, "reduction_factor",
+            "%g makes %g rungs between grace_period %g and max_t %g; at most "
+            "%d are possible, so raise it (3 or 4 are usual)",
+            o->reduction_factor, n, o->grace_period, o->max_t, RUNGS_MAX);
     }
     *out = n > 0.0 ? (size_t)n : 0;
     return CT_OK;
@@ -102,7 +105,8 @@ bracket_new(ct_rungs **out, const ct_asha_opts *o, size_t s, ct_err *err)
         return ct_fail_mem(err);
     }
     for (size_t i = 0; i < n; i++) { /* largest first */
-        milestones[i] = o->grace_period * pow(o->reduction_factor, (double)(n - 1 - i + s));
+        milestones[i] =
+            o->grace_period * pow(o->reduction_factor, (double)(n - 1 - i + s));
     }
     st = ct_rungs_new(out, milestones, n, err);
     ct_free(milestones);
@@ -435,7 +439,8 @@ static const ct_value *
 get(const ct_value *dict, const ct_names *names, const char *key)
 {
     ct_name name = ct_names_find(names, key, strlen(key));
-    return dict->kind == CT_DICT && name != CT_NAME_NONE ? ct_value_get(dict, name) : NULL;
+    return dict->kind == CT_DICT && name != CT_NAME_NONE ? ct_value_get(dict, name)
+                                                         : NULL;
 }
 
 /* -1 stands for a trial that is not known; the unused tail of the array is left out. */
@@ -511,7 +516,8 @@ restore_trials(const ct_value *v, size_t brackets, uint32_t **out, ct_err *err)
         if (item->kind != CT_I64 || item->u.i < -1 || item->u.i >= (int64_t)brackets) {
             ct_free(of);
             return ct_fail(err, CT_ECORRUPT, "bracket_of",
-                           "trial %u has no valid bracket in the saved state", (unsigned)t);
+                           "trial %u has no valid bracket in the saved state",
+                           (unsigned)t);
         }
         of[t] = item->u.i >= 0 ? (uint32_t)item->u.i : NO_BRACKET;
     }
@@ -540,16 +546,17 @@ ct_asha_restore(ct_asha *a, ct_names *names, const ct_value *v, ct_err *err)
     const ct_value *stopped = get(v, names, "num_stopped");
     const ct_value *trials = get(v, names, "bracket_of");
     const ct_value *books = get(v, names, "rungs");
-    if (stopped == NULL || stopped->kind != CT_I64 || trials == NULL
-        || trials->kind != CT_LIST || books == NULL || books->kind != CT_LIST) {
+    if (stopped == NULL || stopped->kind != CT_I64 || trials == NULL ||
+        trials->kind != CT_LIST || books == NULL || books->kind != CT_LIST) {
         return ct_fail(err, CT_ECORRUPT, "state",
                        "the saved state is not one of AsyncHyperBandScheduler");
     }
     if (books->len != a->brackets) {
-        return ct_fail(err, CT_ECORRUPT, "brackets",
-                       "the saved state has %u brackets and this scheduler has %zu; use "
-                       "the options that it was saved with",
-                       (unsigned)books->len, a->brackets);
+        return ct_fail(
+            err, CT_ECORRUPT, "brackets",
+            "the saved state has %u brackets and this scheduler has %zu; use "
+            "the options that it was saved with",
+            (unsigned)books->len, a->brackets);
     }
     uint32_t *of = NULL;
     ct_rungs **fresh = ct_calloc(a->brackets, sizeof(ct_rungs *));
@@ -581,8 +588,8 @@ ct_asha_restore(ct_asha *a, ct_names *names, const ct_value *v, ct_err *err)
 static bool
 result_numbers(const ct_asha *a, const ct_result *r, double *time, double *value)
 {
-    return r != NULL && ct_result_get(r, a->opts.time_attr, time)
-           && ct_result_get(r, a->opts.metric, value);
+    return r != NULL && ct_result_get(r, a->opts.time_attr, time) &&
+           ct_result_get(r, a->opts.metric, value);
 }
 
 static ct_status
@@ -602,8 +609,9 @@ asha_on_result(ct_scheduler *s, const ct_board *b, ct_trial_id t, const ct_resul
     double time;
     double value;
     *out = CT_CONTINUE;
-    return result_numbers(a, r, &time, &value) ? ct_asha_result(a, t, time, value, out, err)
-                                               : CT_OK;
+    return result_numbers(a, r, &time, &value)
+               ? ct_asha_result(a, t, time, value, out, err)
+               : CT_OK;
 }
 
 /* Without both numbers the trial stays known, as documented. */
@@ -616,8 +624,9 @@ asha_on_complete(ct_scheduler *s, const ct_board *b, ct_trial_id t, const ct_res
     ct_asha *a = (ct_asha *)s;
     double time;
     double value;
-    return result_numbers(a, r, &time, &value) ? ct_asha_complete(a, t, time, value, err)
-                                               : CT_OK;
+    return result_numbers(a, r, &time, &value)
+               ? ct_asha_complete(a, t, time, value, err)
+               : CT_OK;
 }
 
 static ct_status

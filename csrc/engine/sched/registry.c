@@ -146,9 +146,15 @@ asha_numbers(const make_args *in, ct_asha_opts *o, ct_err *err)
 static ct_status
 make_asha(ct_scheduler **out, const make_args *in, ct_err *err)
 {
-    static const char *const known[] = {"time_attr",    "metric",           "mode",
-                                        "max_t",        "grace_period",     "brackets",
-                                        "reduction_factor", "stop_last_trials", NULL};
+    static const char *const known[] = {"time_attr",
+                                        "metric",
+                                        "mode",
+                                        "max_t",
+                                        "grace_period",
+                                        "brackets",
+                                        "reduction_factor",
+                                        "stop_last_trials",
+                                        NULL};
     ct_asha_opts o = {.max_t = 100.0,
                       .grace_period = 1.0,
                       .reduction_factor = 4.0,

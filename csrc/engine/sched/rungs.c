@@ -378,12 +378,14 @@ ct_rungs_restore(ct_rungs **r, ct_names *names, const ct_value *v, ct_err *err)
     for (size_t k = 0; st == CT_OK && k < n; k++) {
         double m;
         double expected = (*r)->rungs[k].milestone;
-        if (!ct_value_number(&milestones->u.items[k], &m) || m < expected || m > expected) {
+        if (!ct_value_number(&milestones->u.items[k], &m) || m < expected ||
+            m > expected) {
             st = damaged(err, "a milestone differs");
             break;
         }
         fresh->rungs[k].milestone = expected;
-        st = restore_rung(&fresh->rungs[k], &scores->u.items[k], &nans->u.items[k], err);
+        st =
+            restore_rung(&fresh->rungs[k], &scores->u.items[k], &nans->u.items[k], err);
     }
     if (st == CT_OK) {
         st = restore_rows(fresh, trials, err);

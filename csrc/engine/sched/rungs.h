@@ -33,6 +33,7 @@ bool ct_rungs_cutoff(const ct_rungs *r, size_t k, double q, double *out);
  * words of bits…]}; equal books give equal values. Restoring replaces the book, and only
  * if the milestones are the same. Errors: CT_ECORRUPT, CT_ENOMEM; nothing changed then. */
 ct_status ct_rungs_save(const ct_rungs *r, ct_names *names, ct_value *out, ct_err *err);
-ct_status ct_rungs_restore(ct_rungs **r, ct_names *names, const ct_value *v, ct_err *err);
+ct_status ct_rungs_restore(ct_rungs **r, ct_names *names, const ct_value *v,
+                           ct_err *err);
 
 #endif

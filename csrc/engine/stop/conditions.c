@@ -82,11 +82,12 @@ forget_names(thresholds *self, const ct_names *names)
 static ct_status
 key_fail(const threshold *t, const ct_board *b, const ct_result *r, ct_err *err)
 {
-    if (r->record != NULL && t->name != CT_NAME_NONE
-        && ct_record_find(r->record, t->name) != NULL) {
-        return ct_fail(err, CT_ETUNE, t->key,
-                       "the stop condition needs a number, and the result holds another "
-                       "kind of value under this key");
+    if (r->record != NULL && t->name != CT_NAME_NONE &&
+        ct_record_find(r->record, t->name) != NULL) {
+        return ct_fail(
+            err, CT_ETUNE, t->key,
+            "the stop condition needs a number, and the result holds another "
+            "kind of value under this key");
     }
     ct_buf keys = CT_BUF_INIT;
     ct_status st = CT_OK;
@@ -98,18 +99,19 @@ key_fail(const threshold *t, const ct_board *b, const ct_result *r, ct_err *err)
         st = ct_buf_terminate(&keys, err);
     }
     if (st == CT_OK) {
-        st = ct_fail(err, CT_ETUNE, t->key,
-                     "the stop condition \"%s\" is not in the result; report it with every "
-                     "result or correct its name. Its numbers are: %s",
-                     t->key, r->count > 0 ? (const char *)keys.data : "none");
+        st = ct_fail(
+            err, CT_ETUNE, t->key,
+            "the stop condition \"%s\" is not in the result; report it with every "
+            "result or correct its name. Its numbers are: %s",
+            t->key, r->count > 0 ? (const char *)keys.data : "none");
     }
     ct_buf_deinit(&keys);
     return st;
 }
 
 static ct_status
-thresholds_on_result(ct_stopper *s, const ct_board *b, ct_trial_id t, const ct_result *r,
-                     bool *stop, ct_err *err)
+thresholds_on_result(ct_stopper *s, const ct_board *b, ct_trial_id t,
+                     const ct_result *r, bool *stop, ct_err *err)
 {
     (void)t;
     thresholds *self = (thresholds *)s;
@@ -151,9 +153,10 @@ threshold_init(threshold *out, const ct_threshold *in, ct_err *err)
         return ct_fail(err, CT_EINVAL, "stop", "a stop condition has an empty key");
     }
     if (isnan(in->limit)) {
-        return ct_fail(err, CT_EINVAL, "stop",
-                       "the condition \"%.*s\" has the limit nan, which nothing reaches",
-                       (int)(in->key_len < 128 ? in->key_len : 128), in->key);
+        return ct_fail(
+            err, CT_EINVAL, "stop",
+            "the condition \"%.*s\" has the limit nan, which nothing reaches",
+            (int)(in->key_len < 128 ? in->key_len : 128), in->key);
     }
     out->key = ct_strndup(in->key, in->key_len);
     out->len = in->key_len;
@@ -211,8 +214,8 @@ seen_reserve(iterations *self, size_t need, ct_err *err)
 }
 
 static ct_status
-iterations_on_result(ct_stopper *s, const ct_board *b, ct_trial_id t, const ct_result *r,
-                     bool *stop, ct_err *err)
+iterations_on_result(ct_stopper *s, const ct_board *b, ct_trial_id t,
+                     const ct_result *r, bool *stop, ct_err *err)
 {
     (void)b;
     (void)r;
@@ -408,7 +411,8 @@ ct_status
 ct_stop_budget_new(ct_stopper **out, double seconds, ct_err *err)
 {
     if (isnan(seconds)) {
-        return ct_fail(err, CT_EINVAL, "timeout", "must be a number of seconds, got nan");
+        return ct_fail(err, CT_EINVAL, "timeout",
+                       "must be a number of seconds, got nan");
     }
     budget *self = ct_calloc(1, sizeof *self);
     if (self == NULL) {
@@ -482,10 +486,11 @@ any_restore(ct_stopper *s, ct_names *names, const ct_value *v, ct_err *err)
 {
     any_of *self = (any_of *)s;
     if (v->kind != CT_LIST || v->len != self->count) {
-        return ct_fail(err, CT_ECORRUPT, "stop",
-                       "the saved state is not one of %zu combined conditions; resume with "
-                       "the conditions that the run began with",
-                       self->count);
+        return ct_fail(
+            err, CT_ECORRUPT, "stop",
+            "the saved state is not one of %zu combined conditions; resume with "
+            "the conditions that the run began with",
+            self->count);
     }
     ct_status st = CT_OK;
     for (size_t i = 0; st == CT_OK && i < self->count; i++) {
@@ -510,8 +515,12 @@ any_free(ct_stopper *s)
 
 #define ANY_OPS(is_foreign)                                                            \
     {                                                                                  \
-        .name = "any of", .foreign = (is_foreign), .on_result = any_on_result,         \
-        .stop_all = any_stop_all, .save = any_save, .restore = any_restore,            \
+        .name = "any of",                                                              \
+        .foreign = (is_foreign),                                                       \
+        .on_result = any_on_result,                                                    \
+        .stop_all = any_stop_all,                                                      \
+        .save = any_save,                                                              \
+        .restore = any_restore,                                                        \
         .free = any_free,                                                              \
     }
 static const ct_stopper_ops ANY_NATIVE_OPS = ANY_OPS(false);

@@ -17,8 +17,8 @@ typedef struct ct_threshold {
 /* Checked in the given order; count may be 0 (never stops). A result that misses the key
  * answers CT_ETUNE and lists the keys that it has, unless an earlier one stopped the trial
  * already. Errors: CT_EINVAL for an empty key or a NaN limit, CT_ENOMEM. */
-ct_status ct_stop_thresholds_new(ct_stopper **out, const ct_threshold *items, size_t count,
-                                 ct_err *err);
+ct_status ct_stop_thresholds_new(ct_stopper **out, const ct_threshold *items,
+                                 size_t count, ct_err *err);
 
 /* A trial stops with its max_iter-th result, counted here and not read from the result.
  * Every trial stops at its first one when max_iter < 1. */
@@ -30,7 +30,7 @@ ct_status ct_stop_iterations_new(ct_stopper **out, int64_t max_iter, ct_err *err
 ct_status ct_stop_budget_new(ct_stopper **out, double seconds, ct_err *err);
 /* The same question without a board; true when the budget is used up. */
 bool ct_stop_budget_check(ct_stopper *s, double now);
-double ct_stop_budget_left(const ct_stopper *s);    /* at the last question */
+double ct_stop_budget_left(const ct_stopper *s);     /* at the last question */
 void ct_stop_budget_set(ct_stopper *s, double left); /* and the clock stands still */
 
 /* Stops when any of its members does; both questions stop asking at the first yes. Takes

@@ -1,0 +1,67 @@
+"""Trial schedulers: which trial runs next, and which one stops early."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from typing import Any
+
+from ctune.schedulers.async_hyperband import ASHAScheduler, AsyncHyperBandScheduler
+from ctune.schedulers.trial_scheduler import FIFOScheduler, TrialScheduler
+
+__all__ = [
+    "ASHAScheduler",
+    "AsyncHyperBandScheduler",
+    "FIFOScheduler",
+    "TrialScheduler",
+    "create_scheduler",
+]
+
+SCHEDULER_IMPORT: dict[str, type[TrialScheduler]] = {
+    "fifo": FIFOScheduler,
+    "async_hyperband": AsyncHyperBandScheduler,
+    "asynchyperband": AsyncHyperBandScheduler,
+}
+
+_NOT_YET = (
+    "median_stopping_rule",
+    "medianstopping",
+    "hyperband",
+    "hb_bohb",
+    "pbt",
+    "pbt_replay",
+    "pb2",
+    "resource_changing",
+)
+
+
+def create_scheduler(scheduler: str, **kwargs: Any) -> TrialScheduler:
+    """Make a scheduler from its name.
+
+    Args:
+        scheduler: "fifo", "async_hyperband" or "asynchyperband", in any case.
+        **kwargs: Arguments of its constructor. Those that it does not have are dropped, so
+            that one set of arguments serves several names.
+
+    Raises:
+        ValueError: There is no such name; the message gives the nearest one.
+        NotImplementedError: The name is documented, but not implemented yet.
+        TypeError: The name is not a str.
+    """
+    if not isinstance(scheduler, str):
+        raise TypeError(f"scheduler must be a name, got {scheduler!r}")
+    name = scheduler.lower()
+    if name in _NOT_YET:
+        raise NotImplementedError(
+            f"scheduler {scheduler!r} is not implemented yet; "
+            f"available are {', '.join(SCHEDULER_IMPORT)}"
+        )
+    if name not in SCHEDULER_IMPORT:
+        near = difflib.get_close_matches(name, [*SCHEDULER_IMPORT, *_NOT_YET], n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(
+            f"scheduler must be one of {', '.join(SCHEDULER_IMPORT)}, got {scheduler!r}{hint}"
+        )
+    cls = SCHEDULER_IMPORT[name]
+    known = inspect.signature(cls).parameters
+    return cls(**{k: v for k, v in kwargs.items() if k in known})

@@ -1,0 +1,99 @@
+"""Asynchronous successive halving."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import tempfile
+
+from ctune import _ctune
+from ctune.schedulers.trial_scheduler import FIFOScheduler
+
+__all__ = ["ASHAScheduler", "AsyncHyperBandScheduler"]
+
+
+class AsyncHyperBandScheduler(_ctune.AsyncHyperBandScheduler, FIFOScheduler):
+    """Stop a trial that, on reaching a rung, is below the rung's upper 1/reduction_factor.
+
+    Rungs lie at `grace_period * reduction_factor**k` up to `max_t`. A trial that reaches one
+    is compared with the trials recorded there before it, and is then recorded itself: it
+    waits for nobody. Ties go on, and so does a trial whose metric is NaN; a NaN counts in no
+    later comparison. A result that lacks `time_attr` or `metric` decides nothing.
+
+    A decision costs O(log n) in the number n of recorded trials, and a trial 12 bytes or so
+    of the engine's memory per rung that it reached.
+
+    Args:
+        time_attr: Result key that measures progress and only grows.
+        metric, mode: Result key to compare, and "min" or "max". Default: those given to
+            `run()`.
+        max_t: Progress, in units of `time_attr`, at which a trial is stopped. Above 0.
+        grace_period: Progress before which no trial is stopped. Above 0, at most `max_t`.
+        reduction_factor: One in this many trials gets past a rung. Above 1.
+        brackets: Number of brackets; bracket s has its first rung at
+            `grace_period * reduction_factor**s`. At least 1. Each added trial draws its
+            bracket with one number of `numpy.random`'s global stream, so seed that for
+            decisions that can be repeated.
+        stop_last_trials: Whether trials stop at `max_t`. Otherwise those that got past the
+            last rung go on.
+
+    Attributes:
+        num_stopped: How many times it answered STOP.
+
+    Raises:
+        ValueError: A parameter is out of range. The message names it, its value and the
+            remedy. `on_trial_add` raises it while metric or mode are unknown.
+        TypeError: A parameter has the wrong type, or a result holds something else than a
+            number under `time_attr` or `metric`.
+        KeyError: A result of a trial that was never added, or was completed or removed.
+
+    Source: Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys 2020,
+    algorithm 2.
+    """
+
+    def __init__(
+        self,
+        time_attr: str = "training_iteration",
+        metric: str | None = None,
+        mode: str | None = None,
+        max_t: float = 100,
+        grace_period: float = 1,
+        reduction_factor: float = 4,
+        brackets: int = 1,
+        stop_last_trials: bool = True,
+    ) -> None:
+        super().__init__(
+            time_attr,
+            metric,
+            mode,
+            max_t,
+            grace_period,
+            reduction_factor,
+            brackets,
+            stop_last_trials,
+        )
+
+    def save(self, checkpoint_path: str) -> None:
+        """Write options and state to a file, replacing it in one step.
+
+        Trial ids are pickled: use text, as trials of a run have.
+        """
+        folder = os.path.dirname(os.path.abspath(checkpoint_path))
+        with tempfile.NamedTemporaryFile(dir=folder, delete=False) as f:
+            try:
+                pickle.dump(self.__getstate__(), f)
+            except BaseException:
+                os.unlink(f.name)
+                raise
+        os.replace(f.name, checkpoint_path)
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Become the scheduler that was saved: its options and state replace the present ones.
+
+        The file is unpickled: read only files that you trust.
+        """
+        with open(checkpoint_path, "rb") as f:
+            self.__setstate__(pickle.load(f))
+
+
+ASHAScheduler = AsyncHyperBandScheduler
