@@ -113,18 +113,34 @@ controller_stop_trial(PyObject *op, PyObject *trial)
     return order(op, CT_ORDER_STOP, trial, false);
 }
 
+/* pause_trial(trial, should_checkpoint=True), either by keyword. */
 static PyObject *
-controller_pause_trial(PyObject *op, PyObject *args, PyObject *kwargs)
+controller_pause_trial(PyObject *op, PyObject *const *args, Py_ssize_t n, PyObject *kwnames)
 {
-    static char *names[] = {"trial", "should_checkpoint", NULL};
-    PyObject *trial;
-    int checkpoint = 1;
+    Py_ssize_t named = kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames);
+    PyObject *given[2] = {NULL, Py_True};
 
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|p:pause_trial", names, &trial,
-                                     &checkpoint)) {
+    if (n + named < 1 || n + named > 2) {
+        return PyErr_Format(PyExc_TypeError, "pause_trial takes 1 or 2 arguments, got %zd",
+                            n + named);
+    }
+    for (Py_ssize_t i = 0; i < n + named; i++) {
+        PyObject *name = i < n ? NULL : PyTuple_GET_ITEM(kwnames, i - n);
+        bool second = name == NULL
+                          ? i == 1
+                          : PyUnicode_CompareWithASCIIString(name, "should_checkpoint") == 0;
+        if (name != NULL && !second &&
+            PyUnicode_CompareWithASCIIString(name, "trial") != 0) {
+            return PyErr_Format(PyExc_TypeError, "pause_trial has no argument %R", name);
+        }
+        given[second] = args[i];
+    }
+    if (given[0] == NULL) {
+        PyErr_SetString(PyExc_TypeError, "pause_trial: the argument trial is missing");
         return NULL;
     }
-    return order(op, CT_ORDER_PAUSE, trial, checkpoint != 0);
+    int checkpoint = PyObject_IsTrue(given[1]);
+    return checkpoint < 0 ? NULL : order(op, CT_ORDER_PAUSE, given[0], checkpoint == 1);
 }
 
 static PyObject *
@@ -154,8 +170,7 @@ static PyMethodDef controller_methods[] = {
      "get_live_trials()\n--\n\nlist of trials that have not ended."},
     {"stop_trial", controller_stop_trial, METH_O,
      "stop_trial(trial)\n--\n\nOrder: stop the trial when this question is answered."},
-    {"pause_trial", (PyCFunction)(void (*)(void))controller_pause_trial,
-     METH_VARARGS | METH_KEYWORDS,
+    {"pause_trial", PYCT_METHOD(controller_pause_trial), METH_FASTCALL | METH_KEYWORDS,
      "pause_trial(trial, should_checkpoint=True)\n--\n\nOrder: pause a running trial at "
      "its next result."},
     {"unpause_trial", controller_unpause_trial, METH_O,

@@ -460,13 +460,24 @@ on_note(void *ctx, const ct_note *n, ct_err *err)
 
 /* --- making a driver --- */
 
+/* Borrowed value of a key; NULL when it is missing, or with an exception set. */
+static PyObject *
+dict_get(PyObject *dict, const char *name)
+{
+    PyObject *key = PyUnicode_FromString(name);
+    PyObject *value = key == NULL ? NULL : PyDict_GetItemWithError(dict, key);
+
+    Py_XDECREF(key);
+    return value;
+}
+
 /* Borrowed option; NULL with KeyError when it is missing. */
 static PyObject *
 option(PyObject *options, const char *name)
 {
-    PyObject *value = PyDict_GetItemString(options, name);
+    PyObject *value = dict_get(options, name);
 
-    if (value == NULL) {
+    if (value == NULL && !PyErr_Occurred()) {
         PyErr_Format(PyExc_KeyError, "Driver: option %s is missing", name);
     }
     return value;
@@ -540,14 +551,14 @@ take_hooks(pyct_driver *self, PyObject *options)
         return -1;
     }
     for (int k = 0; k < CT_NOTE_COUNT; k++) {
-        PyObject *calls = PyDict_GetItemString(hooks, ct_note_name((ct_note_kind)k));
+        PyObject *calls = dict_get(hooks, ct_note_name((ct_note_kind)k));
         if (calls != NULL && PyTuple_GET_SIZE(calls) > 0) {
             self->hooks[k] = Py_NewRef(calls);
         }
     }
-    self->step_begin = Py_XNewRef(PyDict_GetItemString(hooks, "STEP_BEGIN"));
-    self->step_end = Py_XNewRef(PyDict_GetItemString(hooks, "STEP_END"));
-    return 0;
+    self->step_begin = Py_XNewRef(dict_get(hooks, "STEP_BEGIN"));
+    self->step_end = Py_XNewRef(dict_get(hooks, "STEP_END"));
+    return PyErr_Occurred() ? -1 : 0;
 }
 
 static int
@@ -1126,22 +1137,23 @@ parse_scope(const char *text, ct_scope *out)
     return -1;
 }
 
+/* best(metric, mode, scope="last", filter_nan_and_inf=True), positional. */
 static PyObject *
-driver_best(PyObject *op, PyObject *args, PyObject *kwargs)
+driver_best(PyObject *op, PyObject *const *args, Py_ssize_t n)
 {
-    static char *names[] = {"metric", "mode", "scope", "filter_nan_and_inf", NULL};
     pyct_driver *self = (pyct_driver *)op;
-    PyObject *metric;
-    const char *mode;
-    const char *scope_text = "last";
-    int filter = 1;
-    ct_scope scope;
+    ct_scope scope = CT_SCOPE_LAST;
     ct_name name;
 
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Us|sp:best", names, &metric, &mode,
-                                     &scope_text, &filter) ||
+    if (n < 2 || n > 4) {
+        return PyErr_Format(PyExc_TypeError, "best takes 2 to 4 arguments, got %zd", n);
+    }
+    const char *mode = PyUnicode_AsUTF8(args[1]);
+    const char *scope_text = n > 2 ? PyUnicode_AsUTF8(args[2]) : "last";
+    int filter = n > 3 ? PyObject_IsTrue(args[3]) : 1;
+    if (mode == NULL || scope_text == NULL || filter < 0 ||
         parse_scope(scope_text, &scope) < 0 ||
-        pyct_name_of(self->names, metric, &name) < 0) {
+        pyct_name_of(self->names, args[0], &name) < 0) {
         return NULL;
     }
     ct_trial_id t = ct_rank_best(pyct_driver_board(self), name, strcmp(mode, "max") == 0,
@@ -1268,7 +1280,7 @@ static PyMethodDef driver_methods[] = {
     {"counts", driver_counts, METH_NOARGS, "counts()\n--\n\ndict status -> int."},
     {"trials_with", PYCT_METHOD(driver_trials_with), METH_FASTCALL,
      "trials_with(status, limit)\n--\n\nlist of at most limit Trial of that status."},
-    {"best", (PyCFunction)(void (*)(void))driver_best, METH_VARARGS | METH_KEYWORDS,
+    {"best", PYCT_METHOD(driver_best), METH_FASTCALL,
      "best(metric, mode, scope=\"last\", filter_nan_and_inf=True)\n--\n\nTrial or None."},
     {"used_resources", driver_used_resources, METH_NOARGS,
      "used_resources()\n--\n\ndict name -> (used, total)."},
