@@ -5,15 +5,14 @@
  * budget that it has itself, so that time spent in one run is missing in the next. */
 #include "stopper.h"
 
-#include "driver.h"
 #include "errors.h"
 #include "overrides.h"
+#include "stopper_int.h"
 #include "types.h"
 
 #include "base/mem.h"
 #include "stop/conditions.h"
 
-#include <math.h>
 #include <time.h>
 
 /* ---- Stopper ---- */
@@ -133,12 +132,6 @@ static PyType_Spec never_spec = {
 };
 
 /* ---- MaximumIterationStopper ---- */
-
-typedef struct pyct_iterations {
-    PyObject_HEAD
-    long long max_iter;
-    PyObject *seen; /* dict trial_id -> results so far */
-} pyct_iterations;
 
 static int
 iterations_init(PyObject *op, PyObject *args, PyObject *kwargs)
@@ -286,13 +279,6 @@ static PyType_Spec iterations_spec = {
 
 /* ---- TimeoutStopper ---- */
 
-typedef struct pyct_timeout {
-    PyObject_HEAD
-    double seconds;
-    ct_stopper *budget; /* NULL until __init__ */
-    bool told;          /* that the time is over */
-} pyct_timeout;
-
 static void
 budget_free(pyct_timeout *self)
 {
@@ -342,9 +328,8 @@ timeout_init(PyObject *op, PyObject *args, PyObject *kwargs)
     return timeout_set((pyct_timeout *)op, seconds, seconds);
 }
 
-/* One line in the log, the first time. */
-static int
-timeout_tell(pyct_state *state, pyct_timeout *self)
+int
+pyct_timeout_tell(pyct_state *state, pyct_timeout *self)
 {
     if (self->told) {
         return 0;
@@ -373,8 +358,8 @@ wall_clock(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-static int
-timeout_ready(const pyct_timeout *self)
+int
+pyct_timeout_ready(const pyct_timeout *self)
 {
     if (self->budget == NULL) {
         PyErr_SetString(PyExc_RuntimeError, "super().__init__(timeout) was not called");
@@ -388,11 +373,11 @@ timeout_stop_all(PyObject *op, PyObject *ignored)
 {
     (void)ignored;
     pyct_timeout *self = (pyct_timeout *)op;
-    if (timeout_ready(self) < 0) {
+    if (pyct_timeout_ready(self) < 0) {
         return NULL;
     }
     bool over = ct_stop_budget_check(self->budget, wall_clock());
-    if (over && timeout_tell(pyct_state_of(op), self) < 0) {
+    if (over && pyct_timeout_tell(pyct_state_of(op), self) < 0) {
         return NULL;
     }
     return PyBool_FromLong(over);
@@ -414,7 +399,7 @@ timeout_getstate(PyObject *op, PyObject *ignored)
 {
     (void)ignored;
     pyct_timeout *self = (pyct_timeout *)op;
-    if (timeout_ready(self) < 0) {
+    if (pyct_timeout_ready(self) < 0) {
         return NULL;
     }
     PyObject *attributes = pyct_attributes(op);
@@ -466,11 +451,6 @@ static PyType_Spec timeout_spec = {
 
 /* ---- FunctionStopper and CombinedStopper: one object each ---- */
 
-typedef struct pyct_holder {
-    PyObject_HEAD
-    PyObject *held; /* the function, or a tuple of stoppers */
-} pyct_holder;
-
 static int
 holder_traverse(PyObject *op, visitproc visit, void *arg)
 {
@@ -495,8 +475,8 @@ holder_dealloc(PyObject *op)
     Py_DECREF(type);
 }
 
-static PyObject *
-held_by(PyObject *op)
+PyObject *
+pyct_stopper_held(PyObject *op)
 {
     PyObject *held = ((pyct_holder *)op)->held;
     if (held == NULL) {
@@ -511,7 +491,7 @@ static PyObject *
 holder_getstate(PyObject *op, PyObject *ignored)
 {
     (void)ignored;
-    PyObject *held = held_by(op);
+    PyObject *held = pyct_stopper_held(op);
     PyObject *attributes = held != NULL ? pyct_attributes(op) : NULL;
     return attributes == NULL ? NULL : Py_BuildValue("(ON)", held, attributes);
 }
@@ -552,7 +532,7 @@ function_call(PyObject *op, PyObject *args, PyObject *kwargs)
 {
     PyObject *trial_id;
     PyObject *result;
-    PyObject *held = held_by(op);
+    PyObject *held = pyct_stopper_held(op);
     if (held == NULL || call_args(args, kwargs, &trial_id, &result) < 0) {
         return NULL;
     }
@@ -585,8 +565,8 @@ static PyType_Spec function_spec = {
     .slots = function_slots,
 };
 
-static int
-check_stoppers(pyct_state *state, PyObject *tuple, const char *what)
+int
+pyct_stoppers_check(pyct_state *state, PyObject *tuple, const char *what)
 {
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(tuple); i++) {
         PyObject *item = PyTuple_GET_ITEM(tuple, i);
@@ -609,16 +589,15 @@ any_init(PyObject *op, PyObject *args, PyObject *kwargs)
                         "CombinedStopper() takes no keyword arguments");
         return -1;
     }
-    if (check_stoppers(pyct_state_of(op), args, "stoppers") < 0) {
+    if (pyct_stoppers_check(pyct_state_of(op), args, "stoppers") < 0) {
         return -1;
     }
     Py_XSETREF(((pyct_holder *)op)->held, Py_NewRef(args));
     return 0;
 }
 
-/* 1 if an answer is true; takes the answer. */
-static int
-truth(PyObject *answer)
+int
+pyct_truth(PyObject *answer)
 {
     int yes = answer == NULL ? -1 : PyObject_IsTrue(answer);
     Py_XDECREF(answer);
@@ -630,14 +609,15 @@ any_call(PyObject *op, PyObject *args, PyObject *kwargs)
 {
     PyObject *trial_id;
     PyObject *result;
-    PyObject *held = held_by(op);
+    PyObject *held = pyct_stopper_held(op);
     int yes = 0;
     if (held == NULL || call_args(args, kwargs, &trial_id, &result) < 0) {
         return NULL;
     }
     PyObject *const given[] = {trial_id, result};
     for (Py_ssize_t i = 0; yes == 0 && i < PyTuple_GET_SIZE(held); i++) {
-        yes = truth(PyObject_Vectorcall(PyTuple_GET_ITEM(held, i), given, 2, NULL));
+        yes =
+            pyct_truth(PyObject_Vectorcall(PyTuple_GET_ITEM(held, i), given, 2, NULL));
     }
     return yes < 0 ? NULL : PyBool_FromLong(yes);
 }
@@ -646,14 +626,14 @@ static PyObject *
 any_stop_all(PyObject *op, PyObject *ignored)
 {
     (void)ignored;
-    PyObject *held = held_by(op);
+    PyObject *held = pyct_stopper_held(op);
     PyObject *name = pyct_state_of(op)->str.stop_all;
     int yes = 0;
     if (held == NULL) {
         return NULL;
     }
     for (Py_ssize_t i = 0; yes == 0 && i < PyTuple_GET_SIZE(held); i++) {
-        yes = truth(PyObject_CallMethodNoArgs(PyTuple_GET_ITEM(held, i), name));
+        yes = pyct_truth(PyObject_CallMethodNoArgs(PyTuple_GET_ITEM(held, i), name));
     }
     return yes < 0 ? NULL : PyBool_FromLong(yes);
 }
@@ -683,386 +663,6 @@ static PyType_Spec any_spec = {
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
     .slots = any_slots,
 };
-
-/* ---- a TimeoutStopper in a run ---- */
-
-typedef struct lent_budget {
-    ct_stopper stopper; /* first */
-    pyct_state *state;
-    pyct_timeout *owner; /* strong */
-} lent_budget;
-
-static ct_status
-lent_on_result(ct_stopper *s, const ct_board *b, ct_trial_id t, const ct_result *r,
-               bool *stop, ct_err *err)
-{
-    (void)s;
-    (void)b;
-    (void)t;
-    (void)r;
-    (void)err;
-    *stop = false;
-    return CT_OK;
-}
-
-/* Telling needs the GIL, once; native turns may run without it. */
-static ct_status
-lent_stop_all(ct_stopper *s, const ct_board *b, bool *stop, ct_err *err)
-{
-    lent_budget *self = (lent_budget *)s;
-    *stop = ct_stop_budget_check(self->owner->budget, b->now);
-    if (!*stop || self->owner->told) {
-        return CT_OK;
-    }
-    PyGILState_STATE gil = PyGILState_Ensure();
-    ct_status st =
-        timeout_tell(self->state, self->owner) < 0 ? pyct_foreign(err) : CT_OK;
-    PyGILState_Release(gil);
-    return st;
-}
-
-static ct_status
-lent_save(ct_stopper *s, ct_names *names, ct_value *out, ct_err *err)
-{
-    ct_stopper *budget = ((lent_budget *)s)->owner->budget;
-    return budget->ops->save(budget, names, out, err);
-}
-
-static ct_status
-lent_restore(ct_stopper *s, ct_names *names, const ct_value *v, ct_err *err)
-{
-    ct_stopper *budget = ((lent_budget *)s)->owner->budget;
-    return budget->ops->restore(budget, names, v, err);
-}
-
-static void
-lent_free(ct_stopper *s)
-{
-    Py_DECREF((PyObject *)((lent_budget *)s)->owner);
-    ct_free(s);
-}
-
-static const ct_stopper_ops LENT_OPS = {
-    .name = "time budget",
-    .foreign = false,
-    .on_result = lent_on_result,
-    .stop_all = lent_stop_all,
-    .save = lent_save,
-    .restore = lent_restore,
-    .free = lent_free,
-};
-
-static ct_stopper *
-lend_budget(pyct_state *state, PyObject *stop, ct_err *err)
-{
-    if (timeout_ready((pyct_timeout *)stop) < 0) {
-        (void)pyct_foreign(err);
-        return NULL;
-    }
-    lent_budget *self = ct_alloc(sizeof *self);
-    if (self == NULL) {
-        (void)ct_fail_mem(err);
-        return NULL;
-    }
-    *self = (lent_budget){{&LENT_OPS}, state, (pyct_timeout *)Py_NewRef(stop)};
-    return &self->stopper;
-}
-
-/* ---- a Python stopper or function in a run ---- */
-
-typedef struct foreign_stopper {
-    ct_stopper stopper; /* first */
-    pyct_state *state;
-    PyObject *object; /* strong */
-    PyObject *driver; /* borrowed: it owns the adapter */
-    bool asks_all;    /* has a stop_all() of its own */
-} foreign_stopper;
-
-static ct_status
-foreign_on_result(ct_stopper *s, const ct_board *b, ct_trial_id t, const ct_result *r,
-                  bool *stop, ct_err *err)
-{
-    foreign_stopper *self = (foreign_stopper *)s;
-    PyObject *id = PyUnicode_FromString(ct_trials_get(b->trials, t)->id);
-    PyObject *result =
-        id != NULL ? pyct_driver_result_dict(self->driver, r, t, 0) : NULL;
-    int yes = -1;
-    if (result != NULL) {
-        PyObject *const args[] = {id, result};
-        yes = truth(PyObject_Vectorcall(self->object, args, 2, NULL));
-    }
-    Py_XDECREF(id);
-    Py_XDECREF(result);
-    *stop = yes == 1;
-    return yes < 0 ? pyct_foreign(err) : CT_OK;
-}
-
-static ct_status
-foreign_stop_all(ct_stopper *s, const ct_board *b, bool *stop, ct_err *err)
-{
-    (void)b;
-    foreign_stopper *self = (foreign_stopper *)s;
-    int yes = 0;
-    if (self->asks_all) {
-        yes = truth(PyObject_CallMethodNoArgs(self->object, self->state->str.stop_all));
-    }
-    *stop = yes == 1;
-    return yes < 0 ? pyct_foreign(err) : CT_OK;
-}
-
-/* What it said is recorded as answers; its own state is its own business. */
-static ct_status
-foreign_save(ct_stopper *s, ct_names *names, ct_value *out, ct_err *err)
-{
-    (void)s;
-    (void)names;
-    (void)err;
-    *out = ct_nil();
-    return CT_OK;
-}
-
-static ct_status
-foreign_restore(ct_stopper *s, ct_names *names, const ct_value *v, ct_err *err)
-{
-    (void)s;
-    (void)names;
-    (void)v;
-    (void)err;
-    return CT_OK;
-}
-
-static void
-foreign_free(ct_stopper *s)
-{
-    Py_DECREF(((foreign_stopper *)s)->object);
-    ct_free(s);
-}
-
-static const ct_stopper_ops FOREIGN_OPS = {
-    .name = "python",
-    .foreign = true,
-    .on_result = foreign_on_result,
-    .stop_all = foreign_stop_all,
-    .save = foreign_save,
-    .restore = foreign_restore,
-    .free = foreign_free,
-};
-
-static ct_stopper *
-foreign_new(pyct_state *state, PyObject *object, PyObject *driver, bool asks_all,
-            ct_err *err)
-{
-    foreign_stopper *self = ct_alloc(sizeof *self);
-    if (self == NULL) {
-        (void)ct_fail_mem(err);
-        return NULL;
-    }
-    *self =
-        (foreign_stopper){{&FOREIGN_OPS}, state, Py_NewRef(object), driver, asks_all};
-    return &self->stopper;
-}
-
-/* ---- the `stop` argument ---- */
-
-/* Keys lend their text, which lives as long as the dict. */
-static int
-threshold_read(PyObject *key, PyObject *value, ct_threshold *out)
-{
-    Py_ssize_t len = 0;
-    if (!PyUnicode_Check(key)) {
-        PyErr_Format(PyExc_ValueError, "stop: a key must be a str, got %R", key);
-        return -1;
-    }
-    out->key = PyUnicode_AsUTF8AndSize(key, &len);
-    if (out->key == NULL) {
-        return -1;
-    }
-    out->key_len = (size_t)len;
-    if (PyDict_Check(value)) {
-        PyErr_Format(PyExc_ValueError,
-                     "stop[%R] is a dict; write nested keys as one, such as \"a/b\"",
-                     key);
-        return -1;
-    }
-    out->limit = PyFloat_AsDouble(value);
-    if (out->limit == -1.0 && PyErr_Occurred()) {
-        PyErr_Format(
-            PyExc_ValueError,
-            "stop[%R] must be a number (stop when the result is at least that), "
-            "got %R",
-            key, value);
-        return -1;
-    }
-    return 0;
-}
-
-static ct_stopper *
-thresholds_adapter(PyObject *dict, ct_err *err)
-{
-    size_t n = (size_t)PyDict_Size(dict);
-    ct_threshold *items = ct_calloc(n > 0 ? n : 1, sizeof *items);
-    ct_stopper *out = NULL;
-    PyObject *key;
-    PyObject *value;
-    Py_ssize_t at = 0;
-    size_t i = 0;
-    int st = 0;
-    if (items == NULL) {
-        (void)ct_fail_mem(err);
-        return NULL;
-    }
-    while (st == 0 && i < n && PyDict_Next(dict, &at, &key, &value)) {
-        st = threshold_read(key, value, &items[i++]);
-    }
-    if (st == 0) {
-        (void)ct_stop_thresholds_new(&out, items, i, err);
-    } else {
-        (void)pyct_foreign(err);
-    }
-    ct_free(items);
-    return out;
-}
-
-static ct_stopper *
-any_adapter(pyct_state *state, PyObject *tuple, PyObject *driver, ct_err *err)
-{
-    size_t n = (size_t)PyTuple_GET_SIZE(tuple);
-    size_t made = 0;
-    ct_stopper *out = NULL;
-    ct_stopper **members = ct_calloc(n > 0 ? n : 1, sizeof(ct_stopper *));
-    if (members == NULL) {
-        (void)ct_fail_mem(err);
-        return NULL;
-    }
-    while (made < n) {
-        members[made] = pyct_stopper_adapter(
-            state, PyTuple_GET_ITEM(tuple, (Py_ssize_t)made), driver, err);
-        if (members[made] == NULL) {
-            break;
-        }
-        made++;
-    }
-    if (made < n || ct_stop_any_new(&out, members, n, err) != CT_OK) {
-        for (size_t i = 0; i < made; i++) {
-            members[i]->ops->free(members[i]);
-        }
-    }
-    ct_free(members);
-    return out;
-}
-
-/* Whether the object still asks and answers as the native type. */
-static int
-still_native(pyct_state *state, PyObject *stop, PyTypeObject *native)
-{
-    if (!PyObject_TypeCheck(stop, native) ||
-        Py_TYPE(stop)->tp_call != native->tp_call) {
-        return 0;
-    }
-    int overridden = pyct_overridden(stop, native, state->str.stop_all);
-    return overridden < 0 ? -1 : !overridden;
-}
-
-static ct_stopper *
-native_adapter(pyct_state *state, PyObject *stop, PyTypeObject *native,
-               PyObject *driver, ct_err *err)
-{
-    ct_stopper *out = NULL;
-    if (native == state->stop_timeout_type) {
-        return lend_budget(state, stop, err);
-    }
-    if (native == state->stop_iterations_type) {
-        (void)ct_stop_iterations_new(&out, ((pyct_iterations *)stop)->max_iter, err);
-        return out;
-    }
-    if (native == state->stop_never_type) {
-        (void)ct_stop_any_new(&out, NULL, 0, err);
-        return out;
-    }
-    PyObject *held = held_by(stop);
-    if (held == NULL) {
-        (void)pyct_foreign(err);
-        return NULL;
-    }
-    return native == state->stop_any_type
-               ? any_adapter(state, held, driver, err)
-               : foreign_new(state, held, driver, false, err);
-}
-
-static ct_stopper *
-stopper_adapter(pyct_state *state, PyObject *stop, PyObject *driver, ct_err *err)
-{
-    PyTypeObject *const natives[] = {
-        state->stop_never_type, state->stop_iterations_type, state->stop_timeout_type,
-        state->stop_function_type, state->stop_any_type};
-    for (size_t i = 0; i < sizeof natives / sizeof natives[0]; i++) {
-        int native = still_native(state, stop, natives[i]);
-        if (native < 0) {
-            (void)pyct_foreign(err);
-            return NULL;
-        }
-        if (native == 1) {
-            return native_adapter(state, stop, natives[i], driver, err);
-        }
-    }
-    return foreign_new(state, stop, driver, true, err);
-}
-
-static ct_stopper *
-sequence_adapter(pyct_state *state, PyObject *stop, PyObject *driver, ct_err *err)
-{
-    ct_stopper *out = NULL;
-    PyObject *tuple = PySequence_Tuple(stop);
-    if (tuple == NULL || check_stoppers(state, tuple, "stop") < 0) {
-        (void)pyct_foreign(err);
-    } else {
-        out = any_adapter(state, tuple, driver, err);
-    }
-    Py_XDECREF(tuple);
-    return out;
-}
-
-static ct_stopper *
-callable_adapter(pyct_state *state, PyObject *stop, PyObject *driver, ct_err *err)
-{
-    if (PyObject_HasAttr(stop, state->str.stop_all)) {
-        PyErr_Format(PyExc_ValueError,
-                     "stop: %R has stop_all() but is no Stopper; derive its class from "
-                     "ctune.stopper.Stopper",
-                     stop);
-        (void)pyct_foreign(err);
-        return NULL;
-    }
-    return foreign_new(state, stop, driver, false, err);
-}
-
-ct_stopper *
-pyct_stopper_adapter(pyct_state *state, PyObject *stop, PyObject *driver, ct_err *err)
-{
-    ct_stopper *out = NULL;
-    if (stop == NULL || stop == Py_None) {
-        (void)ct_stop_any_new(&out, NULL, 0, err);
-        return out;
-    }
-    if (PyDict_Check(stop)) {
-        return thresholds_adapter(stop, err);
-    }
-    if (PyObject_TypeCheck(stop, state->stopper_type)) {
-        return stopper_adapter(state, stop, driver, err);
-    }
-    if (PyList_Check(stop) || PyTuple_Check(stop)) {
-        return sequence_adapter(state, stop, driver, err);
-    }
-    if (PyCallable_Check(stop)) {
-        return callable_adapter(state, stop, driver, err);
-    }
-    PyErr_Format(PyExc_ValueError,
-                 "stop must be a dict, a Stopper, a list of Stoppers or a function"
-                 "(trial_id, result), got %R",
-                 stop);
-    (void)pyct_foreign(err);
-    return NULL;
-}
 
 /* ---- the module's part ---- */
 

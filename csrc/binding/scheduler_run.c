@@ -1,0 +1,594 @@
+/* scheduler_run.c: scheduler objects as policies of a run; see scheduler.h. */
+#include "scheduler.h"
+
+#include "convert.h"
+#include "driver.h"
+#include "errors.h"
+#include "overrides.h"
+#include "scheduler_int.h"
+
+#include "base/mem.h"
+#include "sched/fifo.h"
+
+#include <string.h>
+
+/* ---- a native ASHA in a run ---- */
+
+typedef struct lent_asha {
+    ct_scheduler scheduler; /* first */
+    pyct_asha *owner;       /* strong */
+    ct_name time_attr;      /* in the run's table */
+    ct_name metric;
+    ct_trial_id offset; /* number of the run's trial 0 */
+} lent_asha;
+
+static bool
+lent_numbers(const lent_asha *self, const ct_result *r, double *time, double *value)
+{
+    return r != NULL && ct_result_get(r, self->time_attr, time) &&
+           ct_result_get(r, self->metric, value);
+}
+
+/* Remembers the text id for later questions from Python. */
+static ct_status
+lent_meet(lent_asha *self, const char *id, ct_trial_id number, ct_err *err)
+{
+    pyct_asha *owner = self->owner;
+    ct_status st = ct_grow((void **)&owner->met, &owner->met_cap, owner->met_count + 1,
+                           sizeof *owner->met, err);
+    char *copy = st == CT_OK ? ct_strndup(id, strlen(id)) : NULL;
+    if (copy == NULL) {
+        return st != CT_OK ? st : ct_fail_mem(err);
+    }
+    owner->met[owner->met_count++] = (run_trial){copy, number};
+    return CT_OK;
+}
+
+/* The draw needs the GIL; native turns may run without it. */
+static ct_status
+lent_on_add(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_err *err)
+{
+    lent_asha *self = (lent_asha *)s;
+    ct_trial_id number = self->offset + t;
+    PyGILState_STATE gil = PyGILState_Ensure();
+    ct_status st = CT_OK;
+    if (number >= self->owner->numbers) { /* not a retry */
+        st = lent_meet(self, ct_trials_get(b->trials, t)->id, number, err);
+        self->owner->numbers = st == CT_OK ? number + 1 : self->owner->numbers;
+    }
+    if (st == CT_OK) {
+        st = pyct_asha_add_trial(self->owner, number, err);
+    }
+    PyGILState_Release(gil);
+    return st;
+}
+
+static ct_status
+lent_on_result(ct_scheduler *s, const ct_board *b, ct_trial_id t, const ct_result *r,
+               ct_verdict *out, ct_orders *orders, ct_err *err)
+{
+    (void)b;
+    (void)orders;
+    lent_asha *self = (lent_asha *)s;
+    double time;
+    double value;
+    *out = CT_CONTINUE;
+    return lent_numbers(self, r, &time, &value)
+               ? ct_asha_result(self->owner->asha, self->offset + t, time, value, out,
+                                err)
+               : CT_OK;
+}
+
+static ct_status
+lent_on_complete(ct_scheduler *s, const ct_board *b, ct_trial_id t, const ct_result *r,
+                 ct_orders *orders, ct_err *err)
+{
+    (void)b;
+    (void)orders;
+    lent_asha *self = (lent_asha *)s;
+    double time;
+    double value;
+    return lent_numbers(self, r, &time, &value)
+               ? ct_asha_complete(self->owner->asha, self->offset + t, time, value, err)
+               : CT_OK;
+}
+
+static ct_status
+lent_on_error(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_orders *orders,
+              ct_err *err)
+{
+    (void)s;
+    (void)b;
+    (void)t;
+    (void)orders;
+    (void)err;
+    return CT_OK;
+}
+
+static ct_status
+lent_on_remove(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_orders *orders,
+               ct_err *err)
+{
+    (void)b;
+    (void)orders;
+    (void)err;
+    lent_asha *self = (lent_asha *)s;
+    ct_asha_remove(self->owner->asha, self->offset + t);
+    return CT_OK;
+}
+
+static ct_status
+native_choose(ct_scheduler *s, const ct_board *b, ct_trial_id *out, ct_orders *orders,
+              ct_err *err)
+{
+    (void)s;
+    (void)orders;
+    (void)err;
+    *out = ct_fifo_choose(b);
+    return CT_OK;
+}
+
+/* [offset, engine]: the numbers of the run's trials stay what they were. */
+static ct_status
+lent_save(ct_scheduler *s, ct_names *names, ct_value *out, ct_err *err)
+{
+    lent_asha *self = (lent_asha *)s;
+    ct_value list = ct_list();
+    ct_value offset = ct_i64((int64_t)self->offset);
+    ct_value engine = ct_nil();
+    ct_status st = ct_asha_save(self->owner->asha, names, &engine, err);
+    if (st == CT_OK) {
+        st = ct_value_push(&list, &offset, err);
+    }
+    if (st == CT_OK) {
+        st = ct_value_push(&list, &engine, err);
+    }
+    if (st == CT_OK) {
+        *out = list;
+        list = ct_nil();
+    }
+    ct_value_deinit(&engine);
+    ct_value_deinit(&list);
+    return st;
+}
+
+static ct_status
+lent_restore(ct_scheduler *s, ct_names *names, const ct_value *v, ct_err *err)
+{
+    lent_asha *self = (lent_asha *)s;
+    if (v->kind != CT_LIST || v->len != 2 || v->u.items[0].kind != CT_I64 ||
+        v->u.items[0].u.i < 0 || v->u.items[0].u.i >= (int64_t)CT_TRIAL_NONE) {
+        return ct_fail(err, CT_ECORRUPT, "scheduler",
+                       "the saved state is not one of AsyncHyperBandScheduler");
+    }
+    ct_status st = ct_asha_restore(self->owner->asha, names, &v->u.items[1], err);
+    if (st == CT_OK) {
+        self->offset = (ct_trial_id)v->u.items[0].u.i;
+    }
+    return st;
+}
+
+static ct_status
+lent_describe(ct_scheduler *s, ct_buf *out, ct_err *err)
+{
+    return ct_asha_describe(((lent_asha *)s)->owner->asha, out, err);
+}
+
+static void
+lent_free(ct_scheduler *s)
+{
+    Py_DECREF((PyObject *)((lent_asha *)s)->owner);
+    ct_free(s);
+}
+
+static const ct_scheduler_ops LENT_OPS = {
+    .name = "async_hyperband",
+    .foreign = false,
+    .supports_buffering = true,
+    .on_add = lent_on_add,
+    .on_result = lent_on_result,
+    .on_complete = lent_on_complete,
+    .on_error = lent_on_error,
+    .on_remove = lent_on_remove,
+    .choose = native_choose,
+    .save = lent_save,
+    .restore = lent_restore,
+    .describe = lent_describe,
+    .free = lent_free,
+};
+
+static ct_scheduler *
+lend_asha(PyObject *scheduler, PyObject *driver, ct_err *err)
+{
+    pyct_asha *owner = pyct_asha_ready(scheduler);
+    pyct_names *names = pyct_driver_names(driver);
+    ct_name time_attr;
+    ct_name metric;
+    if (owner == NULL || pyct_asha_objective(owner) < 0 ||
+        pyct_name_of(names, owner->time_attr, &time_attr) < 0 ||
+        pyct_name_of(names, owner->base.metric, &metric) < 0) {
+        (void)pyct_foreign(err);
+        return NULL;
+    }
+    lent_asha *self = ct_alloc(sizeof *self);
+    if (self == NULL) {
+        (void)ct_fail_mem(err);
+        return NULL;
+    }
+    *self = (lent_asha){{&LENT_OPS},
+                        (pyct_asha *)Py_NewRef(scheduler),
+                        time_attr,
+                        metric,
+                        owner->numbers};
+    return &self->scheduler;
+}
+
+/* ---- a Python scheduler in a run ---- */
+
+/* What an adapter may answer without Python. */
+typedef enum method_kind {
+    METHOD_ADD,
+    METHOD_RESULT,
+    METHOD_COMPLETE,
+    METHOD_ERROR,
+    METHOD_REMOVE,
+    METHOD_CHOOSE,
+    METHOD_COUNT
+} method_kind;
+
+typedef struct foreign_scheduler {
+    ct_scheduler scheduler; /* first */
+    ct_scheduler_ops ops;   /* own copy: buffering is a property of the object */
+    pyct_state *state;
+    PyObject *object;        /* strong */
+    PyObject *driver;        /* borrowed: it owns the adapter */
+    PyObject *controller;    /* strong; NULL until needed */
+    bool skip[METHOD_COUNT]; /* FIFO's own: there is nothing to call */
+} foreign_scheduler;
+
+static PyObject *
+method_name(const pyct_state *state, method_kind m)
+{
+    switch (m) {
+    case METHOD_ADD:
+        return state->str.on_trial_add;
+    case METHOD_RESULT:
+        return state->str.on_trial_result;
+    case METHOD_COMPLETE:
+        return state->str.on_trial_complete;
+    case METHOD_ERROR:
+        return state->str.on_trial_error;
+    case METHOD_REMOVE:
+        return state->str.on_trial_remove;
+    case METHOD_CHOOSE:
+        return state->str.choose_trial_to_run;
+    case METHOD_COUNT:
+        break;
+    }
+    return state->str.on_trial_add;
+}
+
+/* Calls object.method(controller, trial?, last?). `t` NONE: no trial; last may be NULL.
+ * New reference, or NULL. */
+static PyObject *
+foreign_call(foreign_scheduler *self, method_kind m, ct_trial_id t, PyObject *last,
+             ct_orders *orders)
+{
+    if (self->controller == NULL) {
+        self->controller = pyct_driver_controller(self->driver);
+        if (self->controller == NULL) {
+            return NULL;
+        }
+    }
+    PyObject *trial = NULL;
+    if (t != CT_TRIAL_NONE) {
+        trial = pyct_driver_trial(self->driver, t);
+        if (trial == NULL) {
+            return NULL;
+        }
+    }
+    PyObject *args[] = {self->object, self->controller, trial, last};
+    size_t n = trial == NULL ? 2 : last == NULL ? 3 : 4;
+    pyct_driver_collect(self->driver, orders);
+    PyObject *out =
+        PyObject_VectorcallMethod(method_name(self->state, m), args, n, NULL);
+    pyct_driver_collect(self->driver, NULL);
+    Py_XDECREF(trial);
+    return out;
+}
+
+/* For the methods whose answer does not matter. */
+static ct_status
+foreign_notify(foreign_scheduler *self, method_kind m, ct_trial_id t, PyObject *last,
+               ct_orders *orders, ct_err *err)
+{
+    PyObject *out = foreign_call(self, m, t, last, orders);
+    if (out == NULL) {
+        return pyct_foreign(err);
+    }
+    Py_DECREF(out);
+    return CT_OK;
+}
+
+static ct_status
+foreign_on_add(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_err *err)
+{
+    (void)b;
+    foreign_scheduler *self = (foreign_scheduler *)s;
+    return self->skip[METHOD_ADD]
+               ? CT_OK
+               : foreign_notify(self, METHOD_ADD, t, NULL, NULL, err);
+}
+
+/* 0 and *out, or -1 with a ValueError that names what was returned. */
+static int
+verdict_of(foreign_scheduler *self, PyObject *said, ct_verdict *out)
+{
+    PyObject *const words[] = {self->state->str.CONTINUE, self->state->str.PAUSE,
+                               self->state->str.STOP, self->state->str.NOOP};
+    const ct_verdict verdicts[] = {CT_CONTINUE, CT_PAUSE, CT_STOP, CT_NOOP};
+    for (size_t i = 0; i < 4; i++) {
+        if (said == words[i] ||
+            (PyUnicode_Check(said) && PyUnicode_Compare(said, words[i]) == 0)) {
+            *out = verdicts[i];
+            return 0;
+        }
+    }
+    PyErr_Format(
+        PyExc_ValueError,
+        "%s.on_trial_result() returned %R; it must return one of CONTINUE, PAUSE, "
+        "STOP and NOOP of TrialScheduler",
+        Py_TYPE(self->object)->tp_name, said);
+    return -1;
+}
+
+static ct_status
+foreign_on_result(ct_scheduler *s, const ct_board *b, ct_trial_id t, const ct_result *r,
+                  ct_verdict *out, ct_orders *orders, ct_err *err)
+{
+    (void)b;
+    foreign_scheduler *self = (foreign_scheduler *)s;
+    *out = CT_CONTINUE;
+    if (self->skip[METHOD_RESULT]) {
+        return CT_OK;
+    }
+    PyObject *result = pyct_driver_result_dict(self->driver, r, t, 1);
+    PyObject *said =
+        result != NULL ? foreign_call(self, METHOD_RESULT, t, result, orders) : NULL;
+    int st = said != NULL ? verdict_of(self, said, out) : -1;
+    Py_XDECREF(result);
+    Py_XDECREF(said);
+    return st == 0 ? CT_OK : pyct_foreign(err);
+}
+
+static ct_status
+foreign_on_complete(ct_scheduler *s, const ct_board *b, ct_trial_id t,
+                    const ct_result *r, ct_orders *orders, ct_err *err)
+{
+    (void)b;
+    foreign_scheduler *self = (foreign_scheduler *)s;
+    if (self->skip[METHOD_COMPLETE]) {
+        return CT_OK;
+    }
+    PyObject *result =
+        r != NULL ? pyct_driver_result_dict(self->driver, r, t, 1) : PyDict_New();
+    if (result == NULL) {
+        return pyct_foreign(err);
+    }
+    ct_status st = foreign_notify(self, METHOD_COMPLETE, t, result, orders, err);
+    Py_DECREF(result);
+    return st;
+}
+
+static ct_status
+foreign_on_error(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_orders *orders,
+                 ct_err *err)
+{
+    (void)b;
+    foreign_scheduler *self = (foreign_scheduler *)s;
+    return self->skip[METHOD_ERROR]
+               ? CT_OK
+               : foreign_notify(self, METHOD_ERROR, t, NULL, orders, err);
+}
+
+static ct_status
+foreign_on_remove(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_orders *orders,
+                  ct_err *err)
+{
+    (void)b;
+    foreign_scheduler *self = (foreign_scheduler *)s;
+    return self->skip[METHOD_REMOVE]
+               ? CT_OK
+               : foreign_notify(self, METHOD_REMOVE, t, NULL, orders, err);
+}
+
+static ct_status
+foreign_choose(ct_scheduler *s, const ct_board *b, ct_trial_id *out, ct_orders *orders,
+               ct_err *err)
+{
+    foreign_scheduler *self = (foreign_scheduler *)s;
+    if (self->skip[METHOD_CHOOSE]) {
+        *out = ct_fifo_choose(b);
+        return CT_OK;
+    }
+    PyObject *said = foreign_call(self, METHOD_CHOOSE, CT_TRIAL_NONE, NULL, orders);
+    int st = said == NULL ? -1 : 0;
+    *out = CT_TRIAL_NONE;
+    if (said != NULL && said != Py_None) {
+        st = pyct_driver_trial_number(self->driver, said, out);
+    }
+    Py_XDECREF(said);
+    return st == 0 ? CT_OK : pyct_foreign(err);
+}
+
+/* What it said is recorded as answers; its own state is its own business. */
+static ct_status
+foreign_save(ct_scheduler *s, ct_names *names, ct_value *out, ct_err *err)
+{
+    (void)s;
+    (void)names;
+    (void)err;
+    *out = ct_nil();
+    return CT_OK;
+}
+
+static ct_status
+foreign_restore(ct_scheduler *s, ct_names *names, const ct_value *v, ct_err *err)
+{
+    (void)s;
+    (void)names;
+    (void)v;
+    (void)err;
+    return CT_OK;
+}
+
+static ct_status
+foreign_describe(ct_scheduler *s, ct_buf *out, ct_err *err)
+{
+    foreign_scheduler *self = (foreign_scheduler *)s;
+    PyObject *text = PyObject_CallMethod(self->object, "debug_string", NULL);
+    Py_ssize_t len = 0;
+    const char *utf8 = text != NULL ? PyUnicode_AsUTF8AndSize(text, &len) : NULL;
+    ct_status st =
+        utf8 != NULL ? ct_buf_put(out, utf8, (size_t)len, err) : pyct_foreign(err);
+    Py_XDECREF(text);
+    return st;
+}
+
+static void
+foreign_free(ct_scheduler *s)
+{
+    foreign_scheduler *self = (foreign_scheduler *)s;
+    Py_XDECREF(self->controller);
+    Py_DECREF(self->object);
+    ct_free(self);
+}
+
+static const ct_scheduler_ops FOREIGN_OPS = {
+    .name = "python",
+    .foreign = true,
+    .supports_buffering = true,
+    .on_add = foreign_on_add,
+    .on_result = foreign_on_result,
+    .on_complete = foreign_on_complete,
+    .on_error = foreign_on_error,
+    .on_remove = foreign_on_remove,
+    .choose = foreign_choose,
+    .save = foreign_save,
+    .restore = foreign_restore,
+    .describe = foreign_describe,
+    .free = foreign_free,
+};
+
+/* Marks what is FIFO's: notices that do nothing, and its choice, which would otherwise
+ * look at every trial. Counts the rest; -1 with an exception. */
+static int
+find_skips(pyct_state *state, PyObject *object, bool skip[METHOD_COUNT])
+{
+    int calls = METHOD_COUNT;
+    for (int m = 0; m < METHOD_COUNT; m++) {
+        int own = 1;
+        if (PyObject_TypeCheck(object, state->fifo_type)) {
+            own = pyct_overridden(object, state->fifo_type,
+                                  method_name(state, (method_kind)m));
+        }
+        if (own < 0) {
+            return -1;
+        }
+        skip[m] = own == 0;
+        calls -= skip[m] ? 1 : 0;
+    }
+    return calls;
+}
+
+static int
+supports_buffering(pyct_state *state, PyObject *object)
+{
+    PyObject *value = PyObject_GetAttr(object, state->str.supports_buffered_results);
+    if (value == NULL && PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        PyErr_Clear();
+        return 1;
+    }
+    int truth = value == NULL ? -1 : PyObject_IsTrue(value);
+    Py_XDECREF(value);
+    return truth;
+}
+
+static ct_scheduler *
+foreign_new(pyct_state *state, PyObject *object, PyObject *driver, const bool *skip,
+            ct_err *err)
+{
+    int buffering = supports_buffering(state, object);
+    if (buffering < 0) {
+        (void)pyct_foreign(err);
+        return NULL;
+    }
+    foreign_scheduler *self = ct_calloc(1, sizeof *self);
+    if (self == NULL) {
+        (void)ct_fail_mem(err);
+        return NULL;
+    }
+    self->ops = FOREIGN_OPS;
+    self->ops.supports_buffering = buffering == 1;
+    self->scheduler.ops = &self->ops;
+    self->state = state;
+    self->object = Py_NewRef(object);
+    self->driver = driver;
+    for (int m = 0; m < METHOD_COUNT; m++) {
+        self->skip[m] = skip[m];
+    }
+    return &self->scheduler;
+}
+
+/* Whether any question method of an ASHA object is not the native one. */
+static int
+asha_overridden(pyct_state *state, PyObject *object)
+{
+    int found = 0;
+    for (int m = 0; found == 0 && m < METHOD_COUNT; m++) {
+        found = pyct_overridden(object, state->asha_type,
+                                method_name(state, (method_kind)m));
+    }
+    return found;
+}
+
+/* A scheduler of another family must at least answer the two questions. */
+static int
+check_interface(pyct_state *state, PyObject *object)
+{
+    if (!PyType_Check(object) && PyObject_HasAttr(object, state->str.on_trial_result) &&
+        PyObject_HasAttr(object, state->str.choose_trial_to_run)) {
+        return 0;
+    }
+    PyErr_Format(
+        PyExc_TypeError,
+        "scheduler must be an object of a TrialScheduler class, or the name of "
+        "one, got %R",
+        object);
+    return -1;
+}
+
+ct_scheduler *
+pyct_scheduler_adapter(pyct_state *state, PyObject *scheduler, PyObject *driver,
+                       ct_err *err)
+{
+    bool skip[METHOD_COUNT];
+    int calls =
+        check_interface(state, scheduler) < 0 ? -1 : find_skips(state, scheduler, skip);
+    int overridden = 1;
+    if (calls > 0 && PyObject_TypeCheck(scheduler, state->asha_type)) {
+        overridden = asha_overridden(state, scheduler);
+    }
+    if (calls < 0 || overridden < 0) {
+        (void)pyct_foreign(err);
+        return NULL;
+    }
+    if (overridden == 0) {
+        return lend_asha(scheduler, driver, err);
+    }
+    if (calls == 0) {
+        ct_scheduler *fifo = NULL;
+        return ct_fifo_new(&fifo, err) == CT_OK ? fifo : NULL;
+    }
+    return foreign_new(state, scheduler, driver, skip, err);
+}

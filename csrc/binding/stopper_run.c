@@ -1,0 +1,391 @@
+/* stopper_run.c: stoppers as policies of a run; see stopper.h. */
+#include "stopper.h"
+
+#include "driver.h"
+#include "errors.h"
+#include "overrides.h"
+#include "stopper_int.h"
+
+#include "base/mem.h"
+#include "stop/conditions.h"
+
+/* ---- a TimeoutStopper in a run ---- */
+
+typedef struct lent_budget {
+    ct_stopper stopper; /* first */
+    pyct_state *state;
+    pyct_timeout *owner; /* strong */
+} lent_budget;
+
+static ct_status
+lent_on_result(ct_stopper *s, const ct_board *b, ct_trial_id t, const ct_result *r,
+               bool *stop, ct_err *err)
+{
+    (void)s;
+    (void)b;
+    (void)t;
+    (void)r;
+    (void)err;
+    *stop = false;
+    return CT_OK;
+}
+
+/* Telling needs the GIL, once; native turns may run without it. */
+static ct_status
+lent_stop_all(ct_stopper *s, const ct_board *b, bool *stop, ct_err *err)
+{
+    lent_budget *self = (lent_budget *)s;
+    *stop = ct_stop_budget_check(self->owner->budget, b->now);
+    if (!*stop || self->owner->told) {
+        return CT_OK;
+    }
+    PyGILState_STATE gil = PyGILState_Ensure();
+    ct_status st =
+        pyct_timeout_tell(self->state, self->owner) < 0 ? pyct_foreign(err) : CT_OK;
+    PyGILState_Release(gil);
+    return st;
+}
+
+static ct_status
+lent_save(ct_stopper *s, ct_names *names, ct_value *out, ct_err *err)
+{
+    ct_stopper *budget = ((lent_budget *)s)->owner->budget;
+    return budget->ops->save(budget, names, out, err);
+}
+
+static ct_status
+lent_restore(ct_stopper *s, ct_names *names, const ct_value *v, ct_err *err)
+{
+    ct_stopper *budget = ((lent_budget *)s)->owner->budget;
+    return budget->ops->restore(budget, names, v, err);
+}
+
+static void
+lent_free(ct_stopper *s)
+{
+    Py_DECREF((PyObject *)((lent_budget *)s)->owner);
+    ct_free(s);
+}
+
+static const ct_stopper_ops LENT_OPS = {
+    .name = "time budget",
+    .foreign = false,
+    .on_result = lent_on_result,
+    .stop_all = lent_stop_all,
+    .save = lent_save,
+    .restore = lent_restore,
+    .free = lent_free,
+};
+
+static ct_stopper *
+lend_budget(pyct_state *state, PyObject *stop, ct_err *err)
+{
+    if (pyct_timeout_ready((pyct_timeout *)stop) < 0) {
+        (void)pyct_foreign(err);
+        return NULL;
+    }
+    lent_budget *self = ct_alloc(sizeof *self);
+    if (self == NULL) {
+        (void)ct_fail_mem(err);
+        return NULL;
+    }
+    *self = (lent_budget){{&LENT_OPS}, state, (pyct_timeout *)Py_NewRef(stop)};
+    return &self->stopper;
+}
+
+/* ---- a Python stopper or function in a run ---- */
+
+typedef struct foreign_stopper {
+    ct_stopper stopper; /* first */
+    pyct_state *state;
+    PyObject *object; /* strong */
+    PyObject *driver; /* borrowed: it owns the adapter */
+    bool asks_all;    /* has a stop_all() of its own */
+} foreign_stopper;
+
+static ct_status
+foreign_on_result(ct_stopper *s, const ct_board *b, ct_trial_id t, const ct_result *r,
+                  bool *stop, ct_err *err)
+{
+    foreign_stopper *self = (foreign_stopper *)s;
+    PyObject *id = PyUnicode_FromString(ct_trials_get(b->trials, t)->id);
+    PyObject *result =
+        id != NULL ? pyct_driver_result_dict(self->driver, r, t, 0) : NULL;
+    int yes = -1;
+    if (result != NULL) {
+        PyObject *const args[] = {id, result};
+        yes = pyct_truth(PyObject_Vectorcall(self->object, args, 2, NULL));
+    }
+    Py_XDECREF(id);
+    Py_XDECREF(result);
+    *stop = yes == 1;
+    return yes < 0 ? pyct_foreign(err) : CT_OK;
+}
+
+static ct_status
+foreign_stop_all(ct_stopper *s, const ct_board *b, bool *stop, ct_err *err)
+{
+    (void)b;
+    foreign_stopper *self = (foreign_stopper *)s;
+    int yes = 0;
+    if (self->asks_all) {
+        yes = pyct_truth(
+            PyObject_CallMethodNoArgs(self->object, self->state->str.stop_all));
+    }
+    *stop = yes == 1;
+    return yes < 0 ? pyct_foreign(err) : CT_OK;
+}
+
+/* What it said is recorded as answers; its own state is its own business. */
+static ct_status
+foreign_save(ct_stopper *s, ct_names *names, ct_value *out, ct_err *err)
+{
+    (void)s;
+    (void)names;
+    (void)err;
+    *out = ct_nil();
+    return CT_OK;
+}
+
+static ct_status
+foreign_restore(ct_stopper *s, ct_names *names, const ct_value *v, ct_err *err)
+{
+    (void)s;
+    (void)names;
+    (void)v;
+    (void)err;
+    return CT_OK;
+}
+
+static void
+foreign_free(ct_stopper *s)
+{
+    Py_DECREF(((foreign_stopper *)s)->object);
+    ct_free(s);
+}
+
+static const ct_stopper_ops FOREIGN_OPS = {
+    .name = "python",
+    .foreign = true,
+    .on_result = foreign_on_result,
+    .stop_all = foreign_stop_all,
+    .save = foreign_save,
+    .restore = foreign_restore,
+    .free = foreign_free,
+};
+
+static ct_stopper *
+foreign_new(pyct_state *state, PyObject *object, PyObject *driver, bool asks_all,
+            ct_err *err)
+{
+    foreign_stopper *self = ct_alloc(sizeof *self);
+    if (self == NULL) {
+        (void)ct_fail_mem(err);
+        return NULL;
+    }
+    *self =
+        (foreign_stopper){{&FOREIGN_OPS}, state, Py_NewRef(object), driver, asks_all};
+    return &self->stopper;
+}
+
+/* ---- the `stop` argument ---- */
+
+/* Keys lend their text, which lives as long as the dict. */
+static int
+threshold_read(PyObject *key, PyObject *value, ct_threshold *out)
+{
+    Py_ssize_t len = 0;
+    if (!PyUnicode_Check(key)) {
+        PyErr_Format(PyExc_ValueError, "stop: a key must be a str, got %R", key);
+        return -1;
+    }
+    out->key = PyUnicode_AsUTF8AndSize(key, &len);
+    if (out->key == NULL) {
+        return -1;
+    }
+    out->key_len = (size_t)len;
+    if (PyDict_Check(value)) {
+        PyErr_Format(PyExc_ValueError,
+                     "stop[%R] is a dict; write nested keys as one, such as \"a/b\"",
+                     key);
+        return -1;
+    }
+    out->limit = PyFloat_AsDouble(value);
+    if (out->limit == -1.0 && PyErr_Occurred()) {
+        PyErr_Format(
+            PyExc_ValueError,
+            "stop[%R] must be a number (stop when the result is at least that), "
+            "got %R",
+            key, value);
+        return -1;
+    }
+    return 0;
+}
+
+static ct_stopper *
+thresholds_adapter(PyObject *dict, ct_err *err)
+{
+    size_t n = (size_t)PyDict_Size(dict);
+    ct_threshold *items = ct_calloc(n > 0 ? n : 1, sizeof *items);
+    ct_stopper *out = NULL;
+    PyObject *key;
+    PyObject *value;
+    Py_ssize_t at = 0;
+    size_t i = 0;
+    int st = 0;
+    if (items == NULL) {
+        (void)ct_fail_mem(err);
+        return NULL;
+    }
+    while (st == 0 && i < n && PyDict_Next(dict, &at, &key, &value)) {
+        st = threshold_read(key, value, &items[i++]);
+    }
+    if (st == 0) {
+        (void)ct_stop_thresholds_new(&out, items, i, err);
+    } else {
+        (void)pyct_foreign(err);
+    }
+    ct_free(items);
+    return out;
+}
+
+static ct_stopper *
+any_adapter(pyct_state *state, PyObject *tuple, PyObject *driver, ct_err *err)
+{
+    size_t n = (size_t)PyTuple_GET_SIZE(tuple);
+    size_t made = 0;
+    ct_stopper *out = NULL;
+    ct_stopper **members = ct_calloc(n > 0 ? n : 1, sizeof(ct_stopper *));
+    if (members == NULL) {
+        (void)ct_fail_mem(err);
+        return NULL;
+    }
+    while (made < n) {
+        members[made] = pyct_stopper_adapter(
+            state, PyTuple_GET_ITEM(tuple, (Py_ssize_t)made), driver, err);
+        if (members[made] == NULL) {
+            break;
+        }
+        made++;
+    }
+    if (made < n || ct_stop_any_new(&out, members, n, err) != CT_OK) {
+        for (size_t i = 0; i < made; i++) {
+            members[i]->ops->free(members[i]);
+        }
+    }
+    ct_free(members);
+    return out;
+}
+
+/* Whether the object still asks and answers as the native type. */
+static int
+still_native(pyct_state *state, PyObject *stop, PyTypeObject *native)
+{
+    if (!PyObject_TypeCheck(stop, native) ||
+        Py_TYPE(stop)->tp_call != native->tp_call) {
+        return 0;
+    }
+    int overridden = pyct_overridden(stop, native, state->str.stop_all);
+    return overridden < 0 ? -1 : !overridden;
+}
+
+static ct_stopper *
+native_adapter(pyct_state *state, PyObject *stop, PyTypeObject *native,
+               PyObject *driver, ct_err *err)
+{
+    ct_stopper *out = NULL;
+    if (native == state->stop_timeout_type) {
+        return lend_budget(state, stop, err);
+    }
+    if (native == state->stop_iterations_type) {
+        (void)ct_stop_iterations_new(&out, ((pyct_iterations *)stop)->max_iter, err);
+        return out;
+    }
+    if (native == state->stop_never_type) {
+        (void)ct_stop_any_new(&out, NULL, 0, err);
+        return out;
+    }
+    PyObject *held = pyct_stopper_held(stop);
+    if (held == NULL) {
+        (void)pyct_foreign(err);
+        return NULL;
+    }
+    return native == state->stop_any_type
+               ? any_adapter(state, held, driver, err)
+               : foreign_new(state, held, driver, false, err);
+}
+
+static ct_stopper *
+stopper_adapter(pyct_state *state, PyObject *stop, PyObject *driver, ct_err *err)
+{
+    PyTypeObject *const natives[] = {
+        state->stop_never_type, state->stop_iterations_type, state->stop_timeout_type,
+        state->stop_function_type, state->stop_any_type};
+    for (size_t i = 0; i < sizeof natives / sizeof natives[0]; i++) {
+        int native = still_native(state, stop, natives[i]);
+        if (native < 0) {
+            (void)pyct_foreign(err);
+            return NULL;
+        }
+        if (native == 1) {
+            return native_adapter(state, stop, natives[i], driver, err);
+        }
+    }
+    return foreign_new(state, stop, driver, true, err);
+}
+
+static ct_stopper *
+sequence_adapter(pyct_state *state, PyObject *stop, PyObject *driver, ct_err *err)
+{
+    ct_stopper *out = NULL;
+    PyObject *tuple = PySequence_Tuple(stop);
+    if (tuple == NULL || pyct_stoppers_check(state, tuple, "stop") < 0) {
+        (void)pyct_foreign(err);
+    } else {
+        out = any_adapter(state, tuple, driver, err);
+    }
+    Py_XDECREF(tuple);
+    return out;
+}
+
+static ct_stopper *
+callable_adapter(pyct_state *state, PyObject *stop, PyObject *driver, ct_err *err)
+{
+    if (PyObject_HasAttr(stop, state->str.stop_all)) {
+        PyErr_Format(PyExc_ValueError,
+                     "stop: %R has stop_all() but is no Stopper; derive its class from "
+                     "ctune.stopper.Stopper",
+                     stop);
+        (void)pyct_foreign(err);
+        return NULL;
+    }
+    return foreign_new(state, stop, driver, false, err);
+}
+
+ct_stopper *
+pyct_stopper_adapter(pyct_state *state, PyObject *stop, PyObject *driver, ct_err *err)
+{
+    ct_stopper *out = NULL;
+    if (stop == NULL || stop == Py_None) {
+        (void)ct_stop_any_new(&out, NULL, 0, err);
+        return out;
+    }
+    if (PyDict_Check(stop)) {
+        return thresholds_adapter(stop, err);
+    }
+    if (PyObject_TypeCheck(stop, state->stopper_type)) {
+        return stopper_adapter(state, stop, driver, err);
+    }
+    if (PyList_Check(stop) || PyTuple_Check(stop)) {
+        return sequence_adapter(state, stop, driver, err);
+    }
+    if (PyCallable_Check(stop)) {
+        return callable_adapter(state, stop, driver, err);
+    }
+    PyErr_Format(PyExc_ValueError,
+                 "stop must be a dict, a Stopper, a list of Stoppers or a function"
+                 "(trial_id, result), got %R",
+                 stop);
+    (void)pyct_foreign(err);
+    return NULL;
+}
