@@ -8,8 +8,10 @@ exception_class(pyct_state *state, ct_status code)
     case CT_ENOMEM:
         return PyExc_MemoryError;
     case CT_EINVAL:
-    case CT_ERECURSIVE:
         return PyExc_ValueError;
+    case CT_ERECURSIVE: /* a ValueError of its own; NULL: the import's exception is set */
+        return pyct_lazy(&state->recursive_error, "ctune.search.variant_generator",
+                         "RecursiveDependencyError");
     case CT_ETYPE:
         return PyExc_TypeError;
     case CT_ENOTFOUND:

@@ -41,9 +41,25 @@
     X(on_trial_remove, "on_trial_remove")                                              \
     X(choose_trial_to_run, "choose_trial_to_run")                                      \
     X(suggest, "suggest")                                                              \
+    X(set_max_concurrency, "set_max_concurrency")                                      \
+    X(searcher, "searcher")                                                            \
+    X(next_trial, "next_trial")                                                        \
+    X(is_finished, "is_finished")                                                      \
+    X(experiment_tag, "experiment_tag")                                                \
+    X(evaluated_params, "evaluated_params")                                            \
+    X(total_samples, "total_samples")                                                  \
+    X(FINISHED, "FINISHED")                                                            \
+    X(engine_form, "_engine_form")                                                     \
+    X(basic_search, "_search")                                                         \
     X(stop_all, "stop_all")                                                            \
     X(get_trials, "get_trials")                                                        \
     X(current_trainable, "ctune.current_trainable")                                    \
+    X(metric, "metric")                                                                \
+    X(mode, "mode")                                                                    \
+    X(own_metric, "_metric")                                                           \
+    X(anonymous_metric, "_metric")                                                     \
+    X(supports_buffered_results, "supports_buffered_results")                          \
+    X(own_supports_buffered_results, "_supports_buffered_results")                     \
     X(CONTINUE, "CONTINUE")                                                            \
     X(PAUSE, "PAUSE")                                                                  \
     X(STOP, "STOP")                                                                    \
@@ -59,6 +75,20 @@
     X(trainable_type)                                                                  \
     X(command_type)                                                                    \
     X(event_type)                                                                      \
+    X(scheduler_type)                                                                  \
+    X(fifo_type)                                                                       \
+    X(asha_type)                                                                       \
+    X(searcher_type)                                                                   \
+    X(limiter_type)                                                                    \
+    X(stopper_type)                                                                    \
+    X(stop_never_type)                                                                 \
+    X(stop_iterations_type)                                                            \
+    X(stop_timeout_type)                                                               \
+    X(stop_function_type)                                                              \
+    X(stop_any_type)                                                                   \
+    X(domain_type)                                                                     \
+    X(variants_type)                                                                   \
+    X(basic_type)                                                                      \
     X(driver_type)                                                                     \
     X(controller_type)                                                                 \
     X(trial_view_type)
@@ -66,6 +96,21 @@
 /* X(field): other objects, NULL until first needed. */
 #define PYCT_OBJECT_LIST(X)                                                            \
     X(tune_error)  /* ctune.error.TuneError */                                         \
+    X(numpy_rand)  /* numpy.random.mtrand._rand */                                     \
+    X(get_logger)  /* logging.getLogger */                                             \
+    X(complete_names) /* ("result", "error"): keywords of on_trial_complete */         \
+    X(searcher_class)  /* ctune.search._searcher.Searcher */                            \
+    X(generator_class) /* ctune.search.search_generator.SearchGenerator */             \
+    X(basic_class)     /* ctune.search.basic_variant.BasicVariantGenerator */          \
+    X(path_text)       /* helpers of ctune.search.variant_generator, to tag_label */   \
+    X(log_bounds)                                                                      \
+    X(eval_domain)                                                                     \
+    X(spec_view)                                                                       \
+    X(unresolved)                                                                      \
+    X(recursive_error)                                                                 \
+    X(call_function)                                                                   \
+    X(space_warning)                                                                   \
+    X(tag_label)                                                                       \
     X(json_text)   /* ctune._encode.json_text */                                       \
     X(dumps)       /* ctune._encode.dumps */                                           \
     X(loads)       /* ctune._encode.loads */
