@@ -1,21 +1,24 @@
-/* rank.c: see rank.h. */
+/* rank.c: one pass over the trials, keeping the best. */
 #include "query/rank.h"
 
 #include <math.h>
 
+/* The trial's score; false when it never reported the metric. */
 static bool
 score_of(const ct_board *b, ct_trial_id t, ct_name metric, bool maximize, ct_scope scope,
          ct_name step, double *out)
 {
     ct_metric_stats s;
-
-    if (scope == CT_SCOPE_LAST) {
+    if (scope == CT_SCOPE_LAST) { /* needs no walk over the results */
         return ct_metrics_last(b->metrics, t, metric, out);
     }
     if (!ct_metrics_stats(b->metrics, t, metric, step, &s)) {
         return false;
     }
     switch (scope) {
+    case CT_SCOPE_LAST:
+        *out = s.last;
+        break;
     case CT_SCOPE_ALL:
         *out = maximize ? s.max : s.min;
         break;
@@ -28,8 +31,6 @@ score_of(const ct_board *b, ct_trial_id t, ct_name metric, bool maximize, ct_sco
     case CT_SCOPE_LAST10:
         *out = s.last10;
         break;
-    case CT_SCOPE_LAST:
-        break;
     }
     return true;
 }
@@ -40,16 +41,17 @@ ct_rank_best(const ct_board *b, ct_name metric, bool maximize, ct_scope scope,
 {
     ct_trial_id best = CT_TRIAL_NONE;
     double best_score = 0.0;
-
-    for (ct_trial_id t = 0; t < ct_trials_count(b->trials); t++) {
-        double v;
-        if (!score_of(b, t, metric, maximize, scope, step, &v) || isnan(v) ||
-            (filter_nan_inf && isinf(v))) {
+    size_t count = ct_trials_count(b->trials);
+    for (ct_trial_id t = 0; t < count; t++) {
+        double score = 0.0;
+        if (!score_of(b, t, metric, maximize, scope, step, &score) || isnan(score) ||
+            (filter_nan_inf && isinf(score))) {
             continue;
         }
-        if (best == CT_TRIAL_NONE || (maximize ? v > best_score : v < best_score)) {
+        bool better = maximize ? score > best_score : score < best_score;
+        if (best == CT_TRIAL_NONE || better) {
             best = t;
-            best_score = v;
+            best_score = score;
         }
     }
     return best;

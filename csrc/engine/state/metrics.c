@@ -19,7 +19,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { FIRST_ROWS = 4, LAST_WINDOW = 10 };
+enum { FIRST_ROWS = 4, FAR_ROWS = 256, LINE_ROWS = 8, LAST_WINDOW = 10 };
 
 struct ct_column_block {
     uint32_t holders; /* the store, and views */
@@ -383,7 +383,12 @@ more_rows(const series *s)
     if (s->block == NULL) {
         return FIRST_ROWS;
     }
-    return s->rows < s->block->cap ? s->block->cap : (size_t)s->block->cap * 2;
+    size_t cap = s->block->cap;
+    if (s->rows < cap) {
+        return cap;
+    }
+    /* Columns a power of two apart would all fall into the same lines of the cache. */
+    return cap * 2 + (cap >= FAR_ROWS ? LINE_ROWS : 0);
 }
 
 /* A row that does not repeat the layout, or finds no room. */
