@@ -63,6 +63,27 @@ poll_one(ct_exec *e, ct_event *ev)
 }
 
 static void
+between_two_waits_only_one_command_runs(void **state)
+{
+    (void)state;
+    ct_err err = CT_ERR_INIT;
+    fake_host h = {0};
+    ct_exec *e = new_inline(&h);
+    ct_event ev;
+    bool got = true;
+    submit(e, CT_COMMAND_STEP, 0, 1);
+    submit(e, CT_COMMAND_STEP, 1, 2);
+    assert_true(poll_one(e, &ev));
+    /* The record of the first result is lent until the next wait. */
+    assert_ok(e->ops->poll(e, &ev, &got, &err), err);
+    assert_false(got);
+    assert_int_equal(h.count, 1);
+    assert_true(poll_one(e, &ev));
+    assert_int_equal(ev.serial, 2);
+    e->ops->free(e);
+}
+
+static void
 commands_run_one_per_poll_in_order_of_submission(void **state)
 {
     (void)state;
@@ -214,6 +235,7 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(between_two_waits_only_one_command_runs),
         cmocka_unit_test(commands_run_one_per_poll_in_order_of_submission),
         cmocka_unit_test(a_queued_start_keeps_its_own_config_and_texts),
         cmocka_unit_test(kill_forgets_what_the_trial_has_queued),

@@ -567,6 +567,21 @@ ct_control_settle(ct_control *c, double now, ct_err *err)
     return st;
 }
 
+/* What a worker needs to know of the trial it is to serve. */
+static void
+describe_start(const ct_control *c, const ct_trial *trial, ct_command *out)
+{
+    out->config = &trial->config;
+    out->checkpoint = trial->checkpoint_count == 0
+                          ? NULL
+                          : trial->checkpoints[trial->checkpoint_count - 1].path;
+    out->trial_id = trial->id;
+    out->trial_name = trial->name;
+    out->trial_dir = trial->dir;
+    out->experiment = c->experiment;
+    out->resources = ct_resources_request_value(c->resources, trial->request);
+}
+
 bool
 ct_control_next_command(ct_control *c, ct_command *out)
 {
@@ -576,22 +591,16 @@ ct_control_next_command(ct_control *c, ct_command *out)
         if (c->lives[q->trial].serial != q->serial) {
             continue; /* a KILL of the same turn took its place */
         }
-        *out = (ct_command){
-            .kind = q->kind,
-            .trial = q->trial,
-            .from = q->from,
-            .serial = q->serial,
-            .index = trial->checkpoints_made,
-            .config = &trial->config,
-            .checkpoint = trial->checkpoint_count == 0
-                              ? NULL
-                              : trial->checkpoints[trial->checkpoint_count - 1].path,
-            .trial_id = trial->id,
-            .trial_name = trial->name,
-            .trial_dir = trial->dir,
-            .experiment = c->experiment,
-            .resources = ct_resources_request_value(c->resources, trial->request),
-        };
+        *out = (ct_command){.kind = q->kind,
+                            .trial = q->trial,
+                            .from = q->from,
+                            .serial = q->serial,
+                            .index = trial->checkpoints_made};
+        if (q->kind == CT_COMMAND_SAVE) {
+            out->trial_dir = trial->dir;
+        } else if (q->kind == CT_COMMAND_START || q->kind == CT_COMMAND_RESET) {
+            describe_start(c, trial, out);
+        }
         return true;
     }
     return false;

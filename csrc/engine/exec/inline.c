@@ -1,8 +1,8 @@
 /* inline.c: see inline.h.
  *
- * A ring of jobs in order of submission. One job is carried out per poll, so that the
- * controller hears of each result before the next step starts, and running trials take
- * turns. What an event points to lives until the next poll. */
+ * A ring of jobs in order of submission. One job is carried out between two waits, so that
+ * the controller hears of each result before the next step starts, running trials take
+ * turns, and what an event points to need live no longer than the contract says. */
 #include "exec/inline.h"
 
 #include "base/mem.h"
@@ -21,6 +21,7 @@ typedef struct inline_exec {
     size_t head;
     size_t count;
     ct_job current; /* of the last poll: its event may borrow from it */
+    bool polled;    /* a job was carried out since the last wait */
     bool closed;
 } inline_exec;
 
@@ -101,6 +102,7 @@ static ct_status
 inline_wait(ct_exec *e, double timeout, ct_err *err)
 {
     inline_exec *x = (inline_exec *)e;
+    x->polled = false;
     return x->count > 0 ? CT_OK : ct_poller_wait(x->poller, timeout, err);
 }
 
@@ -134,7 +136,7 @@ inline_poll(ct_exec *e, ct_event *out, bool *got, ct_err *err)
 {
     inline_exec *x = (inline_exec *)e;
     *got = false;
-    while (x->count > 0 && !*got) {
+    while (x->count > 0 && !x->polled) {
         inline_take(x);
         if (x->current.command.kind == CT_COMMAND_COUNT) {
             continue;
@@ -143,6 +145,7 @@ inline_poll(ct_exec *e, ct_event *out, bool *got, ct_err *err)
         if (st != CT_OK) {
             return st;
         }
+        x->polled = true;
         *got = true;
     }
     return CT_OK;

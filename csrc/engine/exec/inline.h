@@ -1,5 +1,6 @@
 /* inline.h: runs commands in this process and thread, through functions that the binding
- * lends. Steps of running trials take turns, one command per poll, in order of submission. */
+ * lends. Steps of running trials take turns, one command between two waits, in order of
+ * submission. */
 #ifndef CT_EXEC_INLINE_H
 #define CT_EXEC_INLINE_H
 

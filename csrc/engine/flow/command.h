@@ -23,7 +23,8 @@ typedef enum ct_command_kind {
         CT_COMMAND_COUNT
 } ct_command_kind;
 
-/* Borrowed from the controller until its next feed. START and RESET use all fields. */
+/* Borrowed from the controller until its next feed. START and RESET use all
+ * fields, SAVE trial_dir and index; the others only kind, trial and serial. */
 typedef struct ct_command {
     ct_command_kind kind;
     ct_trial_id trial;
