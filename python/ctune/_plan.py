@@ -46,7 +46,6 @@ from ctune.trainable.trainable import Trainable
 from ctune.trainable.util import function_name
 
 if TYPE_CHECKING:
-    from ctune.execution.placement_groups import PlacementGroupFactory
     from ctune.experiment.trial import Trial
 
 __all__ = ["Plan", "make_plan"]
