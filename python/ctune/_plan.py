@@ -46,6 +46,7 @@ from ctune.trainable.trainable import Trainable
 from ctune.trainable.util import function_name
 
 if TYPE_CHECKING:
+    from ctune.execution.placement_groups import PlacementGroupFactory
     from ctune.experiment.trial import Trial
 
 __all__ = ["Plan", "make_plan"]
@@ -642,8 +643,8 @@ def _resources(
                 'resources_per_trial={"gpu": 1} to use them.'
             )
         return {"CPU": 1.0} if explicit is None else explicit
-    fixed = getattr(trainable, "_resources", None)
-    if fixed is not None and not callable(fixed):
+    fixed = _fixed_request(trainable)
+    if fixed is not None:
         amounts = _declared(trainable, fixed, explicit)
         _check_possible(amounts, totals, "with_resources()")
         return amounts
@@ -655,6 +656,18 @@ def _resources(
         return _declared(trainable, wanted, explicit)
 
     return request
+
+
+def _fixed_request(trainable: type[Trainable]) -> PlacementGroupFactory | None:
+    """What with_resources() attached, unless that depends on the config."""
+    from ctune.execution.placement_groups import PlacementGroupFactory
+
+    for base in trainable.__mro__:
+        if "default_resource_request" in vars(base):
+            # A later override counts more than what was attached below it.
+            fixed = vars(base).get("_resources")
+            return fixed if isinstance(fixed, PlacementGroupFactory) else None
+    return None
 
 
 def _declared(

@@ -265,6 +265,7 @@ def wrap_function(
     }
     resources = getattr(train_func, "_resources", None)
     if resources is not None:
+        members["_resources"] = resources
         members["default_resource_request"] = classmethod(
             functools.partial(_request_of, resources)
         )

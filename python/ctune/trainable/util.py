@@ -171,6 +171,7 @@ def _class_with_request(base: type[Any], request: Any) -> type[Any]:
         return asked
 
     members = {
+        "_resources": request,
         "default_resource_request": classmethod(default_resource_request),
         "__doc__": base.__doc__,
     }
