@@ -40,7 +40,8 @@ thing_equal(const ct_ref *a, const ct_ref *b)
     return ((const thing *)a)->number == ((const thing *)b)->number;
 }
 
-static const ct_ref_ops thing_ops = {thing_release, thing_json, thing_wire, thing_equal};
+static const ct_ref_ops thing_ops = {thing_release, thing_json, thing_wire,
+                                     thing_equal};
 
 static ct_status
 thing_new(ct_value *out, int number, ct_err *err)
@@ -173,9 +174,17 @@ test_events_come_back_with_names_of_the_readers_table(void **state)
     (void)name(w.to, "text"); /* so that the numbers differ */
     assert_ok(fill_record(&r, w.from, &err), err);
     const uint8_t blob[] = {0, 1, 2};
-    const ct_event sent = {.kind = CT_EVENT_RESULT, .trial = 7, .serial = 1234567890123,
-                           .time = 1.5, .code = -11, .record = &r, .text = "tra\0ce",
-                           .text_len = 6, .path = "/c/1", .path_len = 4, .blob = blob,
+    const ct_event sent = {.kind = CT_EVENT_RESULT,
+                           .trial = 7,
+                           .serial = 1234567890123,
+                           .time = 1.5,
+                           .code = -11,
+                           .record = &r,
+                           .text = "tra\0ce",
+                           .text_len = 6,
+                           .path = "/c/1",
+                           .path_len = 4,
+                           .blob = blob,
                            .blob_len = 3};
     assert_ok(ct_encode_event(&w.enc, &w.bytes, &sent, &err), err);
     size_t first = w.bytes.len;
@@ -290,11 +299,18 @@ test_commands_come_back_whole(void **state)
     assert_ok(build_config(&config, w.from, &err), err);
     assert_ok(build_config(&expected, w.to, &err), err);
     assert_ok(ct_value_put(&resources, name(w.from, "CPU"), &one, &err), err);
-    const ct_command sent = {.kind = CT_COMMAND_START, .trial = 3, .from = CT_TRIAL_NONE,
-                             .serial = 9, .index = 2, .config = &config,
-                             .checkpoint = "/ckpt", .trial_id = "a_0",
-                             .trial_name = "train_a_0", .trial_dir = NULL,
-                             .experiment = "exp", .resources = &resources};
+    const ct_command sent = {.kind = CT_COMMAND_START,
+                             .trial = 3,
+                             .from = CT_TRIAL_NONE,
+                             .serial = 9,
+                             .index = 2,
+                             .config = &config,
+                             .checkpoint = "/ckpt",
+                             .trial_id = "a_0",
+                             .trial_name = "train_a_0",
+                             .trial_dir = NULL,
+                             .experiment = "exp",
+                             .resources = &resources};
     assert_ok(ct_encode_command(&w.enc, &w.bytes, &sent, &err), err);
     size_t at = 0;
     size_t len = 0;
@@ -374,7 +390,8 @@ test_a_frame_cut_anywhere_is_short_and_a_flipped_bit_is_never_accepted(void **st
     size_t len = 0;
     size_t size = 0;
     for (size_t n = 0; n < b.len; n++) {
-        assert_int_equal(ct_frame_peek(b.data, n, &type, &p, &len, &size), CT_FRAME_SHORT);
+        assert_int_equal(ct_frame_peek(b.data, n, &type, &p, &len, &size),
+                         CT_FRAME_SHORT);
     }
     assert_int_equal(ct_frame_peek(b.data, b.len, &type, &p, &len, &size),
                      CT_FRAME_WHOLE);
@@ -423,8 +440,12 @@ test_cut_and_changed_payloads_are_refused_without_harm(void **state)
     assert_ok(wire_open(&w, &err), err);
     assert_ok(fill_record(&r, w.from, &err), err);
     assert_ok(build_config(&config, w.from, &err), err);
-    const ct_event ev = {.kind = CT_EVENT_RESULT, .record = &r, .text = "t",
-                         .text_len = 1, .path = "p", .path_len = 1};
+    const ct_event ev = {.kind = CT_EVENT_RESULT,
+                         .record = &r,
+                         .text = "t",
+                         .text_len = 1,
+                         .path = "p",
+                         .path_len = 1};
     const ct_command c = {.kind = CT_COMMAND_START, .config = &config, .trial_id = "i"};
     assert_ok(ct_encode_event(&w.enc, &w.bytes, &ev, &err), err);
     assert_ok(ct_encode_command(&w.enc, &w.bytes, &c, &err), err);
@@ -551,8 +572,8 @@ test_a_failed_encoding_leaves_the_stream_as_it_was(void **state)
         ct_record r = CT_RECORD_INIT;
         assert_ok(wire_open(&w, &err), err);
         assert_ok(fill_record(&r, w.from, &err), err);
-        const ct_event ev = {.kind = CT_EVENT_RESULT, .record = &r, .text = "t",
-                             .text_len = 1};
+        const ct_event ev = {
+            .kind = CT_EVENT_RESULT, .record = &r, .text = "t", .text_len = 1};
         ct_mem_fail_at(n);
         ct_status st = ct_encode_event(&w.enc, &w.bytes, &ev, &err);
         bool failed = ct_mem_failed();

@@ -28,7 +28,8 @@ remove_folder(void **state)
 {
     (void)state;
     ct_err err = CT_ERR_INIT;
-    return ct_dir_remove_tree(folder, &err) == CT_OK && !ct_file_exists(folder) ? 0 : -1;
+    return ct_dir_remove_tree(folder, &err) == CT_OK && !ct_file_exists(folder) ? 0
+                                                                                : -1;
 }
 
 static const char *
@@ -81,7 +82,8 @@ test_a_new_file_must_not_exist(void **state)
     assert_int_equal(f.fd, -1);
 }
 
-/* The limit on file sizes stands for a full disk: a write is cut short, the next fails. */
+/* The limit on file sizes stands for a full disk: a write is cut short, the next
+ * fails. */
 static void
 test_a_write_that_does_not_fit_leaves_no_part_of_itself(void **state)
 {
@@ -261,7 +263,8 @@ test_the_machines_clock_goes_forward(void **state)
     assert_true(c.now(&c) > 1.6e9); /* after 2020 */
 }
 
-#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
+#define IN_FOLDER(test)                                                                \
+    cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
 
 int
 main(void)

@@ -220,10 +220,11 @@ test_a_result_is_one_line_in_the_order_of_the_result(void **state)
     say(&w, CT_NOTE_RESULT);
     say(&w, CT_NOTE_RESULT);
     say(&w, CT_NOTE_TRIAL_COMPLETE);
-    const char *line = "{\"loss\": 0.1, \"n\": {\"a\": -3, \"nan\": NaN}, "
-                       "\"l\": [-Infinity, null], \"done\": false, "
-                       "\"s\": \"h\\u00e9 \\\"q\\\"\\n\", \"arr\": [1, 2], "
-                       "\"config\": {\"lr\": 0.5, \"act\": \"relu\"}, \"big\": 1e+22}\n";
+    const char *line =
+        "{\"loss\": 0.1, \"n\": {\"a\": -3, \"nan\": NaN}, "
+        "\"l\": [-Infinity, null], \"done\": false, "
+        "\"s\": \"h\\u00e9 \\\"q\\\"\\n\", \"arr\": [1, 2], "
+        "\"config\": {\"lr\": 0.5, \"act\": \"relu\"}, \"big\": 1e+22}\n";
     char two[1000];
     (void)snprintf(two, sizeof two, "%s%s", line, line);
     assert_file("result.json", two);
@@ -248,8 +249,9 @@ draw(twin *t, uint32_t below)
 static ct_name
 twin_key(twin *t, uint32_t i)
 {
-    static const char *const keys[] = {"loss", "a b", "quo\"te", "\xc3\xa9", "k/v", "x",
-                                       "tab\t", "\xf0\x9f\x98\x80", "", "z"};
+    static const char *const keys[] = {"loss", "a b", "quo\"te", "\xc3\xa9",
+                                       "k/v",  "x",   "tab\t",   "\xf0\x9f\x98\x80",
+                                       "",     "z"};
     ct_name n = 0;
     const char *text = keys[i % 10];
     assert_ok(ct_names_intern(t->names, text, strlen(text), &n, &t->err), t->err);
@@ -261,8 +263,8 @@ static ct_value twin_container(twin *t, ct_name k, bool dict, unsigned depth);
 static ct_value
 twin_scalar(twin *t, ct_name k)
 {
-    static const double doubles[] = {0.0, -0.0, 1.0, 0.1, 1e-7, 123456789.125, 1e300,
-                                     5e-324};
+    static const double doubles[] = {0.0,  -0.0,          1.0,   0.1,
+                                     1e-7, 123456789.125, 1e300, 5e-324};
     static const char *const texts[] = {"", "plain", "\xe2\x82\xac uro\x7f", "\x01\\/"};
     ct_value v = ct_nil();
     uint32_t i = 0;
@@ -295,8 +297,9 @@ twin_item(twin *t, ct_name k, unsigned depth)
 {
     if (depth < 4 && draw(t, 4) == 0) {
         bool dict = draw(t, 2) == 0;
-        assert_ok(ct_record_open(t->r, k, dict ? CT_FIELD_DICT : CT_FIELD_LIST, &t->err),
-                  t->err);
+        assert_ok(
+            ct_record_open(t->r, k, dict ? CT_FIELD_DICT : CT_FIELD_LIST, &t->err),
+            t->err);
         ct_value v = twin_container(t, k, dict, depth + 1);
         assert_ok(ct_record_end(t->r, &t->err), t->err);
         return v;
@@ -399,14 +402,16 @@ test_cells_look_as_pythons_csv_module_writes_them(void **state)
     assert_ok(ct_record_open(&w.r, CT_NAME_NONE, CT_FIELD_LIST, &err), err);
     end(&w);
     end(&w);
-    assert_ok(ct_record_obj(&w.r, key(&w, "o"), "[1, 2.5, null]", 14, "p", 1, &err), err);
+    assert_ok(ct_record_obj(&w.r, key(&w, "o"), "[1, 2.5, null]", 14, "p", 1, &err),
+              err);
     assert_ok(ct_record_obj(&w.r, key(&w, "p"), "\"<obj>\"", 7, "p", 1, &err), err);
     say(&w, CT_NOTE_RESULT); /* without having been told that it started */
-    assert_file("progress.csv",
-                "plain,\"comma,key\",quote,line,t,f,e,inf,l,o,p\r\n"
-                "hello world,\"a,b\",\"say \"\"hi\"\"\",\"a\nb\",True,1.0,1e-05,-inf,"
-                "\"[1, nan, \"\"it's\"\", '\\\\\\n\\x85\xc3\xa9', {'k': None, 'b': False}, "
-                "[]]\",\"[1, 2.5, None]\",<obj>\r\n");
+    assert_file(
+        "progress.csv",
+        "plain,\"comma,key\",quote,line,t,f,e,inf,l,o,p\r\n"
+        "hello world,\"a,b\",\"say \"\"hi\"\"\",\"a\nb\",True,1.0,1e-05,-inf,"
+        "\"[1, nan, \"\"it's\"\", '\\\\\\n\\x85\xc3\xa9', {'k': None, 'b': False}, "
+        "[]]\",\"[1, 2.5, None]\",<obj>\r\n");
     world_close(&w);
 }
 
@@ -492,15 +497,22 @@ test_failures_are_appended_with_number_and_date(void **state)
     ct_err err = CT_ERR_INIT;
     world w = world_of();
     const uint8_t blob[] = {'p', 'k'};
-    ct_note n = {.kind = CT_NOTE_TRIAL_FAILURE, .trial = 0, .time = 86400.0, .code = 1,
-                 .text = "Traceback", .text_len = 9, .blob = blob, .blob_len = 2};
+    ct_note n = {.kind = CT_NOTE_TRIAL_FAILURE,
+                 .trial = 0,
+                 .time = 86400.0,
+                 .code = 1,
+                 .text = "Traceback",
+                 .text_len = 9,
+                 .blob = blob,
+                 .blob_len = 2};
     (void)setenv("TZ", "UTC", 1);
     assert_ok(ct_output_note(w.output, &w.board, &n, &err), err);
     n.code = 2;
     n.blob = NULL;
     assert_ok(ct_output_note(w.output, &w.board, &n, &err), err);
-    assert_file("error.txt", "Failure # 1 (occurred at 1970-01-02_00-00-00)\nTraceback\n"
-                             "Failure # 2 (occurred at 1970-01-02_00-00-00)\nTraceback\n");
+    assert_file("error.txt",
+                "Failure # 1 (occurred at 1970-01-02_00-00-00)\nTraceback\n"
+                "Failure # 2 (occurred at 1970-01-02_00-00-00)\nTraceback\n");
     assert_file("error.pkl", "pk");
     world_close(&w);
 }
@@ -630,9 +642,10 @@ whole_life(void *ctx, ct_err *err)
     if (st == CT_OK) {
         st = ct_record_obj(&w.r, loss, "[1, \"x\"]", 8, "", 0, err);
     }
-    const ct_note_kind kinds[] = {CT_NOTE_TRIAL_STARTED, CT_NOTE_RESULT, CT_NOTE_RESULT,
-                                  CT_NOTE_TRIAL_FAILURE, CT_NOTE_TRIAL_RECOVER,
-                                  CT_NOTE_TRIAL_STARTED, CT_NOTE_TRIAL_COMPLETE};
+    const ct_note_kind kinds[] = {CT_NOTE_TRIAL_STARTED, CT_NOTE_RESULT,
+                                  CT_NOTE_RESULT,        CT_NOTE_TRIAL_FAILURE,
+                                  CT_NOTE_TRIAL_RECOVER, CT_NOTE_TRIAL_STARTED,
+                                  CT_NOTE_TRIAL_COMPLETE};
     for (size_t i = 0; st == CT_OK && i < sizeof kinds / sizeof *kinds; i++) {
         const ct_note n = {.kind = kinds[i], .trial = 0, .record = &w.r};
         st = ct_output_note(w.output, &w.board, &n, err);
@@ -648,7 +661,8 @@ test_every_failed_allocation_is_reported_without_leak(void **state)
     sweep_allocations(whole_life, NULL);
 }
 
-#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
+#define IN_FOLDER(test)                                                                \
+    cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
 
 int
 main(void)

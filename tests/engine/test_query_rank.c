@@ -59,10 +59,10 @@ test_each_scope_has_its_own_winner(void **state)
 {
     (void)state;
     world w = world_of(5);
-    report(&w, 0, (double[]){0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9}, 11);       /* last */
-    report(&w, 1, (double[]){99, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, 11);      /* all, avg */
-    report(&w, 2, (double[]){0, 0, 0, 0, 0, 0, 3, 3, 3, 3, 3}, 11);       /* last 5 */
-    report(&w, 3, (double[]){0, 5, 5, 5, 0, 0, 1, 1, 1, 0.4, 0.4}, 11);   /* last 10 */
+    report(&w, 0, (double[]){0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9}, 11);     /* last */
+    report(&w, 1, (double[]){99, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, 11);    /* all, avg */
+    report(&w, 2, (double[]){0, 0, 0, 0, 0, 0, 3, 3, 3, 3, 3}, 11);     /* last 5 */
+    report(&w, 3, (double[]){0, 5, 5, 5, 0, 0, 1, 1, 1, 0.4, 0.4}, 11); /* last 10 */
     assert_int_equal(best(&w, true, CT_SCOPE_LAST, true), 0);
     assert_int_equal(best(&w, true, CT_SCOPE_ALL, true), 1);
     assert_int_equal(best(&w, true, CT_SCOPE_AVG, true), 1);

@@ -57,7 +57,8 @@ test_an_id_cannot_be_taken_twice_and_the_config_stays_the_callers(void **state)
     ct_trials *t = table_of(1);
     ct_value config = ct_i64(7);
     ct_trial_id out = 0;
-    assert_int_equal(ct_trials_add(t, "t0", NULL, &config, NULL, &out, &err), CT_EINVAL);
+    assert_int_equal(ct_trials_add(t, "t0", NULL, &config, NULL, &out, &err),
+                     CT_EINVAL);
     assert_non_null(strstr(err.text, "t0"));
     assert_int_equal(config.kind, CT_I64);
     assert_int_equal(ct_trials_count(t), 1);
@@ -295,9 +296,11 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ids_are_dense_and_found_by_their_text),
-        cmocka_unit_test(test_an_id_cannot_be_taken_twice_and_the_config_stays_the_callers),
+        cmocka_unit_test(
+            test_an_id_cannot_be_taken_twice_and_the_config_stays_the_callers),
         cmocka_unit_test(test_trials_keep_their_address_while_the_table_grows),
-        cmocka_unit_test(test_a_paused_trial_keeps_its_place_when_it_becomes_pending_again),
+        cmocka_unit_test(
+            test_a_paused_trial_keeps_its_place_when_it_becomes_pending_again),
         cmocka_unit_test(test_a_requeued_trial_goes_to_the_end_of_the_table),
         cmocka_unit_test(test_lists_agree_with_a_plain_model_over_many_changes),
         cmocka_unit_test(test_the_last_result_is_kept_and_given_back),

@@ -2,7 +2,8 @@
  *
  *     fuzz_x file…         replays files (a corpus, a crash)
  *     fuzz_x -n N [-s S]   N mutations of the target's seeds, stream S
- *     … -k                 keeps the input being run in "fuzz-last", for when it dies */
+ *     … -k                 keeps the input being run in "fuzz-last", for when it
+ * dies */
 #include "fuzz.h"
 
 #include "base/mem.h"
@@ -34,7 +35,8 @@ insert_bytes(ct_buf *b, size_t at, const uint8_t *data, size_t len, ct_err *err)
 static ct_status
 mutate(ct_pcg *p, ct_buf *b, ct_err *err)
 {
-    static const uint8_t odd[] = {0, 1, 2, 4, 8, 9, 0x10, 0x7F, 0x80, 0xFF, '"', '\\', '['};
+    static const uint8_t odd[] = {0,    1,    2,    4,   8,    9,  0x10,
+                                  0x7F, 0x80, 0xFF, '"', '\\', '['};
     uint8_t bytes[8];
     size_t at = b->len > 0 ? (size_t)draw(p, b->len) : 0;
     size_t run = 1 + (size_t)draw(p, 8);

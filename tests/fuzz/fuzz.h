@@ -1,8 +1,9 @@
 /* fuzz.h: what a fuzz target offers.
  *
- * A target takes any bytes and aborts when a reader breaks its word; the sanitizers watch
- * the rest. It links with libFuzzer, or with driver.c, which replays files and mutates the
- * target's own seeds with a fixed stream, so that every build runs the same inputs. */
+ * A target takes any bytes and aborts when a reader breaks its word; the sanitizers
+ * watch the rest. It links with libFuzzer, or with driver.c, which replays files and
+ * mutates the target's own seeds with a fixed stream, so that every build runs the same
+ * inputs. */
 #ifndef CT_TEST_FUZZ_H
 #define CT_TEST_FUZZ_H
 

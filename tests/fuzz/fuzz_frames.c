@@ -1,7 +1,7 @@
 /* fuzz_frames.c: streams of frames as they come from a worker's pipe.
  *
- * Checksums would keep nearly every changed input out of the decoders: each input is read
- * once as a stream of frames, and once as (type, length, payload) without them. */
+ * Checksums would keep nearly every changed input out of the decoders: each input is
+ * read once as a stream of frames, and once as (type, length, payload) without them. */
 #include "fuzz.h"
 
 #include "flow/codec.h"
@@ -50,13 +50,25 @@ put_frames(ct_buf *out, ct_err *err)
     st = st == CT_OK ? ct_names_intern(names, "lr", 2, &lr, err) : st;
     st = st == CT_OK ? ct_value_put(&config, lr, &item, err) : st;
     st = st == CT_OK ? ct_record_f64(&r, lr, 1.5, err) : st;
-    const ct_event result = {.kind = CT_EVENT_RESULT, .trial = 1, .serial = 5,
-                             .record = &r, .path = "/c", .path_len = 2};
-    const ct_event failed = {.kind = CT_EVENT_FAILED, .trial = 1, .serial = 6,
-                             .text = "no", .text_len = 2, .blob = (const uint8_t *)"b",
+    const ct_event result = {.kind = CT_EVENT_RESULT,
+                             .trial = 1,
+                             .serial = 5,
+                             .record = &r,
+                             .path = "/c",
+                             .path_len = 2};
+    const ct_event failed = {.kind = CT_EVENT_FAILED,
+                             .trial = 1,
+                             .serial = 6,
+                             .text = "no",
+                             .text_len = 2,
+                             .blob = (const uint8_t *)"b",
                              .blob_len = 1};
-    const ct_command start = {.kind = CT_COMMAND_START, .trial = 2, .config = &config,
-                              .trial_id = "t", .trial_dir = "/d", .resources = &config};
+    const ct_command start = {.kind = CT_COMMAND_START,
+                              .trial = 2,
+                              .config = &config,
+                              .trial_id = "t",
+                              .trial_dir = "/d",
+                              .resources = &config};
     st = st == CT_OK ? ct_encode_event(&e, out, &result, err) : st;
     st = st == CT_OK ? ct_encode_event(&e, out, &failed, err) : st;
     st = st == CT_OK ? ct_encode_command(&e, out, &start, err) : st;
@@ -104,7 +116,8 @@ feed(ct_decoder *d, uint8_t type, const uint8_t *payload, size_t len)
         ct_status st = ct_decode_command(d, payload, len, &box, &err);
         FUZZ_CHECK(expected(st));
         if (st == CT_OK) {
-            FUZZ_CHECK(box.command.trial_dir == NULL || strlen(box.command.trial_dir) < len);
+            FUZZ_CHECK(box.command.trial_dir == NULL ||
+                       strlen(box.command.trial_dir) < len);
             ct_command_box_deinit(&box);
         }
     }

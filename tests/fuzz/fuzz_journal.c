@@ -1,6 +1,6 @@
-/* fuzz_journal.c: journal segments. Whatever the bytes, only whole turns are delivered, and
- * the prefix that is called valid reads back alike. As in fuzz_frames.c, an input is also
- * read with sound checksums. */
+/* fuzz_journal.c: journal segments. Whatever the bytes, only whole turns are delivered,
+ * and the prefix that is called valid reads back alike. As in fuzz_frames.c, an input
+ * is also read with sound checksums. */
 #include "fuzz.h"
 
 #include "journal/journal_int.h"
@@ -65,7 +65,8 @@ put_turns(ct_buf *out, ct_err *err)
     const ct_event ev = {.kind = CT_EVENT_RESULT, .record = &r};
     for (int i = 0; st == CT_OK && i < 3; i++) {
         st = ct_encode_event(&e, out, &ev, err);
-        st = st == CT_OK ? ct_encode_frame(out, CT_FRAME_TURN, time, sizeof time, err) : st;
+        st = st == CT_OK ? ct_encode_frame(out, CT_FRAME_TURN, time, sizeof time, err)
+                         : st;
     }
     ct_record_deinit(&r);
     ct_encoder_deinit(&e);
@@ -92,8 +93,8 @@ fuzz_seed(ct_buf *out, unsigned i, ct_err *err)
         const uint8_t *payload = NULL;
         size_t len = 0;
         size_t size = 0;
-        FUZZ_CHECK(ct_frame_peek(frames.data + at, frames.len - at, &type, &payload, &len,
-                                 &size) == CT_FRAME_WHOLE);
+        FUZZ_CHECK(ct_frame_peek(frames.data + at, frames.len - at, &type, &payload,
+                                 &len, &size) == CT_FRAME_WHOLE);
         st = ct_buf_put_u8(out, type, err);
         st = st == CT_OK ? ct_buf_put_bytes(out, payload, len, err) : st;
         at += size;

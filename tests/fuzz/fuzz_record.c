@@ -1,5 +1,5 @@
-/* fuzz_record.c: packed results. What is accepted can be walked, printed, flattened, and
- * packs to what reads back the same. */
+/* fuzz_record.c: packed results. What is accepted can be walked, printed, flattened,
+ * and packs to what reads back the same. */
 #include "fuzz.h"
 
 #include "base/record.h"

@@ -1,9 +1,9 @@
 /* codec.c: the binary form of events, commands and values.
  *
- * Integers are varints unless said otherwise; signed ones are zigzag; f64 are the 8 bytes of
- * the bits. A text is its length, its bytes and a NUL, so that a reader may lend it as C
- * text. "optional" fields are there when their bit in `fields` is set. docs/formats says
- * the same for readers in other languages.
+ * Integers are varints unless said otherwise; signed ones are zigzag; f64 are the 8
+ * bytes of the bits. A text is its length, its bytes and a NUL, so that a reader may
+ * lend it as C text. "optional" fields are there when their bit in `fields` is set.
+ * docs/formats says the same for readers in other languages.
  *
  *     NAME     number, text (the rest of the payload)
  *     EVENT    u8 kind, trial + 1 (0 = none), serial, f64 time, signed code, u8 fields,
@@ -11,8 +11,8 @@
  *     COMMAND  u8 kind, trial + 1, from + 1, serial, index, u8 fields,
  *              optional config (value), checkpoint, trial_id, trial_name, trial_dir,
  *              experiment (texts), resources (value)
- *     value    u8 kind; BOOL u8; I64 signed; F64 f64; STR length, bytes; LIST, TUPLE count,
- *              values; DICT count, (name, value)…; REF length, bytes of ops->wire
+ *     value    u8 kind; BOOL u8; I64 signed; F64 f64; STR length, bytes; LIST, TUPLE
+ *              count, values; DICT count, (name, value)…; REF length, bytes of ops->wire
  *
  * Decoding accepts any bytes: what is not exactly of this form is CT_ECORRUPT. */
 #include "flow/codec.h"
@@ -25,7 +25,7 @@
 enum {
     FRAME_HEAD = 5, /* length and type */
     FRAME_SUM = 4,
-    NAME_LIMIT = 1 << 24,    /* numbers of names in a stream; bounds the decoder's map */
+    NAME_LIMIT = 1 << 24, /* numbers of names in a stream; bounds the decoder's map */
     VALUE_DEPTH = 500,
 };
 
@@ -156,7 +156,8 @@ put_name_frame(const ct_encoder *e, ct_buf *out, ct_name n, ct_err *err)
         st = ct_buf_put_varint(out, n, err);
     }
     if (st == CT_OK) {
-        st = ct_buf_put(out, ct_names_text(e->names, n), ct_names_len(e->names, n), err);
+        st =
+            ct_buf_put(out, ct_names_text(e->names, n), ct_names_len(e->names, n), err);
     }
     return st == CT_OK ? frame_end(out, start, err) : st;
 }
@@ -170,7 +171,8 @@ define_name(ct_encoder *e, ct_buf *out, ct_name n, ct_err *err)
     }
     if (n >= NAME_LIMIT) {
         return ct_fail(err, CT_EINVAL, ct_names_text(e->names, n),
-                       "more than %d different keys were used; report fewer", NAME_LIMIT);
+                       "more than %d different keys were used; report fewer",
+                       NAME_LIMIT);
     }
     size_t before = e->cap;
     ct_status st = ct_grow((void **)&e->defined, &e->cap, n / 8 + 1, 1, err);
@@ -197,13 +199,13 @@ undo(ct_encoder *e, ct_buf *out, size_t len)
     const uint8_t *payload = NULL;
     size_t n = 0;
     size_t size = 0;
-    while (at < out->len &&
-           ct_frame_peek(out->data + at, out->len - at, &type, &payload, &n, &size) ==
-               CT_FRAME_WHOLE) {
+    while (at < out->len && ct_frame_peek(out->data + at, out->len - at, &type,
+                                          &payload, &n, &size) == CT_FRAME_WHOLE) {
         if (type == CT_FRAME_NAME) {
             ct_reader in = ct_reader_of(payload, n);
             size_t name = (size_t)ct_read_varint(&in);
-            e->defined[name / 8] = (uint8_t)(e->defined[name / 8] & ~(1U << (name % 8)));
+            e->defined[name / 8] =
+                (uint8_t)(e->defined[name / 8] & ~(1U << (name % 8)));
         }
         at += size;
     }
@@ -315,8 +317,8 @@ read_ctext(ct_reader *in, size_t *len)
 static ct_status
 corrupt(const ct_reader *in, const char *what, ct_err *err)
 {
-    return ct_fail(err, CT_ECORRUPT, "", "%s is damaged at byte %zu of its payload", what,
-                   in->at);
+    return ct_fail(err, CT_ECORRUPT, "", "%s is damaged at byte %zu of its payload",
+                   what, in->at);
 }
 
 /* ---- values ---- */
@@ -337,8 +339,8 @@ static ct_status
 put_value(ct_buf *out, const ct_value *v, unsigned depth, ct_err *err)
 {
     if (depth > VALUE_DEPTH) {
-        return ct_fail(err, CT_EINVAL, "config", "is nested more than %d deep; flatten it",
-                       VALUE_DEPTH);
+        return ct_fail(err, CT_EINVAL, "config",
+                       "is nested more than %d deep; flatten it", VALUE_DEPTH);
     }
     ct_status st = ct_buf_put_u8(out, (uint8_t)v->kind, err);
     if (st != CT_OK) {
@@ -426,7 +428,8 @@ read_name(const ct_decoder *d, ct_reader *in, ct_name *out, ct_err *err)
 {
     uint64_t n = ct_read_varint(in);
     *out = !in->bad && n < d->n_map ? d->map[n] : CT_NAME_NONE;
-    return *out != CT_NAME_NONE ? CT_OK : corrupt(in, "a key (its name is not defined)", err);
+    return *out != CT_NAME_NONE ? CT_OK
+                                : corrupt(in, "a key (its name is not defined)", err);
 }
 
 static ct_status
@@ -539,10 +542,9 @@ ct_decode_value(ct_decoder *d, ct_reader *in, ct_value *out, ct_err *err)
 static ct_status
 put_event(ct_buf *out, const ct_event *ev, ct_err *err)
 {
-    unsigned fields = (ev->record != NULL ? EV_RECORD : 0U) |
-                      (ev->text != NULL ? EV_TEXT : 0U) |
-                      (ev->path != NULL ? EV_PATH : 0U) |
-                      (ev->blob != NULL ? EV_BLOB : 0U);
+    unsigned fields =
+        (ev->record != NULL ? EV_RECORD : 0U) | (ev->text != NULL ? EV_TEXT : 0U) |
+        (ev->path != NULL ? EV_PATH : 0U) | (ev->blob != NULL ? EV_BLOB : 0U);
     ct_status st = ct_buf_put_u8(out, (uint8_t)ev->kind, err);
     if (st == CT_OK) {
         st = put_trial(out, ev->trial, err);
@@ -636,8 +638,8 @@ put_command_head(ct_buf *out, const ct_command *c, ct_err *err)
 static ct_status
 put_command(ct_buf *out, const ct_command *c, ct_err *err)
 {
-    const char *const texts[] = {c->checkpoint, c->trial_id, c->trial_name, c->trial_dir,
-                                 c->experiment};
+    const char *const texts[] = {c->checkpoint, c->trial_id, c->trial_name,
+                                 c->trial_dir, c->experiment};
     ct_status st = put_command_head(out, c, err);
     if (st == CT_OK && c->config != NULL) {
         st = put_value(out, c->config, 0, err);
@@ -815,8 +817,8 @@ read_command_fields(ct_decoder *d, ct_reader *in, unsigned fields, ct_command_bo
 }
 
 ct_status
-ct_decode_command(ct_decoder *d, const uint8_t *payload, size_t len, ct_command_box *out,
-                  ct_err *err)
+ct_decode_command(ct_decoder *d, const uint8_t *payload, size_t len,
+                  ct_command_box *out, ct_err *err)
 {
     ct_reader in = ct_reader_of(payload, len);
     *out = (ct_command_box){.config = ct_nil(), .resources = ct_nil()};

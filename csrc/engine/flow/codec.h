@@ -1,10 +1,11 @@
 /* codec.h: the one binary form of events and commands, on pipes and in the journal.
  *
- * Frame: u32 length of what follows up to the checksum | u8 type | payload | u32 CRC-32C of
- * type and payload. All little endian. Types: NAME (varint number, text) defines a name of
- * this stream before its first use; EVENT; COMMAND; others are the journal's own. Each
- * stream has an encoder, which remembers which names it has defined, and a decoder, which
- * maps the stream's names to ours. Refs inside configs travel as the bytes of ops->wire. */
+ * Frame: u32 length of what follows up to the checksum | u8 type | payload | u32
+ * CRC-32C of type and payload. All little endian. Types: NAME (varint number, text)
+ * defines a name of this stream before its first use; EVENT; COMMAND; others are the
+ * journal's own. Each stream has an encoder, which remembers which names it has
+ * defined, and a decoder, which maps the stream's names to ours. Refs inside configs
+ * travel as the bytes of ops->wire. */
 #ifndef CT_FLOW_CODEC_H
 #define CT_FLOW_CODEC_H
 
@@ -34,11 +35,13 @@ void ct_encoder_deinit(ct_encoder *e);
 void ct_encoder_restart(ct_encoder *e); /* a new stream: define every name again */
 /* Appends frames (names first) to out. */
 ct_status ct_encode_event(ct_encoder *e, ct_buf *out, const ct_event *ev, ct_err *err);
-ct_status ct_encode_command(ct_encoder *e, ct_buf *out, const ct_command *c, ct_err *err);
+ct_status ct_encode_command(ct_encoder *e, ct_buf *out, const ct_command *c,
+                            ct_err *err);
 ct_status ct_encode_frame(ct_buf *out, uint8_t type, const void *data, size_t len,
                           ct_err *err);
 
-/* How a decoder turns the bytes of a ref into a value again. NULL function: CT_ECORRUPT. */
+/* How a decoder turns the bytes of a ref into a value again. NULL function:
+ * CT_ECORRUPT. */
 typedef struct ct_ref_reader {
     ct_status (*read)(void *ctx, const uint8_t *data, size_t len, ct_value *out,
                       ct_err *err);
@@ -61,17 +64,19 @@ typedef enum ct_frame_state {
     CT_FRAME_BAD    /* checksum or length is wrong */
 } ct_frame_state;
 
-/* Looks at the frame at the start of data. WHOLE: *type, *payload, *len and *size (of the
- * whole frame) are set. */
+/* Looks at the frame at the start of data. WHOLE: *type, *payload, *len and *size (of
+ * the whole frame) are set. */
 ct_frame_state ct_frame_peek(const uint8_t *data, size_t avail, uint8_t *type,
                              const uint8_t **payload, size_t *len, size_t *size);
 /* Feeds a NAME frame's payload. */
-ct_status ct_decode_name(ct_decoder *d, const uint8_t *payload, size_t len, ct_err *err);
+ct_status ct_decode_name(ct_decoder *d, const uint8_t *payload, size_t len,
+                         ct_err *err);
 /* *ev borrows from payload and from *record, which is replaced. */
-ct_status ct_decode_event(ct_decoder *d, const uint8_t *payload, size_t len, ct_event *ev,
-                          ct_record *record, ct_err *err);
+ct_status ct_decode_event(ct_decoder *d, const uint8_t *payload, size_t len,
+                          ct_event *ev, ct_record *record, ct_err *err);
 
-/* A decoded command owns its values; texts borrow from payload (NUL-terminated there). */
+/* A decoded command owns its values; texts borrow from payload (NUL-terminated
+ * there). */
 typedef struct ct_command_box {
     ct_command command;
     ct_value config;
@@ -82,8 +87,8 @@ ct_status ct_decode_command(ct_decoder *d, const uint8_t *payload, size_t len,
                             ct_command_box *out, ct_err *err);
 
 /* Value trees in the same encoding, for whoever needs them inside a blob. */
-ct_status ct_encode_value(ct_encoder *e, ct_buf *names_out, ct_buf *out, const ct_value *v,
-                          ct_err *err);
+ct_status ct_encode_value(ct_encoder *e, ct_buf *names_out, ct_buf *out,
+                          const ct_value *v, ct_err *err);
 ct_status ct_decode_value(ct_decoder *d, ct_reader *in, ct_value *out, ct_err *err);
 
 #endif

@@ -1,5 +1,5 @@
-/* command.h: work to be done. Every command is answered by exactly one event of the same
- * serial; LOST answers all commands that are open for that trial's worker. */
+/* command.h: work to be done. Every command is answered by exactly one event of the
+ * same serial; LOST answers all commands that are open for that trial's worker. */
 #ifndef CT_FLOW_COMMAND_H
 #define CT_FLOW_COMMAND_H
 
@@ -13,8 +13,8 @@
     X(RESTORE) /* load `checkpoint` */                                                 \
     X(RESET)   /* give the worker of trial `from` to this trial; fields as START */    \
     X(EXPORT)                                                                          \
-    X(STOP)    /* end the worker in an orderly way */                                  \
-    X(KILL)    /* end it at once */
+    X(STOP) /* end the worker in an orderly way */                                     \
+    X(KILL) /* end it at once */
 
 typedef enum ct_command_kind {
 #define CT_COMMAND_ENUM(kind) CT_COMMAND_##kind,

@@ -1,7 +1,8 @@
 /* event.h: what happened. Events are the controller's only input.
  *
  * An event is a flat struct; the comment of each kind names the fields that it uses.
- * Pointers are borrowed from whoever made the event (an executor: until its next wait). */
+ * Pointers are borrowed from whoever made the event (an executor: until its next
+ * wait). */
 #ifndef CT_FLOW_EVENT_H
 #define CT_FLOW_EVENT_H
 
@@ -10,23 +11,23 @@
 
 /* X(kind): with work, the event answers the command of the same serial. */
 #define CT_EVENT_LIST(X)                                                               \
-    X(STARTED)        /* text = host name, path = node ip, code = pid */               \
-    X(START_FAILED)   /* text = traceback, blob = pickled exception */                 \
-    X(RESULT)         /* record; path = checkpoint persisted with it, or NULL */       \
-    X(SAVED)          /* path = checkpoint directory, or NULL when nothing was saved */\
-    X(SAVE_FAILED)    /* text, blob */                                                 \
+    X(STARTED)      /* text = host name, path = node ip, code = pid */                 \
+    X(START_FAILED) /* text = traceback, blob = pickled exception */                   \
+    X(RESULT)       /* record; path = checkpoint persisted with it, or NULL */         \
+    X(SAVED)        /* path = checkpoint directory, or NULL when nothing was saved */  \
+    X(SAVE_FAILED)  /* text, blob */                                                   \
     X(RESTORED)                                                                        \
     X(RESTORE_FAILED) /* text, blob */                                                 \
     X(RESET)          /* the worker serves the trial now; fields as STARTED */         \
     X(RESET_REFUSED)  /* reset_config answered False */                                \
     X(EXPORTED)                                                                        \
     X(STOPPED)                                                                         \
-    X(FAILED)         /* text = traceback, blob = pickled exception */                 \
-    X(LOST)           /* the worker is gone: code = signal, or -(exit code); text */   \
-    X(CAPACITY)       /* blob = packed resources */                                    \
-    X(ANSWER)         /* blob = what a foreign policy said (policy/answers) */         \
+    X(FAILED)   /* text = traceback, blob = pickled exception */                       \
+    X(LOST)     /* the worker is gone: code = signal, or -(exit code); text */         \
+    X(CAPACITY) /* blob = packed resources */                                          \
+    X(ANSWER)   /* blob = what a foreign policy said (policy/answers) */               \
     X(TICK)                                                                            \
-    X(INTERRUPT)      /* code 1 = stop gracefully, 2 = at once */                      \
+    X(INTERRUPT) /* code 1 = stop gracefully, 2 = at once */                           \
     X(BUDGET_OVER)
 
 typedef enum ct_event_kind {

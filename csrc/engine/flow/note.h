@@ -1,5 +1,6 @@
-/* note.h: what observers hear (output writers, Python callbacks, the display). Notes leave
- * after the journal holds the turn's events. Pointers live until the next feed. */
+/* note.h: what observers hear (output writers, Python callbacks, the display). Notes
+ * leave after the journal holds the turn's events. Pointers live until the next
+ * feed. */
 #ifndef CT_FLOW_NOTE_H
 #define CT_FLOW_NOTE_H
 
@@ -8,17 +9,17 @@
 
 #define CT_NOTE_LIST(X)                                                                \
     X(TRIAL_ADDED)                                                                     \
-    X(TRIAL_STARTED)   /* its worker runs (again) */                                   \
-    X(RESULT)          /* record, with the final value of `done` */                    \
-    X(CHECKPOINT)      /* path: a new checkpoint; then SAVED */                        \
+    X(TRIAL_STARTED) /* its worker runs (again) */                                     \
+    X(RESULT)        /* record, with the final value of `done` */                      \
+    X(CHECKPOINT)    /* path: a new checkpoint; then SAVED */                          \
     X(SAVED)                                                                           \
     X(CHECKPOINT_DROP) /* path: retention gave this checkpoint up: delete it */        \
     X(TRIAL_PAUSED)                                                                    \
     X(TRIAL_COMPLETE)                                                                  \
-    X(TRIAL_RECOVER)   /* failed, will be tried again */                               \
-    X(TRIAL_ERROR)     /* failed for good */                                           \
-    X(TRIAL_FAILURE)   /* every failure, before the two above: text, blob, code =      \
-                          number of this failure, counted from 1 */                    \
+    X(TRIAL_RECOVER) /* failed, will be tried again */                                 \
+    X(TRIAL_ERROR)   /* failed for good */                                             \
+    X(TRIAL_FAILURE) /* every failure, before the two above: text, blob, code =      \
+                          number of this failure, counted from 1 */ \
     X(EXPERIMENT_END)
 
 typedef enum ct_note_kind {

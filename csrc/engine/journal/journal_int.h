@@ -26,8 +26,10 @@ struct ct_journal {
 };
 
 /* "dir/journal-000001.ctj" and the like, NUL-terminated; replaces *out. */
-ct_status journal_segment_path(ct_buf *out, const char *dir, uint32_t number, ct_err *err);
-ct_status journal_snapshot_path(ct_buf *out, const char *dir, uint32_t number, ct_err *err);
+ct_status journal_segment_path(ct_buf *out, const char *dir, uint32_t number,
+                               ct_err *err);
+ct_status journal_snapshot_path(ct_buf *out, const char *dir, uint32_t number,
+                                ct_err *err);
 
 /* Makes a segment that holds its header alone; *size = its bytes. */
 ct_status journal_segment_make(ct_file *out, const char *dir, uint32_t number,

@@ -1,5 +1,5 @@
-/* reader.c: reading segments, and recovery from a folder. See docs/formats, section 3, for
- * what is a torn tail and what is damage. Safe on any bytes. */
+/* reader.c: reading segments, and recovery from a folder. See docs/formats, section 3,
+ * for what is a torn tail and what is damage. Safe on any bytes. */
 #include "journal/journal_int.h"
 
 #include "base/json.h"
@@ -34,8 +34,8 @@ frame_at(const reading *r, size_t at)
 {
     frame f = {CT_FRAME_SHORT, 0, NULL, 0, 0};
     if (at < r->len) {
-        f.state =
-            ct_frame_peek(r->data + at, r->len - at, &f.type, &f.payload, &f.len, &f.size);
+        f.state = ct_frame_peek(r->data + at, r->len - at, &f.type, &f.payload, &f.len,
+                                &f.size);
     }
     return f;
 }
@@ -43,9 +43,10 @@ frame_at(const reading *r, size_t at)
 static ct_status
 damaged(const reading *r, size_t at, const char *what, ct_err *err)
 {
-    return ct_fail(err, CT_ECORRUPT, r->name,
-                   "%s is damaged at byte %zu (%s); `ctune repair` keeps the turns before",
-                   r->name, at, what);
+    return ct_fail(
+        err, CT_ECORRUPT, r->name,
+        "%s is damaged at byte %zu (%s); `ctune repair` keeps the turns before",
+        r->name, at, what);
 }
 
 /* Whether a sound TURN frame stands at `from` or behind. */
@@ -87,17 +88,18 @@ header_check(reading *r, const frame *f, ct_err *err)
         return damaged(r, 0, "its header is too short", err);
     }
     if (version != JOURNAL_VERSION || codec != CT_CODEC_VERSION) {
-        return ct_fail(err, CT_EUNSUPPORTED, r->name,
-                       "%s has format %u.%u; this version reads %u.%u: use the version of "
-                       "ctune that wrote it",
-                       r->name, version, codec, JOURNAL_VERSION, CT_CODEC_VERSION);
+        return ct_fail(
+            err, CT_EUNSUPPORTED, r->name,
+            "%s has format %u.%u; this version reads %u.%u: use the version of "
+            "ctune that wrote it",
+            r->name, version, codec, JOURNAL_VERSION, CT_CODEC_VERSION);
     }
     r->out->last_segment = number;
     return CT_OK;
 }
 
-/* A file that never was a journal must not pass for one with a torn tail. Zeros are what
- * some file systems leave of a write that was lost. */
+/* A file that never was a journal must not pass for one with a torn tail. Zeros are
+ * what some file systems leave of a write that was lost. */
 static bool
 looks_foreign(const reading *r)
 {
@@ -115,9 +117,11 @@ read_header(reading *r, bool *more, ct_err *err)
 {
     frame f = frame_at(r, 0);
     *more = false;
-    if (looks_foreign(r) || (f.state == CT_FRAME_WHOLE &&
-                             (f.type != CT_FRAME_HEADER || f.len < JOURNAL_MAGIC_LEN))) {
-        return ct_fail(err, CT_ECORRUPT, r->name, "%s is not a journal of ctune", r->name);
+    if (looks_foreign(r) ||
+        (f.state == CT_FRAME_WHOLE &&
+         (f.type != CT_FRAME_HEADER || f.len < JOURNAL_MAGIC_LEN))) {
+        return ct_fail(err, CT_ECORRUPT, r->name, "%s is not a journal of ctune",
+                       r->name);
     }
     if (f.state != CT_FRAME_WHOLE) {
         return end_or_damage(r, 0, err);
@@ -133,7 +137,8 @@ read_header(reading *r, bool *more, ct_err *err)
 
 /* ---- turns ---- */
 
-/* Looks for the TURN frame that closes the turn at r->at. *end = offset behind it, or 0. */
+/* Looks for the TURN frame that closes the turn at r->at. *end = offset behind it, or
+ * 0. */
 static ct_status
 find_turn_end(reading *r, size_t *end, ct_err *err)
 {
@@ -144,7 +149,8 @@ find_turn_end(reading *r, size_t *end, ct_err *err)
         if (f.state != CT_FRAME_WHOLE) {
             return end_or_damage(r, at, err);
         }
-        if (f.type != CT_FRAME_NAME && f.type != CT_FRAME_EVENT && f.type != CT_FRAME_TURN) {
+        if (f.type != CT_FRAME_NAME && f.type != CT_FRAME_EVENT &&
+            f.type != CT_FRAME_TURN) {
             return damaged(r, at, "a frame has no known type", err);
         }
         at += f.size;
@@ -214,7 +220,11 @@ ct_status
 journal_read_bytes(const uint8_t *data, size_t len, const char *name, ct_names *names,
                    const ct_journal_visitor *v, ct_journal_summary *out, ct_err *err)
 {
-    reading r = {.data = data, .len = len, .name = name, .v = v, .out = out,
+    reading r = {.data = data,
+                 .len = len,
+                 .name = name,
+                 .v = v,
+                 .out = out,
                  .record = CT_RECORD_INIT};
     bool more = false;
     ct_decoder_init(&r.decoder, names, (ct_ref_reader){NULL, NULL});
@@ -269,9 +279,10 @@ read_snapshot(const char *dir, uint32_t number, ct_names *names, ct_value *state
         if (st == CT_ENOMEM) {
             st = ct_fail_mem(err);
         } else if (st != CT_OK) {
-            st = ct_fail(err, CT_ECORRUPT, (const char *)path.data,
-                         "the snapshot cannot be read (%s), and no earlier state is left",
-                         own.text);
+            st = ct_fail(
+                err, CT_ECORRUPT, (const char *)path.data,
+                "the snapshot cannot be read (%s), and no earlier state is left",
+                own.text);
         }
     }
     ct_buf_deinit(&path);
@@ -324,7 +335,8 @@ read_segments(const journal_files *f, const char *dir, uint32_t first, ct_names 
         st = journal_segment_path(&path, dir, expected, err);
         if (st == CT_OK && f->segments[i] != expected) {
             st = ct_fail(err, CT_ECORRUPT, (const char *)path.data,
-                         "%s is missing, and later ones need it", (const char *)path.data);
+                         "%s is missing, and later ones need it",
+                         (const char *)path.data);
         }
         if (st == CT_OK) {
             st = read_segment((const char *)path.data, names, v, out, err);

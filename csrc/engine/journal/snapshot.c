@@ -1,7 +1,8 @@
 /* snapshot.c: starting a segment from a written state, and the files of a folder.
  *
- * The new segment exists before the snapshot gets its name: had the snapshot come first, a
- * failure in between would let turns go on in a segment that recovery no longer reads. */
+ * The new segment exists before the snapshot gets its name: had the snapshot come
+ * first, a failure in between would let turns go on in a segment that recovery no
+ * longer reads. */
 #include "journal/journal_int.h"
 
 #include "base/json.h"
@@ -91,9 +92,9 @@ journal_files_list(journal_files *out, const char *dir, ct_err *err)
 
 /* ---- snapshots ---- */
 
-/* Removes what the snapshot `keep` makes unnecessary. Segments go in descending order: if
- * that stops half way, the gap shows that what is left is not the whole beginning. `path`
- * has room. What cannot be removed stays; the next snapshot tries again. */
+/* Removes what the snapshot `keep` makes unnecessary. Segments go in descending order:
+ * if that stops half way, the gap shows that what is left is not the whole beginning.
+ * `path` has room. What cannot be removed stays; the next snapshot tries again. */
 static void
 remove_older(const ct_journal *j, const journal_files *f, uint32_t keep, ct_buf *path)
 {
@@ -150,9 +151,9 @@ ct_journal_snapshot(ct_journal *j, const ct_value *state, ct_err *err)
     uint64_t size = 0;
     uint32_t number = j->highest + 1;
     bool durable = j->sync != CT_SYNC_NONE;
-    if (j->events > 0) {
+    if (j->events > 0 || j->turn.len > 0) {
         return ct_fail(err, CT_ESTATE, j->dir,
-                       "a turn is open: commit it before the snapshot");
+                       "a turn is not written: commit it before the snapshot");
     }
     ct_status st = ct_json_print(&text, state, j->encoder.names, 0, err);
     if (st == CT_OK) {
@@ -172,7 +173,8 @@ ct_journal_snapshot(ct_journal *j, const ct_value *state, ct_err *err)
         st = journal_segment_make(&file, j->dir, number, &size, err);
     }
     if (st == CT_OK) {
-        st = ct_file_replace((const char *)path.data, text.data, text.len, durable, err);
+        st =
+            ct_file_replace((const char *)path.data, text.data, text.len, durable, err);
     }
     if (st != CT_OK) {
         abandon_segment(j, &file, number);

@@ -1,8 +1,9 @@
 /* file.c: files and folders through POSIX calls.
  *
- * Appends are one write(2) each: with O_APPEND a line is never mixed with another writer's.
- * A file that is replaced is written under another name in its folder and renamed, so that
- * whoever opens it sees the old or the new content; with sync, content first, then name. */
+ * Appends are one write(2) each: with O_APPEND a line is never mixed with another
+ * writer's. A file that is replaced is written under another name in its folder and
+ * renamed, so that whoever opens it sees the old or the new content; with sync, content
+ * first, then name. */
 #include "os/file.h"
 
 #include "base/mem.h"
@@ -71,7 +72,8 @@ ct_file_close(ct_file *f)
     *f = (ct_file)CT_FILE_INIT;
 }
 
-/* Writes all of it; *done counts what is written also on failure. Returns errno or 0. */
+/* Writes all of it; *done counts what is written also on failure. Returns errno or
+ * 0. */
 static int
 write_all(int fd, const uint8_t *data, size_t len, size_t *done)
 {
@@ -107,7 +109,8 @@ ct_file_append(ct_file *f, const void *data, size_t len, ct_err *err)
                               "cannot write to %s, and its last line is cut", f->path);
         }
     }
-    return ct_fail_os(err, os_errno, f->path, "cannot write %zu bytes to %s", len, f->path);
+    return ct_fail_os(err, os_errno, f->path, "cannot write %zu bytes to %s", len,
+                      f->path);
 }
 
 static int
@@ -216,9 +219,9 @@ write_aside(const char *aside, const void *data, size_t len, bool sync, ct_err *
     if (close(fd) != 0 && os_errno == 0) {
         os_errno = errno;
     }
-    return os_errno == 0
-               ? CT_OK
-               : ct_fail_os(err, os_errno, aside, "cannot write %zu bytes to %s", len, aside);
+    return os_errno == 0 ? CT_OK
+                         : ct_fail_os(err, os_errno, aside,
+                                      "cannot write %zu bytes to %s", len, aside);
 }
 
 ct_status
@@ -226,8 +229,8 @@ ct_file_replace(const char *path, const void *data, size_t len, bool sync, ct_er
 {
     ct_buf aside = CT_BUF_INIT;
     size_t folder = dir_len(path);
-    ct_status st = ct_buf_printf(&aside, err, "%.*s.tmp-%s", (int)folder, path,
-                                 path + folder);
+    ct_status st =
+        ct_buf_printf(&aside, err, "%.*s.tmp-%s", (int)folder, path, path + folder);
     if (st == CT_OK) {
         st = ct_buf_terminate(&aside, err);
     }
@@ -339,7 +342,8 @@ remove_entry(const char *path, const struct stat *info, int type, struct FTW *pl
 ct_status
 ct_dir_remove_tree(const char *path, ct_err *err)
 {
-    if (nftw(path, remove_entry, TREE_FDS, FTW_DEPTH | FTW_PHYS) != 0 && errno != ENOENT) {
+    if (nftw(path, remove_entry, TREE_FDS, FTW_DEPTH | FTW_PHYS) != 0 &&
+        errno != ENOENT) {
         return ct_fail_os(err, errno, path, "cannot remove %s", path);
     }
     return CT_OK;
@@ -361,7 +365,8 @@ ct_dir_check_writable(const char *path, ct_err *err)
         int fd = open_retry(name, O_WRONLY | O_CREAT);
         if (fd < 0) {
             st = ct_fail_os(err, errno, path,
-                            "cannot make files in %s; choose another storage_path", path);
+                            "cannot make files in %s; choose another storage_path",
+                            path);
         } else {
             (void)close(fd);
             (void)unlink(name);
@@ -425,10 +430,11 @@ ct_file_lock(ct_file *f, const char *path, ct_err *err)
         int os_errno = errno;
         ct_file_close(&file);
         if (os_errno == EWOULDBLOCK) {
-            return ct_fail(err, CT_ESTATE, path,
-                           "%s is locked: another process runs this experiment; wait for "
-                           "it, or choose another name",
-                           path);
+            return ct_fail(
+                err, CT_ESTATE, path,
+                "%s is locked: another process runs this experiment; wait for "
+                "it, or choose another name",
+                path);
         }
         return ct_fail_os(err, os_errno, path, "cannot lock %s", path);
     }

@@ -27,20 +27,21 @@ void ct_file_close(ct_file *f); /* fine when closed */
 
 /* Replaces *out. A missing file is CT_ENOTFOUND. */
 ct_status ct_file_read_all(const char *path, ct_buf *out, ct_err *err);
-/* Writes aside (".tmp-<name>" in the same folder), optionally syncs, renames. Readers see
- * the old or the new file, never a part. */
+/* Writes aside (".tmp-<name>" in the same folder), optionally syncs, renames. Readers
+ * see the old or the new file, never a part. */
 ct_status ct_file_replace(const char *path, const void *data, size_t len, bool sync,
                           ct_err *err);
 ct_status ct_file_truncate(const char *path, uint64_t size, ct_err *err);
 ct_status ct_file_remove(const char *path, ct_err *err); /* missing is fine */
 bool ct_file_exists(const char *path);
-/* Like mkdir -p; existing is fine. *made tells whether the last part is new (may be NULL). */
+/* Like mkdir -p; existing is fine. *made tells whether the last part is new (may be
+ * NULL). */
 ct_status ct_dir_make(const char *path, bool *made, ct_err *err);
 ct_status ct_dir_remove_tree(const char *path, ct_err *err); /* missing is fine */
 /* Checks that files can be made below path (makes it if missing). */
 ct_status ct_dir_check_writable(const char *path, ct_err *err);
-/* Calls visit for each name in the folder, in no order, "." and ".." left out. Anything but
- * CT_OK ends the walk with that status. A missing folder is CT_ENOTFOUND. */
+/* Calls visit for each name in the folder, in no order, "." and ".." left out. Anything
+ * but CT_OK ends the walk with that status. A missing folder is CT_ENOTFOUND. */
 typedef ct_status (*ct_dir_visit)(void *ctx, const char *name, ct_err *err);
 ct_status ct_dir_list(const char *path, ct_dir_visit visit, void *ctx, ct_err *err);
 /* Makes the names in a folder durable, after files in it were made or renamed. */

@@ -1,9 +1,9 @@
 /* csv.c: progress.csv, in the excel dialect of Python's csv module (docs/formats).
  *
- * Results of a trial nearly always have the same keys in the same order: the shape of the
- * last record is kept with the field of each column, and compared first. Only a record of
- * another shape is flattened again. Keys of the top level come first, then those one dict
- * deep, and so on, as ray.tune's flatten_dict orders them. */
+ * Results of a trial nearly always have the same keys in the same order: the shape of
+ * the last record is kept with the field of each column, and compared first. Only a
+ * record of another shape is flattened again. Keys of the top level come first, then
+ * those one dict deep, and so on, as ray.tune's flatten_dict orders them. */
 #include "output/output_int.h"
 
 #include "base/mem.h"
@@ -197,8 +197,8 @@ fix_columns(csv *c, csv_table *t, size_t count, ct_err *err)
     ct_status st = ct_grow((void **)&t->columns, &t->column_cap, count + 1,
                            sizeof *t->columns, err);
     if (st == CT_OK) {
-        st = ct_grow((void **)&t->field_of, &t->field_cap, count + 1, sizeof *t->field_of,
-                     err);
+        st = ct_grow((void **)&t->field_of, &t->field_cap, count + 1,
+                     sizeof *t->field_of, err);
     }
     for (size_t i = 0; st == CT_OK && i < count; i++) {
         if (column_of(t, c->flat[i].name) != NO_COLUMN) {
@@ -212,8 +212,8 @@ fix_columns(csv *c, csv_table *t, size_t count, ct_err *err)
     return st;
 }
 
-/* Finds the field of each column. Of two cells of one name the first wins: it lies on the
- * higher level, as in the metric store. */
+/* Finds the field of each column. Of two cells of one name the first wins: it lies on
+ * the higher level, as in the metric store. */
 static ct_status
 place_fields(csv *c, csv_table *t, const ct_record *r, ct_err *err)
 {

@@ -1,7 +1,8 @@
 /* jsonl.c: one line of result.json, field by field straight from the record.
  *
- * Byte for byte what ct_json_print makes of the same result as a tree; a tree per result
- * would cost more than the result. Keys are quoted and escaped once per experiment. */
+ * Byte for byte what ct_json_print makes of the same result as a tree; a tree per
+ * result would cost more than the result. Keys are quoted and escaped once per
+ * experiment. */
 #include "output/output_int.h"
 
 #include "base/json.h"
@@ -40,8 +41,8 @@ key_make(jsonl *j, ct_name n, ct_err *err)
     if (j->key_cap > before) {
         memset(j->key + before, 0, (j->key_cap - before) * sizeof *j->key);
     }
-    st = ct_json_put_str(&j->keys, ct_names_text(j->names, n), ct_names_len(j->names, n),
-                         err);
+    st = ct_json_put_str(&j->keys, ct_names_text(j->names, n),
+                         ct_names_len(j->names, n), err);
     if (st == CT_OK) {
         st = ct_buf_put(&j->keys, ": ", 2, err);
     }
@@ -162,7 +163,8 @@ put_fields(jsonl *j, ct_buf *out, const ct_record *r, const ct_buf *config, ct_e
 }
 
 ct_status
-jsonl_print(jsonl *j, ct_buf *out, const ct_record *r, const ct_buf *config, ct_err *err)
+jsonl_print(jsonl *j, ct_buf *out, const ct_record *r, const ct_buf *config,
+            ct_err *err)
 {
     assert(r->depth == 0);
     size_t before = out->len;

@@ -1,8 +1,8 @@
 /* output.c: the observer that keeps the files of trials.
  *
- * A running trial has a slot: its two open files, its config as JSON text, and the columns
- * of its progress.csv. Slots are used again, with their memory. A result is one write per
- * file, so that a reader of the files sees whole lines. */
+ * A running trial has a slot: its two open files, its config as JSON text, and the
+ * columns of its progress.csv. Slots are used again, with their memory. A result is one
+ * write per file, so that a reader of the files sees whole lines. */
 #include "output/output.h"
 
 #include "base/json.h"
@@ -118,8 +118,10 @@ slot_reserve(ct_output *o, ct_err *err)
     ct_status st = ct_grow((void **)&o->slots, &o->slot_cap, o->slot_count + 1,
                            sizeof *o->slots, err);
     if (st == CT_OK) {
-        o->slots[o->slot_count] = (slot){.json = CT_FILE_INIT, .csv = CT_FILE_INIT,
-                                         .trial = CT_TRIAL_NONE, .next_free = NO_SLOT};
+        o->slots[o->slot_count] = (slot){.json = CT_FILE_INIT,
+                                         .csv = CT_FILE_INIT,
+                                         .trial = CT_TRIAL_NONE,
+                                         .next_free = NO_SLOT};
         o->first_free = (uint32_t)o->slot_count++;
     }
     return st;
@@ -150,7 +152,8 @@ slot_fill(ct_output *o, slot *s, const ct_trial *trial, ct_err *err)
         st = ct_file_size(&s->csv, &size, err);
         s->header = size == 0;
     }
-    return st == CT_OK ? ct_json_print(&s->config, &trial->config, o->names, 0, err) : st;
+    return st == CT_OK ? ct_json_print(&s->config, &trial->config, o->names, 0, err)
+                       : st;
 }
 
 static ct_status
@@ -270,8 +273,8 @@ ct_output_note(ct_output *o, const ct_board *b, const ct_note *n, ct_err *err)
 }
 
 ct_status
-ct_output_json_line(ct_output *o, ct_buf *out, const ct_record *r, const ct_value *config,
-                    ct_err *err)
+ct_output_json_line(ct_output *o, ct_buf *out, const ct_record *r,
+                    const ct_value *config, ct_err *err)
 {
     ct_value empty = ct_dict();
     ct_buf_clear(&o->config);

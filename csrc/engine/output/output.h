@@ -1,4 +1,5 @@
-/* output.h: the files that people open: params.json, result.json, progress.csv, error.txt.
+/* output.h: the files that people open: params.json, result.json, progress.csv,
+ * error.txt.
  *
  * An observer of notes. Holds files open for running trials only. Numbers are formatted
  * once for both files. Formats: docs/formats. */
@@ -11,8 +12,8 @@
 typedef struct ct_output ct_output;
 
 typedef struct ct_output_opts {
-    bool json; /* params.json, result.json */
-    bool csv;  /* progress.csv */
+    bool json;   /* params.json, result.json */
+    bool csv;    /* progress.csv */
     bool errors; /* error.txt and error.pkl */
 } ct_output_opts;
 
@@ -20,9 +21,10 @@ ct_status ct_output_new(ct_output **out, const ct_output_opts *opts, ct_names *n
                         ct_err *err);
 void ct_output_free(ct_output *o); /* closes files */
 /* Handles one note. Reads the trial (dir, config, error file) through the board. */
-ct_status ct_output_note(ct_output *o, const ct_board *b, const ct_note *n, ct_err *err);
-/* Appends the line of a record as result.json holds it, without the newline. config may be
- * NULL: {}. For tests and Python. */
+ct_status ct_output_note(ct_output *o, const ct_board *b, const ct_note *n,
+                         ct_err *err);
+/* Appends the line of a record as result.json holds it, without the newline. config may
+ * be NULL: {}. For tests and Python. */
 ct_status ct_output_json_line(ct_output *o, ct_buf *out, const ct_record *r,
                               const ct_value *config, ct_err *err);
 

@@ -1,7 +1,8 @@
 /* output_int.h: what the writers of this room share.
  *
- * A result is printed as JSON first. The texts of its numbers are then copied from there
- * into its CSV row: where the value of each field stands in the line is kept in spans. */
+ * A result is printed as JSON first. The texts of its numbers are then copied from
+ * there into its CSV row: where the value of each field stands in the line is kept in
+ * spans. */
 #ifndef CT_OUTPUT_OUTPUT_INT_H
 #define CT_OUTPUT_OUTPUT_INT_H
 
@@ -19,8 +20,8 @@ typedef struct jsonl_span {
 
 typedef struct jsonl {
     const ct_names *names;
-    ct_buf keys;       /* texts such as "\"loss\": " */
-    jsonl_span *key;   /* by name; len 0 = not made yet */
+    ct_buf keys;     /* texts such as "\"loss\": " */
+    jsonl_span *key; /* by name; len 0 = not made yet */
     size_t key_cap;
     jsonl_span *spans; /* by field of the last record: its value in the line */
     size_t span_cap;
@@ -77,8 +78,8 @@ ct_status csv_init(csv *c, ct_names *names, ct_err *err);
 void csv_deinit(csv *c);
 /* Appends a row for the record that `line` and j->spans show, before it the header if
  * these are the table's first columns and header is set. */
-ct_status csv_print(csv *c, csv_table *t, ct_buf *out, const ct_record *r, const jsonl *j,
-                    const ct_buf *line, bool header, ct_err *err);
+ct_status csv_print(csv *c, csv_table *t, ct_buf *out, const ct_record *r,
+                    const jsonl *j, const ct_buf *line, bool header, ct_err *err);
 
 /* ---- params.c ---- */
 

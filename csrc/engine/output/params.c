@@ -15,11 +15,13 @@ output_path(ct_buf *out, const char *dir, const char *name, ct_err *err)
 }
 
 ct_status
-params_write(const char *dir, const ct_value *config, const ct_names *names, ct_err *err)
+params_write(const char *dir, const ct_value *config, const ct_names *names,
+             ct_err *err)
 {
     ct_buf path = CT_BUF_INIT;
     ct_buf text = CT_BUF_INIT;
-    ct_status st = ct_json_print(&text, config, names, CT_JSON_SORTED | CT_JSON_INDENT, err);
+    ct_status st =
+        ct_json_print(&text, config, names, CT_JSON_SORTED | CT_JSON_INDENT, err);
     if (st == CT_OK) {
         st = output_path(&path, dir, "params.json", err);
     }
@@ -40,7 +42,8 @@ failure_text(ct_buf *out, const ct_note *n, ct_err *err)
     if (localtime_r(&second, &parts) != NULL) {
         (void)strftime(date, sizeof date, "%Y-%m-%d_%H-%M-%S", &parts);
     }
-    ct_status st = ct_buf_printf(out, err, "Failure # %d (occurred at %s)\n", n->code, date);
+    ct_status st =
+        ct_buf_printf(out, err, "Failure # %d (occurred at %s)\n", n->code, date);
     if (st == CT_OK) {
         st = ct_buf_put(out, n->text, n->text_len, err);
     }
@@ -69,7 +72,8 @@ failure_write(const char *dir, const ct_note *n, ct_err *err)
     if (st == CT_OK && n->blob != NULL) {
         st = output_path(&path, dir, "error.pkl", err);
         if (st == CT_OK) {
-            st = ct_file_replace((const char *)path.data, n->blob, n->blob_len, false, err);
+            st = ct_file_replace((const char *)path.data, n->blob, n->blob_len, false,
+                                 err);
         }
     }
     ct_file_close(&file);

@@ -80,7 +80,8 @@ put_f64(ct_buf *out, double v, ct_err *err)
 static ct_status
 put_key(ct_buf *out, ct_name key, const ct_names *names, ct_err *err)
 {
-    ct_status st = put_repr(out, ct_names_text(names, key), ct_names_len(names, key), err);
+    ct_status st =
+        put_repr(out, ct_names_text(names, key), ct_names_len(names, key), err);
     return st == CT_OK ? ct_buf_puts(out, ": ", err) : st;
 }
 
@@ -102,7 +103,8 @@ put_items(ct_buf *out, const ct_value *v, const ct_names *names, ct_err *err)
             st = put_key(out, v->u.entries[i].key, names, err);
         }
         if (st == CT_OK) {
-            st = put_value(out, dict ? &v->u.entries[i].value : &v->u.items[i], names, err);
+            st = put_value(out, dict ? &v->u.entries[i].value : &v->u.items[i], names,
+                           err);
         }
     }
     return st == CT_OK ? ct_buf_put_u8(out, dict ? '}' : ']', err) : st;
@@ -132,7 +134,8 @@ put_value(ct_buf *out, const ct_value *v, const ct_names *names, ct_err *err)
     return ct_buf_puts(out, "None", err);
 }
 
-/* Strings stay bare at the top, as str() leaves them, and are quoted within containers. */
+/* Strings stay bare at the top, as str() leaves them, and are quoted within
+ * containers. */
 static ct_status
 put_object(ct_buf *out, const char *json, size_t len, ct_names *names, bool quoted,
            ct_err *err)
@@ -164,7 +167,8 @@ pytext_object(ct_buf *out, const char *json, size_t len, ct_names *names, ct_err
 /* ---- tapes ---- */
 
 static ct_status
-put_field(ct_buf *out, const ct_record *r, const ct_field *f, ct_names *names, ct_err *err)
+put_field(ct_buf *out, const ct_record *r, const ct_field *f, ct_names *names,
+          ct_err *err)
 {
     switch ((ct_field_kind)f->kind) {
     case CT_FIELD_BOOL:
@@ -191,7 +195,8 @@ put_field(ct_buf *out, const ct_record *r, const ct_field *f, ct_names *names, c
 }
 
 ct_status
-pytext_container(ct_buf *out, const ct_record *r, size_t i, ct_names *names, ct_err *err)
+pytext_container(ct_buf *out, const ct_record *r, size_t i, ct_names *names,
+                 ct_err *err)
 {
     uint8_t closer[CT_RECORD_DEPTH + 1];
     size_t depth = 0;

@@ -5,8 +5,8 @@
 
 /* The trial's score; false when it never reported the metric. */
 static bool
-score_of(const ct_board *b, ct_trial_id t, ct_name metric, bool maximize, ct_scope scope,
-         ct_name step, double *out)
+score_of(const ct_board *b, ct_trial_id t, ct_name metric, bool maximize,
+         ct_scope scope, ct_name step, double *out)
 {
     ct_metric_stats s;
     if (scope == CT_SCOPE_LAST) { /* needs no walk over the results */

@@ -1,4 +1,5 @@
-/* board.c: looking a number up in a result. Results have few entries: a scan is enough. */
+/* board.c: looking a number up in a result. Results have few entries: a scan is
+ * enough. */
 #include "state/board.h"
 
 bool

@@ -2,14 +2,15 @@
  *
  * A trial's numbers lie in one block of columns, each with room for `cap` rows. Which
  * column holds which name is its layout: a list of names that all trials share which
- * reported the same names in the same order. A list grows at its end only, so that columns
- * keep their numbers when a trial reports something new.
+ * reported the same names in the same order. A list grows at its end only, so that
+ * columns keep their numbers when a trial reports something new.
  *
- * What a result lacks is NaN. To tell that from a reported NaN, a trial that ever lacked
- * something keeps one bit per value; the others, nearly all, keep none.
+ * What a result lacks is NaN. To tell that from a reported NaN, a trial that ever
+ * lacked something keeps one bit per value; the others, nearly all, keep none.
  *
- * The usual row repeats its layout: then the names are compared and the values stored. Any
- * other row is prepared first (columns, layout, room) and stored when nothing can fail. */
+ * The usual row repeats its layout: then the names are compared and the values stored.
+ * Any other row is prepared first (columns, layout, room) and stored when nothing can
+ * fail. */
 #include "state/metrics.h"
 
 #include "base/map.h"
@@ -50,7 +51,7 @@ struct ct_metrics {
     layout *layouts; /* 0 is the empty one */
     size_t layout_count;
     size_t layout_cap;
-    ct_map by_hash; /* hash of names -> first layout of the chain */
+    ct_map by_hash;    /* hash of names -> first layout of the chain */
     uint32_t *columns; /* of the row being stored */
     size_t columns_cap;
     ct_name *list; /* the list of names being looked up */
@@ -233,7 +234,8 @@ mark_present(const series *s, uint32_t column, size_t row)
 static ct_column_block *
 block_new(size_t columns, size_t cap)
 {
-    if (columns > 0 && cap > (SIZE_MAX - sizeof(ct_column_block)) / sizeof(double) / columns) {
+    if (columns > 0 &&
+        cap > (SIZE_MAX - sizeof(ct_column_block)) / sizeof(double) / columns) {
         return NULL;
     }
     ct_column_block *b = ct_alloc(sizeof *b + columns * cap * sizeof(double));
@@ -263,8 +265,8 @@ present_reshape(const series *s, size_t columns, size_t cap)
     return bits;
 }
 
-/* Moves the trial's numbers to a block of that many columns and rows. The old block stays
- * with those who hold it. On failure nothing changed. */
+/* Moves the trial's numbers to a block of that many columns and rows. The old block
+ * stays with those who hold it. On failure nothing changed. */
 static ct_status
 series_reshape(series *s, size_t columns, size_t cap, bool need_present, ct_err *err)
 {
@@ -324,8 +326,8 @@ place_row(ct_metrics *m, const series *s, const ct_metric *items, size_t count,
     ct_status st = ct_grow((void **)&m->columns, &m->columns_cap, count + 1,
                            sizeof *m->columns, err);
     if (st == CT_OK) {
-        st = ct_grow((void **)&m->list, &m->list_cap, known + count + 1, sizeof *m->list,
-                     err);
+        st = ct_grow((void **)&m->list, &m->list_cap, known + count + 1,
+                     sizeof *m->list, err);
     }
     if (st != CT_OK) {
         return st;
@@ -406,7 +408,8 @@ append_slow(ct_metrics *m, series *s, const ct_metric *items, size_t count, ct_e
     if (s->block == NULL || s->rows == s->block->cap || columns > s->block->columns ||
         (lacks && s->present == NULL)) {
         if (s->rows >= UINT32_MAX / 2) {
-            return ct_fail(err, CT_EINVAL, "", "a trial has too many results (%u)", s->rows);
+            return ct_fail(err, CT_EINVAL, "", "a trial has too many results (%u)",
+                           s->rows);
         }
         st = series_reshape(s, columns, more_rows(s), lacks, err);
         if (st != CT_OK) {
@@ -429,8 +432,8 @@ append_slow(ct_metrics *m, series *s, const ct_metric *items, size_t count, ct_e
 }
 
 ct_status
-ct_metrics_append(ct_metrics *m, ct_trial_id trial, const ct_metric *items, size_t count,
-                  ct_err *err)
+ct_metrics_append(ct_metrics *m, ct_trial_id trial, const ct_metric *items,
+                  size_t count, ct_err *err)
 {
     if (trial >= m->series_count) {
         ct_status st = series_make(m, trial, err);
@@ -560,8 +563,8 @@ ct_metrics_stats(const ct_metrics *m, ct_trial_id trial, ct_name name, ct_name s
         !column_of(&m->layouts[s->layout], name, &column)) {
         return false;
     }
-    bool has_step = step != CT_NAME_NONE &&
-                    column_of(&m->layouts[s->layout], step, &step_column);
+    bool has_step =
+        step != CT_NAME_NONE && column_of(&m->layouts[s->layout], step, &step_column);
     const double *data = s->block->data + (size_t)column * s->block->cap;
     const double *steps = s->block->data + (size_t)step_column * s->block->cap;
     double window[LAST_WINDOW];

@@ -2,8 +2,8 @@
  *
  * Row k of a trial is its k-th result; a metric missing from a result is NaN there. A
  * trial's columns lie in one block, column after column, so that a history is handed to
- * NumPy without copying: the block is shared and counted, never moved while someone holds
- * it, and copied on growth. */
+ * NumPy without copying: the block is shared and counted, never moved while someone
+ * holds it, and copied on growth. */
 #ifndef CT_STATE_METRICS_H
 #define CT_STATE_METRICS_H
 
@@ -34,14 +34,14 @@ size_t ct_metrics_names(const ct_metrics *m, ct_trial_id trial, const ct_name **
 
 /* Statistics of one metric over a trial's results, computed from its column on demand;
  * O(rows). `avg` follows the reference: (v + (step-1)*avg)/step, step = the row's
- * training_iteration (name given by the caller; CT_NAME_NONE counts rows). Rows where the
- * metric is missing are skipped (a reported NaN counts). */
+ * training_iteration (name given by the caller; CT_NAME_NONE counts rows). Rows where
+ * the metric is missing are skipped (a reported NaN counts). */
 typedef struct ct_metric_stats {
     double max, min, avg, last, last5, last10;
     size_t count;
 } ct_metric_stats;
-bool ct_metrics_stats(const ct_metrics *m, ct_trial_id trial, ct_name name, ct_name step,
-                      ct_metric_stats *out);
+bool ct_metrics_stats(const ct_metrics *m, ct_trial_id trial, ct_name name,
+                      ct_name step, ct_metric_stats *out);
 /* Gives back the room to grow of a trial that ended; never fails, changes no value. */
 void ct_metrics_trim(ct_metrics *m, ct_trial_id trial);
 size_t ct_metrics_bytes(const ct_metrics *m, size_t *history); /* all; history alone */

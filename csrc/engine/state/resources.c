@@ -1,8 +1,9 @@
 /* resources.c: totals, claims and interned requests, in fixed point.
  *
- * Each resource name has an index; totals and used amounts are arrays over it. A request
- * is a list of (index, amount), sorted by index; equal lists share an id. Amounts are
- * rounded to 1/10,000; what would round to nothing is refused rather than given away. */
+ * Each resource name has an index; totals and used amounts are arrays over it. A
+ * request is a list of (index, amount), sorted by index; equal lists share an id.
+ * Amounts are rounded to 1/10,000; what would round to nothing is refused rather than
+ * given away. */
 #include "state/resources.h"
 
 #include "base/map.h"
@@ -111,9 +112,10 @@ amount_of(const ct_resources *r, const ct_entry *e, int64_t *out, ct_err *err)
     }
     *out = (int64_t)llrint(v * CT_RESOURCE_UNIT);
     if (*out == 0 && v > 0.0) {
-        return ct_fail(err, CT_EINVAL, name,
-                       "an amount of resource \"%s\" must be 0 or at least 0.0001, got %g",
-                       name, v);
+        return ct_fail(
+            err, CT_EINVAL, name,
+            "an amount of resource \"%s\" must be 0 or at least 0.0001, got %g", name,
+            v);
     }
     return CT_OK;
 }
@@ -145,7 +147,8 @@ ct_resources_set_totals(ct_resources *r, const ct_value *totals, ct_err *err)
 }
 
 ct_status
-ct_resources_new(ct_resources **out, ct_names *names, const ct_value *totals, ct_err *err)
+ct_resources_new(ct_resources **out, ct_names *names, const ct_value *totals,
+                 ct_err *err)
 {
     ct_resources *r = ct_calloc(1, sizeof *r);
     if (r == NULL) {
@@ -187,8 +190,8 @@ static ct_status
 demands_of(ct_resources *r, const ct_value *v, size_t *count, ct_err *err)
 {
     size_t n = 0;
-    ct_status st = ct_grow((void **)&r->scratch, &r->scratch_cap, v->len,
-                           sizeof *r->scratch, err);
+    ct_status st =
+        ct_grow((void **)&r->scratch, &r->scratch_cap, v->len, sizeof *r->scratch, err);
     for (uint32_t i = 0; st == CT_OK && i < v->len; i++) {
         demand d = {0, 0};
         st = amount_of(r, &v->u.entries[i], &d.amount, err);
@@ -228,7 +231,8 @@ demands_equal(const request *q, const demand *items, size_t count)
         return false;
     }
     for (size_t i = 0; i < count; i++) {
-        if (q->items[i].index != items[i].index || q->items[i].amount != items[i].amount) {
+        if (q->items[i].index != items[i].index ||
+            q->items[i].amount != items[i].amount) {
             return false;
         }
     }
@@ -294,7 +298,8 @@ done:
 }
 
 ct_status
-ct_resources_request(ct_resources *r, const ct_value *v, ct_request_id *out, ct_err *err)
+ct_resources_request(ct_resources *r, const ct_value *v, ct_request_id *out,
+                     ct_err *err)
 {
     size_t count = 0;
     ct_status st = check_dict(v, "resources", err);
@@ -367,7 +372,8 @@ units(int64_t amount)
 }
 
 ct_name
-ct_resources_lacking(const ct_resources *r, ct_request_id id, double *asked, double *total)
+ct_resources_lacking(const ct_resources *r, ct_request_id id, double *asked,
+                     double *total)
 {
     const demand *d = first_lacking(r, id);
     if (d == NULL) {

@@ -1,5 +1,6 @@
-/* resources.h: what the machine has and who holds it. Amounts are fixed point, 1/10,000,
- * so that fractions add up exactly. Requests are interned: most trials ask the same. */
+/* resources.h: what the machine has and who holds it. Amounts are fixed point,
+ * 1/10,000, so that fractions add up exactly. Requests are interned: most trials ask
+ * the same. */
 #ifndef CT_STATE_RESOURCES_H
 #define CT_STATE_RESOURCES_H
 
@@ -17,8 +18,8 @@ ct_status ct_resources_new(ct_resources **out, ct_names *names, const ct_value *
 void ct_resources_free(ct_resources *r);
 ct_status ct_resources_set_totals(ct_resources *r, const ct_value *totals, ct_err *err);
 /* request: dict name -> number >= 0 (zeros dropped). Equal requests get equal ids. */
-ct_status ct_resources_request(ct_resources *r, const ct_value *request, ct_request_id *out,
-                               ct_err *err);
+ct_status ct_resources_request(ct_resources *r, const ct_value *request,
+                               ct_request_id *out, ct_err *err);
 const ct_value *ct_resources_request_value(const ct_resources *r, ct_request_id id);
 bool ct_resources_fits(const ct_resources *r, ct_request_id id);     /* now */
 bool ct_resources_possible(const ct_resources *r, ct_request_id id); /* ever */

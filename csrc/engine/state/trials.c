@@ -1,17 +1,19 @@
 /* trials.c: the trial table.
  *
- * Trials lie in chunks that never move: a ct_trial pointer stays valid until the table is
- * freed. Each trial has a place, a number that only grows: a requeued trial gets a new one.
+ * Trials lie in chunks that never move: a ct_trial pointer stays valid until the table
+ * is freed. Each trial has a place, a number that only grows: a requeued trial gets a
+ * new one.
  *
- * Order. For each status there is a set of places, kept as bits with summaries above them
- * (bit i of level k+1 is set when word i of level k is not 0). Adding and removing a place
- * and finding the next one look at one word per level: 64 million places are five levels.
- * So a trial keeps its order among its peers however often its status changes.
+ * Order. For each status there is a set of places, kept as bits with summaries above
+ * them (bit i of level k+1 is set when word i of level k is not 0). Adding and removing
+ * a place and finding the next one look at one word per level: 64 million places are
+ * five levels. So a trial keeps its order among its peers however often its status
+ * changes.
  *
- * The sets have room for twice as many places as there are trials. When a requeue finds the
- * last place taken, at least half of the places are abandoned: all trials get new places
- * in the same order, which costs O(1) amortised and needs no memory, so that requeueing and
- * changes of status cannot fail. */
+ * The sets have room for twice as many places as there are trials. When a requeue finds
+ * the last place taken, at least half of the places are abandoned: all trials get new
+ * places in the same order, which costs O(1) amortised and needs no memory, so that
+ * requeueing and changes of status cannot fail. */
 #include "state/trials.h"
 
 #include "base/map.h"
@@ -21,8 +23,8 @@
 #include <string.h>
 
 enum {
-    CHUNK = 64,     /* trials per chunk */
-    LEVELS = 6,     /* 64^6 places */
+    CHUNK = 64, /* trials per chunk */
+    LEVELS = 6, /* 64^6 places */
     PLACES_MIN = 128,
     LAST_ROUND = 32, /* a last result's buffer grows in steps of this */
 };
@@ -331,7 +333,8 @@ reserve_trial(ct_trials *t, ct_err *err)
 {
     if (t->count >= CT_TRIAL_NONE / 4) {
         return ct_fail(err, CT_EINVAL, "num_samples",
-                       "an experiment holds at most %u trials; split it", CT_TRIAL_NONE / 4);
+                       "an experiment holds at most %u trials; split it",
+                       CT_TRIAL_NONE / 4);
     }
     ct_status st = reserve_places(t, err);
     if (st == CT_OK) {
@@ -340,8 +343,8 @@ reserve_trial(ct_trials *t, ct_err *err)
     if (st != CT_OK || t->count < t->chunk_count * CHUNK) {
         return st;
     }
-    st = ct_grow((void **)&t->chunks, &t->chunk_cap, t->chunk_count + 1, sizeof *t->chunks,
-                 err);
+    st = ct_grow((void **)&t->chunks, &t->chunk_cap, t->chunk_count + 1,
+                 sizeof *t->chunks, err);
     if (st != CT_OK) {
         return st;
     }
@@ -398,7 +401,8 @@ ct_trials_add(ct_trials *t, const char *id, const char *tag, ct_value *config,
     ct_status st = CT_OK;
     if (ct_trials_find(t, id) != CT_TRIAL_NONE) {
         return ct_fail(err, CT_EINVAL, "trial_id",
-                       "\"%s\" is taken; trial ids must be unique in an experiment", id);
+                       "\"%s\" is taken; trial ids must be unique in an experiment",
+                       id);
     }
     st = reserve_trial(t, err);
     if (st != CT_OK) {
@@ -436,7 +440,8 @@ done:
 
 /* ---- status ---- */
 
-/* A trial that ended keeps no room to grow. Shrinking may fail: then nothing is lost. */
+/* A trial that ended keeps no room to grow. Shrinking may fail: then nothing is
+ * lost. */
 static void
 trial_trim(ct_trial *trial)
 {
@@ -517,7 +522,8 @@ ct_trials_set_last(ct_trials *t, ct_trial_id id, const ct_record *r, ct_err *err
     }
     size_t len = t->scratch.len;
     if (len > UINT32_MAX - LAST_ROUND) {
-        return ct_fail(err, CT_EINVAL, "result", "a result of %zu bytes is too large", len);
+        return ct_fail(err, CT_EINVAL, "result", "a result of %zu bytes is too large",
+                       len);
     }
     if (len > trial->last_cap) {
         size_t cap = (len + LAST_ROUND - 1) / LAST_ROUND * LAST_ROUND;
@@ -550,7 +556,8 @@ ct_trials_add_checkpoint(ct_trials *t, ct_trial_id id, ct_checkpoint *c, ct_err 
 {
     ct_trial *trial = ct_trials_mut(t, id);
     size_t size = ((size_t)trial->checkpoint_count + 1) * sizeof *trial->checkpoints;
-    ct_checkpoint *p = ct_realloc(trial->checkpoints, size); /* few are kept: exact size */
+    ct_checkpoint *p =
+        ct_realloc(trial->checkpoints, size); /* few are kept: exact size */
     if (p == NULL) {
         return ct_fail_mem(err);
     }
@@ -601,10 +608,11 @@ text_bytes(const char *text)
 static size_t
 trial_bytes(const ct_trial *trial)
 {
-    size_t n = text_bytes(trial->id) + text_bytes(trial->tag) + text_bytes(trial->name) +
-               text_bytes(trial->dir) + text_bytes(trial->error_file) +
-               ct_value_bytes(&trial->config) + ct_value_bytes(&trial->evaluated) +
-               trial->last_cap + trial->checkpoint_count * sizeof *trial->checkpoints;
+    size_t n = text_bytes(trial->id) + text_bytes(trial->tag) +
+               text_bytes(trial->name) + text_bytes(trial->dir) +
+               text_bytes(trial->error_file) + ct_value_bytes(&trial->config) +
+               ct_value_bytes(&trial->evaluated) + trial->last_cap +
+               trial->checkpoint_count * sizeof *trial->checkpoints;
     for (uint32_t i = 0; i < trial->checkpoint_count; i++) {
         n += text_bytes(trial->checkpoints[i].path) + trial->checkpoints[i].metrics_len;
     }

@@ -1,7 +1,7 @@
 /* trials.h: the trial table. Every trial's id, status, config and checkpoints.
  *
- * Ids are dense from 0 and never reused: other rooms index arrays by them. Only control/
- * changes a trial; everyone else reads through board.h. */
+ * Ids are dense from 0 and never reused: other rooms index arrays by them. Only
+ * control/ changes a trial; everyone else reads through board.h. */
 #ifndef CT_STATE_TRIALS_H
 #define CT_STATE_TRIALS_H
 
@@ -21,27 +21,27 @@ typedef enum ct_trial_status {
 const char *ct_trial_status_name(ct_trial_status s); /* "PENDING" */
 
 typedef struct ct_checkpoint {
-    char *path;      /* directory */
-    uint32_t index;  /* checkpoint_%06d */
-    double time;     /* when it was saved */
+    char *path;       /* directory */
+    uint32_t index;   /* checkpoint_%06d */
+    double time;      /* when it was saved */
     uint8_t *metrics; /* packed record of the result it belongs to; may be NULL */
     uint32_t metrics_len;
 } ct_checkpoint;
 
 /* Read-only for everyone but control/. */
 typedef struct ct_trial {
-    char *id;   /* "a1b2c_00000" */
-    char *tag;  /* experiment tag, "0_lr=0.1" */
-    char *name; /* "train_a1b2c_00000", or what trial_name_creator gave */
-    char *dir;  /* absolute trial directory, or NULL until it is named */
+    char *id;           /* "a1b2c_00000" */
+    char *tag;          /* experiment tag, "0_lr=0.1" */
+    char *name;         /* "train_a1b2c_00000", or what trial_name_creator gave */
+    char *dir;          /* absolute trial directory, or NULL until it is named */
     ct_value config;    /* resolved */
     ct_value evaluated; /* dict "a/b" -> value of what was sampled */
     uint8_t *last;      /* packed record of the last result; NULL = none yet */
     uint32_t last_len;
     uint32_t last_cap;
-    uint32_t request;        /* resources, an id of resources.h */
-    uint32_t results;        /* number of results taken */
-    uint32_t failures;       /* so far */
+    uint32_t request;          /* resources, an id of resources.h */
+    uint32_t results;          /* number of results taken */
+    uint32_t failures;         /* so far */
     uint32_t checkpoints_made; /* index of the next one */
     uint32_t checkpoint_count;
     ct_checkpoint *checkpoints; /* kept ones, oldest first; the last is the latest */
@@ -62,8 +62,8 @@ void ct_trials_free(ct_trials *t);
 ct_status ct_trials_add(ct_trials *t, const char *id, const char *tag, ct_value *config,
                         ct_value *evaluated, ct_trial_id *out, ct_err *err);
 size_t ct_trials_count(const ct_trials *t);
-const ct_trial *ct_trials_get(const ct_trials *t, ct_trial_id id); /* id must exist */
-ct_trial *ct_trials_mut(ct_trials *t, ct_trial_id id);             /* control/ only */
+const ct_trial *ct_trials_get(const ct_trials *t, ct_trial_id id);   /* id must exist */
+ct_trial *ct_trials_mut(ct_trials *t, ct_trial_id id);               /* control/ only */
 ct_trial_id ct_trials_find(const ct_trials *t, const char *text_id); /* or NONE; O(1) */
 /* The one place where a status changes: keeps the counts and the lists below. */
 void ct_trials_set_status(ct_trials *t, ct_trial_id id, ct_trial_status s);
@@ -74,8 +74,10 @@ ct_trial_id ct_trials_first(const ct_trials *t, ct_trial_status s);
 ct_trial_id ct_trials_next(const ct_trials *t, ct_trial_id id);
 /* Moves a trial to the end of the table's order (retry). */
 void ct_trials_requeue(ct_trials *t, ct_trial_id id);
-ct_status ct_trials_set_last(ct_trials *t, ct_trial_id id, const ct_record *r, ct_err *err);
-ct_status ct_trials_last(const ct_trials *t, ct_trial_id id, ct_record *out, ct_err *err);
+ct_status ct_trials_set_last(ct_trials *t, ct_trial_id id, const ct_record *r,
+                             ct_err *err);
+ct_status ct_trials_last(const ct_trials *t, ct_trial_id id, ct_record *out,
+                         ct_err *err);
 /* Takes *c on success. */
 ct_status ct_trials_add_checkpoint(ct_trials *t, ct_trial_id id, ct_checkpoint *c,
                                    ct_err *err);
