@@ -75,6 +75,8 @@
     X(trainable_type)                                                                  \
     X(command_type)                                                                    \
     X(event_type)                                                                      \
+    X(connection_type)                                                                 \
+    X(helper_type)                                                                     \
     X(scheduler_type)                                                                  \
     X(fifo_type)                                                                       \
     X(asha_type)                                                                       \
@@ -102,7 +104,7 @@
     X(searcher_class)  /* ctune.search._searcher.Searcher */                            \
     X(generator_class) /* ctune.search.search_generator.SearchGenerator */             \
     X(basic_class)     /* ctune.search.basic_variant.BasicVariantGenerator */          \
-    X(path_text)       /* helpers of ctune.search.variant_generator, to tag_label */   \
+    X(path_text)       /* helpers of ctune.search's modules, down to tag_label */      \
     X(log_bounds)                                                                      \
     X(eval_domain)                                                                     \
     X(spec_view)                                                                       \

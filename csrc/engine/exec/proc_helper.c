@@ -23,7 +23,6 @@ struct ct_helper {
     helper_child *children;
     size_t count;
     size_t cap;
-    bool loaded;
 };
 
 ct_status
@@ -141,7 +140,6 @@ ct_helper_payload(ct_helper *h, ct_buf *out, bool *end, ct_err *err)
 void
 ct_helper_loaded(ct_helper *h)
 {
-    h->loaded = true;
     ct_proc_helper_ready();
     (void)helper_tell(h, CT_WIRE_LOADED, 0, 0, NULL, 0);
 }

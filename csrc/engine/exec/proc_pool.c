@@ -12,6 +12,7 @@
 #include "exec/proc_wire.h"
 #include "os/poll.h"
 #include "os/proc.h"
+#include "os/realclock.h"
 
 #include <assert.h>
 #include <stdarg.h>
@@ -77,6 +78,7 @@ typedef struct pool {
     ct_exec base; /* first */
     ct_names *names;
     ct_clock *clock;
+    ct_clock own_clock;
     ct_poller *poller;
 
     pid_t helper; /* 0 once reaped */
@@ -987,7 +989,7 @@ pool_stop_workers(pool *p, double grace, ct_err *err)
     }
     double end = p->clock->mono(p->clock) + grace;
     double left = grace;
-    while (p->n_busy > 0 && p->control >= 0 && left > 0) {
+    while (p->n_busy > p->n_gone && p->control >= 0 && left > 0) {
         ct_event ev;
         while (ct_batch_take(&p->batch, &ev)) { /* nobody listens any more */
         }
@@ -1111,7 +1113,8 @@ ct_proc_pool_new(ct_exec **out, const ct_proc_pool_opts *opts, ct_err *err)
     }
     p->base.ops = &pool_ops_table;
     p->names = opts->names;
-    p->clock = opts->clock;
+    ct_real_clock_init(&p->own_clock);
+    p->clock = opts->clock != NULL ? opts->clock : &p->own_clock;
     p->control = -1;
     p->patience = opts->start_timeout;
     p->give_up = p->clock->mono(p->clock) + opts->start_timeout;

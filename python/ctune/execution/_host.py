@@ -1,0 +1,233 @@
+"""The worker's side of a trial: carries out commands, whoever brings them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+import traceback
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from ctune import _ctune, _encode
+from ctune._checkpoint import aside_of, checkpoint_name
+from ctune._session import TrialInfo
+from ctune.result import TRIAL_INFO
+
+if TYPE_CHECKING:
+    from ctune.trainable.trainable import Trainable
+
+__all__ = ["TrialHost", "failure_text"]
+
+logger = logging.getLogger("ctune")
+
+# Frames of files below it are left out at the top of users' tracebacks.
+_OWN_FILES = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+
+class TrialHost:
+    """Serves one trial after another in one worker.
+
+    Args:
+        trainable: The class whose instances train.
+        own_process: Whether the process belongs to this host alone: then the working
+            directory is the trial's, unless RAY_CHDIR_TO_TRIAL_DIR is "0".
+
+    Attributes:
+        trainable: The instance at work, or None before START and after STOP.
+    """
+
+    def __init__(
+        self, trainable: type[Trainable] | None = None, *, own_process: bool = False
+    ) -> None:
+        self.trainable: Trainable | None = None
+        self._class = trainable
+        self._own_process = own_process
+        self._handlers: dict[str, Callable[[_ctune.Command], _ctune.Event]] = {
+            "START": self._start,
+            "STEP": self._step,
+            "SAVE": self._save,
+            "RESTORE": self._restore,
+            "RESET": self._reset,
+            "EXPORT": self._export,
+            "STOP": self._stop,
+            "KILL": self._stop,
+        }
+
+    def handle(self, command: _ctune.Command) -> _ctune.Event:
+        """Carries out a command and returns the event that answers it.
+
+        What the trainable raises becomes an event too; only KeyboardInterrupt leaves, and
+        not from a host with its own process.
+        """
+        event = self._handlers[command.kind](command)
+        event.trial = command.trial
+        event.serial = command.serial
+        return event
+
+    def on_error(self, error: BaseException, kind: str = "FAILED") -> _ctune.Event:
+        """Returns the event for an exception that the trainable raised."""
+        text = failure_text(error)
+        return _ctune.Event(kind, text=text, blob=_pickled(error, text))
+
+    def load(self) -> type[Trainable]:
+        """Returns the trainable class; called at each START."""
+        assert self._class is not None
+        return self._class
+
+    def _start(self, command: _ctune.Command) -> _ctune.Event:
+        kind = "START_FAILED"
+        try:
+            self._enter(command)
+            self.trainable = self.load()(_config_of(command))
+            if command.checkpoint is not None:
+                kind = "RESTORE_FAILED"
+                self.trainable.restore(command.checkpoint)
+        except BaseException as error:
+            return self._failed(error, kind)
+        return self._served("STARTED")
+
+    def _step(self, command: _ctune.Command) -> _ctune.Event:
+        try:
+            result = self._at_work().train()
+        except BaseException as error:
+            return self._failed(error)
+        return _ctune.Event("RESULT", result=result)
+
+    def _save(self, command: _ctune.Command) -> _ctune.Event:
+        trainable = self._at_work()
+        if not _saves_itself(trainable):
+            return _ctune.Event("SAVED")
+        info = trainable._info
+        parent = command.trial_dir or (info.trial_dir if info is not None else None)
+        if parent is None:
+            parent = tempfile.mkdtemp(prefix="ctune_")
+        target = os.path.join(parent, checkpoint_name(command.index))
+        aside = aside_of(target)
+        try:
+            shutil.rmtree(aside, ignore_errors=True)
+            trainable.save(aside)
+            # Left over where a trial starts again from an older checkpoint.
+            shutil.rmtree(target, ignore_errors=True)
+            os.rename(aside, target)
+        except BaseException as error:
+            shutil.rmtree(aside, ignore_errors=True)
+            return self._failed(error, "SAVE_FAILED")
+        return _ctune.Event("SAVED", path=target)
+
+    def _restore(self, command: _ctune.Command) -> _ctune.Event:
+        try:
+            assert command.checkpoint is not None
+            self._at_work().restore(command.checkpoint)
+        except BaseException as error:
+            return self._failed(error, "RESTORE_FAILED")
+        return _ctune.Event("RESTORED")
+
+    def _reset(self, command: _ctune.Command) -> _ctune.Event:
+        kind = "FAILED"
+        try:
+            self._enter(command)
+            trainable = self._at_work()
+            if not trainable.reset(_config_of(command)):
+                return _ctune.Event("RESET_REFUSED")
+            if command.checkpoint is not None:
+                kind = "RESTORE_FAILED"
+                trainable.restore(command.checkpoint)
+        except BaseException as error:
+            return self._failed(error, kind)
+        return self._served("RESET")
+
+    def _export(self, command: _ctune.Command) -> _ctune.Event:
+        try:
+            self._at_work().export_model([])
+        except BaseException as error:
+            return self._failed(error)
+        return _ctune.Event("EXPORTED")
+
+    def _stop(self, command: _ctune.Command) -> _ctune.Event:
+        trainable, self.trainable = self.trainable, None
+        try:
+            if trainable is not None:
+                trainable.stop()
+        except BaseException as error:
+            self._check_interrupt(error)
+            logger.warning(  # the trial has its results: not a failure
+                "Trial %s raised an error while it was being stopped.",
+                trainable.trial_name if trainable else "",
+                exc_info=True,
+            )
+        return _ctune.Event("STOPPED")
+
+    def _failed(self, error: BaseException, kind: str = "FAILED") -> _ctune.Event:
+        self._check_interrupt(error)
+        return self.on_error(error, kind)
+
+    def _check_interrupt(self, error: BaseException) -> None:
+        """Ctrl-C in the driver's own process is meant for the run, not for a trial."""
+        if isinstance(error, KeyboardInterrupt) and not self._own_process:
+            raise error
+
+    def _at_work(self) -> Trainable:
+        assert self.trainable is not None, "START comes first"
+        return self.trainable
+
+    def _served(self, kind: str) -> _ctune.Event:
+        hostname, address, pid = _ctune.host()
+        return _ctune.Event(kind, text=hostname, path=address, code=pid)
+
+    def _enter(self, command: _ctune.Command) -> None:
+        """Makes the trial's directory the working directory."""
+        if not self._own_process:
+            return
+        os.environ.setdefault("TUNE_ORIG_WORKING_DIR", os.getcwd())
+        if command.trial_dir and os.environ.get("RAY_CHDIR_TO_TRIAL_DIR", "1") != "0":
+            os.makedirs(command.trial_dir, exist_ok=True)
+            os.chdir(command.trial_dir)
+
+
+def _config_of(command: _ctune.Command) -> dict[str, Any]:
+    config: dict[str, Any] = dict(command.config or {})
+    config[TRIAL_INFO] = TrialInfo(
+        trial_id=command.trial_id or "",
+        trial_name=command.trial_name or "",
+        trial_dir=command.trial_dir,
+        experiment_name=command.experiment,
+        resources=command.resources or {},
+        checkpoint_index=command.index,
+    )
+    return config
+
+
+def _saves_itself(trainable: Trainable) -> bool:
+    """Whether a SAVE has work to do: functions persist what they report by themselves."""
+    from ctune.trainable.function_trainable import FunctionTrainable
+
+    return not isinstance(trainable, FunctionTrainable)
+
+
+def _user_part(tb: TracebackType | None) -> TracebackType | None:
+    """The traceback from the first frame on that is not ours."""
+    part = tb
+    while part is not None and part.tb_frame.f_code.co_filename.startswith(_OWN_FILES):
+        part = part.tb_next
+    return tb if part is None else part
+
+
+def failure_text(error: BaseException) -> str:
+    """Returns the traceback of an exception, without our own frames at its top."""
+    tb = error.__traceback__
+    if os.environ.get("RAY_AIR_FULL_TRACEBACKS", "0") != "1":
+        tb = _user_part(tb)
+    return "".join(traceback.format_exception(type(error), error, tb))
+
+
+def _pickled(error: BaseException, text: str) -> bytes:
+    """Pickles an exception so that it can be loaded elsewhere; else one that says it."""
+    try:
+        data = _encode.dumps(error)
+        _encode.loads(data)
+    except Exception:
+        return _encode.dumps(RuntimeError(text))
+    return data

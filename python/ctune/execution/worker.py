@@ -1,0 +1,176 @@
+"""Worker processes: how the driver starts the helper, what the helper and workers do.
+
+The driver starts one helper per run, a fresh interpreter that inherits nothing but a
+socket. It loads the trainable once and forks a worker for each trial that starts, so that
+a worker costs a fork and not an import. A process with several threads must not fork (a
+lock held by another thread would stay locked for ever): if loading the trainable started
+threads, the helper begins anew, and each worker loads the trainable for itself.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from ctune import _ctune, _encode
+from ctune.execution._host import TrialHost, failure_text
+
+if TYPE_CHECKING:
+    from ctune._plan import Plan
+    from ctune.trainable.trainable import Trainable
+
+__all__ = ["helper_argv", "main", "process_options"]
+
+_START_TIMEOUT_S = 60.0
+# Libraries that would start a thread per core in every worker.
+_THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+# Descriptor of the payload for a helper that began anew.
+_PAYLOAD_FD = "_CTUNE_PAYLOAD_FD"
+
+
+def process_options(plan: Plan) -> dict[str, Any]:
+    """Returns what the C driver needs to start the helper of a run."""
+    assert plan.trainable_blob is not None
+    cpus = 1.0 if callable(plan.resources) else plan.resources.get("CPU", 1.0)
+    threads = str(max(1, int(cpus)))
+    return {
+        "argv": helper_argv(),
+        "env": {name: threads for name in _THREAD_LIMITS if name not in os.environ},
+        "payload": plan.trainable_blob,
+        "start_timeout": _START_TIMEOUT_S,
+    }
+
+
+def helper_argv() -> list[str]:
+    """Returns the helper's command line, to which the pool adds the socket's number."""
+    from subprocess import _args_from_interpreter_flags  # type: ignore[attr-defined]
+
+    # Absolute, because workers change the directory.
+    path = [os.path.abspath(entry) for entry in sys.path]
+    code = (
+        f"import sys; sys.path[:] = {ascii(path)}; "
+        "from ctune.execution.worker import main; main(int(sys.argv[1]))"
+    )
+    return [sys.executable, *_args_from_interpreter_flags(), "-c", code]
+
+
+def main(control: int) -> None:
+    """The helper: loads the trainable and forks workers until the driver is gone."""
+    kept = os.environ.pop(_PAYLOAD_FD, None)
+    payload = None if kept is None else _read_kept(int(kept))
+    helper = _ctune.Helper(control)
+    if payload is None:
+        payload = helper.payload()
+        if payload is None:
+            return
+        host = _load(helper, payload, control)
+    else:
+        host = _LoadingHost(payload)
+        helper.loaded()
+    for stream in (sys.stdout, sys.stderr):
+        # What a trial prints is seen at once, and never twice.
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    gc.collect()
+    gc.freeze()  # collections in workers do not touch, and so copy, what they share
+    _fork_workers(helper, host)
+
+
+class _LoadingHost(TrialHost):
+    """Loads the trainable in the worker itself."""
+
+    def __init__(self, payload: bytes) -> None:
+        super().__init__(own_process=True)
+        self._payload = payload
+
+    def load(self) -> type[Trainable]:
+        loaded: type[Trainable] = _encode.loads(self._payload)
+        return loaded
+
+
+def _load(helper: _ctune.Helper, payload: bytes, control: int) -> TrialHost:
+    try:
+        trainable = _encode.loads(payload)
+    except BaseException as error:
+        helper.unloadable(
+            "The trainable could not be loaded in the worker processes.\n"
+            + failure_text(error)
+        )
+        return TrialHost(own_process=True)
+    if _count_threads() > 1:
+        _begin_anew(payload, control)
+    helper.loaded()
+    return TrialHost(trainable, own_process=True)
+
+
+def _count_threads() -> int:
+    try:
+        return len(os.listdir("/proc/self/task"))
+    except OSError:
+        import threading
+
+        return threading.active_count()
+
+
+def _begin_anew(payload: bytes, control: int) -> None:
+    """Replaces this process by a helper that has no threads and loads nothing."""
+    import tempfile
+
+    with tempfile.TemporaryFile() as file:
+        file.write(payload)
+        file.flush()
+        file.seek(0)
+        os.set_inheritable(file.fileno(), True)
+        os.set_inheritable(control, True)
+        os.environ[_PAYLOAD_FD] = str(file.fileno())
+        os.execv(sys.executable, sys.orig_argv)
+
+
+def _read_kept(fd: int) -> bytes:
+    with open(fd, "rb") as file:
+        return file.read()
+
+
+def _fork_workers(helper: _ctune.Helper, host: TrialHost) -> None:
+    while (order := helper.next()) is not None:
+        worker, socket = order
+        try:
+            pid = os.fork()
+        except OSError as error:
+            pid = -(error.errno or 1)
+        if pid == 0:
+            _work(helper, host, socket)
+        helper.forked(worker, pid)
+        os.close(socket)
+
+
+def _work(helper: _ctune.Helper, host: TrialHost, socket: int) -> None:
+    """A worker's whole life. It leaves without the helper's clean-up."""
+    code = 1
+    try:
+        if helper.become_worker():
+            _reseed()
+            if _ctune.Connection(socket).serve(host):
+                atexit._run_exitfuncs()
+        code = 0
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except (OSError, ValueError):
+                pass
+        os._exit(code)
+
+
+def _reseed() -> None:
+    """Gives each worker random numbers of its own, as a process of its own would have.
+
+    The module random does so by itself.
+    """
+    mtrand = sys.modules.get("numpy.random.mtrand")
+    if mtrand is not None:
+        mtrand.seed()
