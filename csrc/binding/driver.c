@@ -753,12 +753,28 @@ make_control(pyct_driver *self, PyObject *options, ct_err *err)
     return result;
 }
 
+/* The kinds of notes that anybody acts on. */
+static uint32_t
+heard(const pyct_driver *self, bool files)
+{
+    uint32_t kinds = UINT32_C(1) << CT_NOTE_TRIAL_FAILURE | UINT32_C(1)
+                                                               << CT_NOTE_CHECKPOINT_DROP;
+
+    for (int k = 0; k < CT_NOTE_COUNT; k++) {
+        kinds |= self->hooks[k] == NULL ? 0 : UINT32_C(1) << k;
+    }
+    return files ? UINT32_MAX : kinds;
+}
+
 static int
 make_drive(pyct_driver *self, PyObject *options, ct_err *err)
 {
+    long long json, csv;
     double grace;
 
-    if (take_real(options, "interrupt_grace", &grace) < 0) {
+    if (take_real(options, "interrupt_grace", &grace) < 0 ||
+        take_integer(options, "json", &json) < 0 ||
+        take_integer(options, "csv", &csv) < 0) {
         pyct_foreign(err);
         return -1;
     }
@@ -769,6 +785,7 @@ make_drive(pyct_driver *self, PyObject *options, ct_err *err)
         .output = self->output,
         .clock = &self->clock,
         .observer = {on_note, self},
+        .heard = heard(self, json != 0 || csv != 0 || self->write_params),
         .make_dirs = true,
         .interrupt_grace = grace,
     };
@@ -953,9 +970,11 @@ one_turn(pyct_driver *self, bool *more, ct_err *err)
 static ct_status
 beat(pyct_driver *self, double *next, ct_err *err)
 {
+    if (self->heartbeat == NULL) {
+        return CT_OK;
+    }
     double now = self->clock.mono(&self->clock);
-
-    if (self->heartbeat == NULL || now < *next) {
+    if (now < *next) {
         return CT_OK;
     }
     PyObject *r = PyObject_CallNoArgs(self->heartbeat);

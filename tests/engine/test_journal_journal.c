@@ -374,7 +374,7 @@ commit_on_a_full_disk(void)
     ok = ok && setrlimit(RLIMIT_FSIZE, &limit) == 0;
     const ct_event ev = {.kind = CT_EVENT_TICK, .serial = 5};
     ok = ok && ct_journal_add(j, &ev, &err) == CT_OK;
-    ok = ok && ct_journal_commit(j, 6.0, &err) == CT_OK; /* the same turn, and more */
+    ok = ok && ct_journal_commit(j, 6.0, &err) == CT_OK; /* the turn that waits, and more */
     ok = ok && turn(j, names, 6, 7, &err) == CT_OK;
     ok = ct_journal_close(j, &err) == CT_OK && ok;
     ct_names_free(names);
@@ -402,6 +402,36 @@ test_a_turn_that_did_not_fit_is_committed_again_later(void **state)
         err);
     assert_int_equal(sum.events, 7);
     assert_false(sum.torn);
+    ct_names_free(names);
+}
+
+static void
+test_turns_that_end_without_a_write_are_written_together(void **state)
+{
+    (void)state;
+    ct_err err = CT_ERR_INIT;
+    ct_journal *j = NULL;
+    ct_names *names = new_names();
+    seen s = {0};
+    ct_journal_summary sum;
+    const ct_journal_visitor v = visitor(&s);
+    assert_ok(ct_journal_open(&j, folder, 1, names, CT_SYNC_NONE, &err), err);
+    uint64_t before = ct_journal_bytes(j);
+    for (int i = 0; i < 3; i++) {
+        const ct_event ev = {.kind = CT_EVENT_TICK, .serial = (uint64_t)i};
+        assert_ok(ct_journal_add(j, &ev, &err), err);
+        assert_ok(ct_journal_end_turn(j, 1.0 + i, &err), err);
+    }
+    assert_int_equal(ct_journal_bytes(j), before);
+    assert_true(ct_journal_pending(j) > 0);
+    assert_ok(ct_journal_commit(j, 9.0, &err), err);
+    assert_int_equal(ct_journal_pending(j), 0);
+    assert_ok(ct_journal_close(j, &err), err);
+    assert_ok(
+        ct_journal_read_file(in_folder("journal-000001.ctj"), names, &v, &sum, &err),
+        err);
+    assert_int_equal(sum.events, 3);
+    assert_int_equal(sum.turns, 3);
     ct_names_free(names);
 }
 
@@ -702,6 +732,7 @@ main(void)
         IN_FOLDER(test_an_empty_or_missing_folder_recovers_to_nothing),
         IN_FOLDER(test_a_new_segment_without_its_snapshot_continues_the_old_one),
         IN_FOLDER(test_a_torn_tail_in_an_older_segment_is_left_out),
+        IN_FOLDER(test_turns_that_end_without_a_write_are_written_together),
         IN_FOLDER(test_a_failed_snapshot_changes_nothing),
         IN_FOLDER(test_every_failed_allocation_is_reported_without_leak),
     };

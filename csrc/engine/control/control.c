@@ -468,6 +468,7 @@ ct_control_begin(ct_control *c)
 {
     c->n_commands = c->at_command = 0;
     c->n_notes = c->at_note = 0;
+    c->note_kinds = 0;
     ct_arena_reset(&c->turn);
 }
 
@@ -614,6 +615,12 @@ ct_control_next_note(ct_control *c, ct_note *out)
     }
     *out = c->notes[c->at_note++];
     return true;
+}
+
+uint32_t
+ct_control_note_kinds(const ct_control *c)
+{
+    return c->note_kinds;
 }
 
 bool

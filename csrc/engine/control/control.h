@@ -81,6 +81,8 @@ ct_status ct_control_settle(ct_control *c, double now, ct_err *err);
 /* The turn's commands and notes, in order; false at the end. Borrowed until begin. */
 bool ct_control_next_command(ct_control *c, ct_command *out);
 bool ct_control_next_note(ct_control *c, ct_note *out);
+/* The kinds among the turn's notes, a bit for each ct_note_kind. */
+uint32_t ct_control_note_kinds(const ct_control *c);
 
 /* Every trial has ended, no worker is left and no trial will come. */
 bool ct_control_done(const ct_control *c);

@@ -56,6 +56,7 @@ struct ct_control {
     size_t n_commands, cap_commands, at_command;
     ct_note *notes;
     size_t n_notes, cap_notes, at_note;
+    uint32_t note_kinds;
     ct_arena turn; /* texts of notes */
 
     ct_metrics_buf flat; /* of the result at hand */

@@ -63,6 +63,7 @@ control_note(ct_control *c, ct_note_kind kind, ct_trial_id t, ct_note **out, ct_
         return st;
     }
     ct_note *n = &c->notes[c->n_notes++];
+    c->note_kinds |= UINT32_C(1) << kind;
     memset(n, 0, sizeof *n);
     n->kind = kind;
     n->trial = t;

@@ -11,6 +11,9 @@
 #define TICK_S 1.0
 /* While nothing runs but the searcher may still answer: ask it more often. */
 #define IDLE_TICK_S 0.05
+/* Turns that nobody outside hears of may wait for their write this long, or this much. */
+#define UNHEARD_S 0.05
+#define UNHEARD_BYTES (64u * 1024u)
 /* Events taken in one turn: bounds the memory of a turn. */
 #define TURN_EVENTS 256
 
@@ -20,6 +23,7 @@ struct ct_drive {
     int interrupt_seen;
     double interrupt_time;
     double last_tick;
+    double last_commit;
     uint64_t turns;
 };
 
@@ -169,6 +173,25 @@ quiet(const ct_drive *d, double mono)
              mono - d->interrupt_time >= d->opts.interrupt_grace));
 }
 
+/* Record before effect. */
+static ct_status
+commit(ct_drive *d, double now, double mono, bool last, ct_err *err)
+{
+    ct_journal *j = d->opts.journal;
+
+    if (j == NULL) {
+        return CT_OK;
+    }
+    bool unheard = d->opts.exec->ops->local && !last &&
+                   (ct_control_note_kinds(d->opts.control) & d->opts.heard) == 0;
+    if (unheard && mono - d->last_commit < UNHEARD_S &&
+        ct_journal_pending(j) < UNHEARD_BYTES) {
+        return ct_journal_end_turn(j, now, err);
+    }
+    d->last_commit = mono;
+    return ct_journal_commit(j, now, err);
+}
+
 /* A failed feed ends the run, but what was taken so far is committed and told first. */
 static ct_status
 take_all(ct_drive *d, double now, double mono, ct_err *err)
@@ -191,10 +214,8 @@ ct_drive_turn(ct_drive *d, bool *more, ct_err *err)
 
     ct_control_begin(d->opts.control);
     ct_status st = take_all(d, now, mono, err);
-    ct_status end = CT_OK;
-    if (d->opts.journal != NULL) {
-        end = ct_journal_commit(d->opts.journal, now, &later);
-    }
+    *more = st == CT_OK && !ct_control_done(d->opts.control) && !quiet(d, mono);
+    ct_status end = commit(d, now, mono, !*more, &later);
     if (end == CT_OK && st == CT_OK) {
         end = send_commands(d, &later);
     }
@@ -203,7 +224,6 @@ ct_drive_turn(ct_drive *d, bool *more, ct_err *err)
         end = send_notes(d, &later);
     }
     d->turns++;
-    *more = !ct_control_done(d->opts.control) && !quiet(d, mono);
     if (st == CT_OK && end != CT_OK) {
         if (err != NULL) {
             *err = later;

@@ -4,7 +4,9 @@
  *
  * wait touches nothing but the executor, so it may run without the GIL. A turn takes the
  * executor's events, feeds the controller, commits the journal, and only then lets
- * commands and notes out: what observers saw is never lost. */
+ * commands and notes out: what observers saw is never lost. Turns of a local executor of
+ * which nobody hears are committed together, at the latest after 50 ms: until then only
+ * this process knows of them. */
 #ifndef CT_DRIVE_DRIVE_H
 #define CT_DRIVE_DRIVE_H
 
@@ -27,6 +29,7 @@ typedef struct ct_drive_opts {
     ct_output *output;   /* NULL = none */
     ct_clock *clock;
     ct_observer observer;
+    uint32_t heard;         /* kinds of notes that output or observer act on, as bits */
     bool make_dirs;         /* make a trial's directory before it starts */
     double interrupt_grace; /* seconds for open commands after an interrupt */
 } ct_drive_opts;

@@ -12,6 +12,8 @@
 typedef struct ct_exec ct_exec;
 typedef struct ct_exec_ops {
     const char *name;
+    /* Commands are carried out in this process: what they did dies with it. */
+    bool local;
     /* Takes a copy of what it needs. Fails only when the executor itself is broken; what
      * goes wrong with a trial comes back as an event. */
     ct_status (*submit)(ct_exec *e, const ct_command *c, ct_err *err);

@@ -193,6 +193,7 @@ inline_free(ct_exec *e)
 
 static const ct_exec_ops inline_ops_table = {
     .name = "inline",
+    .local = true,
     .submit = inline_submit,
     .wait = inline_wait,
     .poll = inline_poll,

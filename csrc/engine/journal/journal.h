@@ -20,21 +20,29 @@ typedef enum ct_sync_policy {
 
 typedef struct ct_journal ct_journal;
 
-/* Opens segment `number` in dir for writing (it must not exist) and writes its header. */
+/* Opens segment `number` in dir for writing (it must not exist) and writes its
+ * header. */
 ct_status ct_journal_open(ct_journal **out, const char *dir, uint32_t number,
                           const ct_names *names, ct_sync_policy sync, ct_err *err);
 /* Adds an event to the turn; nothing is written yet. */
 ct_status ct_journal_add(ct_journal *j, const ct_event *ev, ct_err *err);
-/* Closes the turn: one write, and a sync if one is due. Nothing to do without events. On
- * failure the segment holds whole turns only and the turn can be committed again. */
+/* Closes the turn without writing it: a later commit writes all closed turns at
+ * once. */
+ct_status ct_journal_end_turn(ct_journal *j, double now, ct_err *err);
+/* Closes the turn and writes: one write, and a sync if one is due. Nothing to do
+ * without events. On failure the segment holds whole turns only and commit can be
+ * called again. */
 ct_status ct_journal_commit(ct_journal *j, double now, ct_err *err);
-/* Writes snapshot-<next>.json, starts segment <next>, keeps the one before, removes older. */
+/* Writes snapshot-<next>.json, starts segment <next>, keeps the one before, removes
+ * older. */
 ct_status ct_journal_snapshot(ct_journal *j, const ct_value *state, ct_err *err);
 uint64_t ct_journal_bytes(const ct_journal *j); /* written so far */
-ct_status ct_journal_close(ct_journal *j, ct_err *err); /* sync, close, free; always frees */
+size_t ct_journal_pending(const ct_journal *j); /* bytes that wait for a commit */
+ct_status ct_journal_close(ct_journal *j,
+                           ct_err *err); /* sync, close, free; always frees */
 
-/* Reading back. `on_event` gets each event of each whole turn, in order; `on_turn` (may be
- * NULL) its end. Anything but CT_OK from them ends the reading with that status. */
+/* Reading back. `on_event` gets each event of each whole turn, in order; `on_turn` (may
+ * be NULL) its end. Anything but CT_OK from them ends the reading with that status. */
 typedef struct ct_journal_visitor {
     ct_status (*on_event)(void *ctx, const ct_event *ev, ct_err *err);
     ct_status (*on_turn)(void *ctx, double time, ct_err *err);

@@ -1,9 +1,9 @@
-/* writer.c: group commit. Events of a turn are encoded into one buffer; the commit closes
- * it with a TURN frame and writes it at once.
+/* writer.c: group commit. Events of a turn are encoded into one buffer; the commit
+ * closes it with a TURN frame and writes it at once.
  *
- * Invariant: up to `valid` the segment is header and whole turns. Whatever failed behind
- * that is cut off before the next write, and the turn's frames stay in the buffer, so that
- * it can be committed again. */
+ * Invariant: up to `valid` the segment is header and whole turns. Whatever failed
+ * behind that is cut off before the next write, and the turn's frames stay in the
+ * buffer, so that it can be committed again. */
 #include "journal/journal_int.h"
 
 #include "base/mem.h"
@@ -96,8 +96,8 @@ done:
 }
 
 ct_status
-ct_journal_open(ct_journal **out, const char *dir, uint32_t number, const ct_names *names,
-                ct_sync_policy sync, ct_err *err)
+ct_journal_open(ct_journal **out, const char *dir, uint32_t number,
+                const ct_names *names, ct_sync_policy sync, ct_err *err)
 {
     ct_journal *j = ct_calloc(1, sizeof *j);
     if (j == NULL) {
@@ -188,25 +188,42 @@ write_turn(ct_journal *j, double now, ct_err *err)
 }
 
 ct_status
-ct_journal_commit(ct_journal *j, double now, ct_err *err)
+ct_journal_end_turn(ct_journal *j, double now, ct_err *err)
 {
     if (j->events == 0) {
         return CT_OK;
     }
     size_t before = j->turn.len;
     ct_status st = turn_end_put(&j->turn, now, err);
-    if (st == CT_OK) {
-        st = write_turn(j, now, err);
-    }
     if (st != CT_OK) {
         j->turn.len = before;
         return st;
     }
+    j->events = 0;
+    return CT_OK;
+}
+
+ct_status
+ct_journal_commit(ct_journal *j, double now, ct_err *err)
+{
+    ct_status st = ct_journal_end_turn(j, now, err);
+    if (st != CT_OK || j->turn.len == 0) {
+        return st;
+    }
+    st = write_turn(j, now, err);
+    if (st != CT_OK) {
+        return st;
+    }
     j->valid += j->turn.len;
     j->total += j->turn.len;
-    j->events = 0;
     ct_buf_clear(&j->turn);
     return CT_OK;
+}
+
+size_t
+ct_journal_pending(const ct_journal *j)
+{
+    return j->turn.len;
 }
 
 uint64_t
