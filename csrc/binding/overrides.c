@@ -12,6 +12,19 @@ dict_of(PyObject *object)
     return dict;
 }
 
+int
+pyct_has(PyObject *object, PyObject *name)
+{
+    PyObject *found = PyObject_GetAttr(object, name);
+    if (found == NULL && !PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        return -1;
+    }
+    int has = found != NULL;
+    PyErr_Clear();
+    Py_XDECREF(found);
+    return has;
+}
+
 PyObject *
 pyct_attributes(PyObject *object)
 {

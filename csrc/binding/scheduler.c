@@ -154,9 +154,11 @@ abstract(PyObject *op, const char *method)
 }
 
 #define ABSTRACT(method)                                                               \
-    static PyObject *base_##method(PyObject *op, PyObject *args)                       \
+    static PyObject *base_##method(PyObject *op, PyObject *const *args,                \
+                                   Py_ssize_t given)                                   \
     {                                                                                  \
         (void)args;                                                                    \
+        (void)given;                                                                   \
         return abstract(op, #method);                                                  \
     }
 ABSTRACT(on_trial_add)
@@ -276,7 +278,10 @@ base_getstate(PyObject *op, PyObject *ignored)
 static PyObject *
 state_item(PyObject *dict, const char *key)
 {
-    PyObject *value = PyDict_Check(dict) ? PyDict_GetItemString(dict, key) : NULL;
+    PyObject *name = PyUnicode_FromString(key);
+    PyObject *value =
+        name != NULL && PyDict_Check(dict) ? PyDict_GetItemWithError(dict, name) : NULL;
+    Py_XDECREF(name);
     if (value == NULL && !PyErr_Occurred()) {
         PyErr_Format(PyExc_ValueError,
                      "this is not the saved state of a scheduler: %s is missing", key);
@@ -301,29 +306,29 @@ static PyMethodDef base_methods[] = {
      METH_FASTCALL | METH_KEYWORDS,
      "set_search_properties($self, metric, mode, **spec)\n--\n\n"
      "Take over the metric and mode of a run; False if the metric was set before."},
-    {"on_trial_add", base_on_trial_add, METH_VARARGS,
+    {"on_trial_add", PYCT_METHOD(base_on_trial_add), METH_FASTCALL,
      "on_trial_add($self, tune_controller, trial, /)\n--\n\n"
      "A trial was added, or goes back to the queue after a failure."},
-    {"on_trial_error", base_on_trial_error, METH_VARARGS,
+    {"on_trial_error", PYCT_METHOD(base_on_trial_error), METH_FASTCALL,
      "on_trial_error($self, tune_controller, trial, /)\n--\n\n"
      "A trial failed; also called before it is tried again."},
-    {"on_trial_result", base_on_trial_result, METH_VARARGS,
+    {"on_trial_result", PYCT_METHOD(base_on_trial_result), METH_FASTCALL,
      "on_trial_result($self, tune_controller, trial, result, /)\n--\n\n"
      "Decide on a running trial from its flat result dict: CONTINUE, PAUSE, STOP or NOOP."},
-    {"on_trial_complete", base_on_trial_complete, METH_VARARGS,
+    {"on_trial_complete", PYCT_METHOD(base_on_trial_complete), METH_FASTCALL,
      "on_trial_complete($self, tune_controller, trial, result, /)\n--\n\n"
      "A running trial is being stopped; result is its last one."},
-    {"on_trial_remove", base_on_trial_remove, METH_VARARGS,
+    {"on_trial_remove", PYCT_METHOD(base_on_trial_remove), METH_FASTCALL,
      "on_trial_remove($self, tune_controller, trial, /)\n--\n\n"
      "A pending or paused trial is being stopped."},
-    {"choose_trial_to_run", base_choose_trial_to_run, METH_VARARGS,
+    {"choose_trial_to_run", PYCT_METHOD(base_choose_trial_to_run), METH_FASTCALL,
      "choose_trial_to_run($self, tune_controller, /)\n--\n\n"
      "The pending or paused trial to start next, or None. Asking must change nothing."},
-    {"debug_string", base_debug_string, METH_VARARGS,
+    {"debug_string", PYCT_METHOD(base_debug_string), METH_FASTCALL,
      "debug_string($self, /)\n--\n\nA line or more on the scheduler's state."},
-    {"save", base_save, METH_VARARGS,
+    {"save", PYCT_METHOD(base_save), METH_FASTCALL,
      "save($self, checkpoint_path, /)\n--\n\nWrite the state to a file."},
-    {"restore", base_restore, METH_VARARGS,
+    {"restore", PYCT_METHOD(base_restore), METH_FASTCALL,
      "restore($self, checkpoint_path, /)\n--\n\nRead the state back from a file."},
     {"__getstate__", base_getstate, METH_NOARGS, NULL},
     {"__setstate__", base_setstate, METH_O, NULL},

@@ -556,9 +556,13 @@ asha_overridden(pyct_state *state, PyObject *object)
 static int
 check_interface(pyct_state *state, PyObject *object)
 {
-    if (!PyType_Check(object) && PyObject_HasAttr(object, state->str.on_trial_result) &&
-        PyObject_HasAttr(object, state->str.choose_trial_to_run)) {
-        return 0;
+    int answers =
+        PyType_Check(object) ? 0 : pyct_has(object, state->str.on_trial_result);
+    if (answers == 1) {
+        answers = pyct_has(object, state->str.choose_trial_to_run);
+    }
+    if (answers != 0) {
+        return answers < 0 ? -1 : 0;
     }
     PyErr_Format(
         PyExc_TypeError,

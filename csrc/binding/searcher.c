@@ -469,12 +469,15 @@ static ct_searcher *
 search_adapter(pyct_state *state, PyObject *search_alg, PyObject *driver, ct_err *err)
 {
     uint64_t total;
-    if (!PyObject_HasAttr(search_alg, state->str.next_trial)) {
+    int has = pyct_has(search_alg, state->str.next_trial);
+    if (has == 0) {
         PyErr_Format(
             PyExc_TypeError,
             "search_alg must be a Searcher or a SearchAlgorithm with next_trial(), "
             "got %s",
             Py_TYPE(search_alg)->tp_name);
+    }
+    if (has != 1) {
         pyct_foreign(err);
         return NULL;
     }

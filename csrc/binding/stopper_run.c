@@ -351,11 +351,14 @@ sequence_adapter(pyct_state *state, PyObject *stop, PyObject *driver, ct_err *er
 static ct_stopper *
 callable_adapter(pyct_state *state, PyObject *stop, PyObject *driver, ct_err *err)
 {
-    if (PyObject_HasAttr(stop, state->str.stop_all)) {
+    int has = pyct_has(stop, state->str.stop_all);
+    if (has == 1) {
         PyErr_Format(PyExc_ValueError,
                      "stop: %R has stop_all() but is no Stopper; derive its class from "
                      "ctune.stopper.Stopper",
                      stop);
+    }
+    if (has != 0) {
         (void)pyct_foreign(err);
         return NULL;
     }
