@@ -7,6 +7,7 @@ All public names of the package are here too, for scripts that say
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -196,15 +197,17 @@ def run_experiments(
     )
 
 
-def __getattr__(name: str) -> Any:
-    import ctune
+def _package() -> Any:
+    """The package itself, which imports this module and not the other way round."""
+    return sys.modules["ctune"]
 
-    if name in ctune.__all__:
-        return getattr(ctune, name)
+
+def __getattr__(name: str) -> Any:
+    package = _package()
+    if name in package.__all__:
+        return getattr(package, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    import ctune
-
-    return sorted({*globals(), *ctune.__all__})
+    return sorted({*globals(), *_package().__all__})
