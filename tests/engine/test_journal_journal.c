@@ -374,7 +374,8 @@ commit_on_a_full_disk(void)
     ok = ok && setrlimit(RLIMIT_FSIZE, &limit) == 0;
     const ct_event ev = {.kind = CT_EVENT_TICK, .serial = 5};
     ok = ok && ct_journal_add(j, &ev, &err) == CT_OK;
-    ok = ok && ct_journal_commit(j, 6.0, &err) == CT_OK; /* the turn that waits, and more */
+    ok = ok &&
+         ct_journal_commit(j, 6.0, &err) == CT_OK; /* the turn that waits, and more */
     ok = ok && turn(j, names, 6, 7, &err) == CT_OK;
     ok = ct_journal_close(j, &err) == CT_OK && ok;
     ct_names_free(names);
@@ -663,6 +664,42 @@ test_a_failed_snapshot_changes_nothing(void **state)
     ct_names_free(names);
 }
 
+/* The new segment would lack the names that waiting turns use. */
+static void
+test_turns_that_wait_are_written_together_and_before_a_snapshot(void **state)
+{
+    (void)state;
+    ct_err err = CT_ERR_INIT;
+    ct_journal *j = NULL;
+    ct_names *names = new_names();
+    assert_ok(ct_journal_open(&j, folder, 1, names, CT_SYNC_NONE, &err), err);
+    uint64_t size = ct_journal_bytes(j);
+    for (uint64_t i = 0; i < 3; i++) {
+        const ct_event ev = {.kind = CT_EVENT_TICK, .serial = i};
+        assert_ok(ct_journal_add(j, &ev, &err), err);
+        assert_ok(ct_journal_end_turn(j, (double)i, &err), err);
+    }
+    assert_int_equal(ct_journal_bytes(j), size);
+    ct_value v = state_of(3);
+    assert_int_equal(ct_journal_snapshot(j, &v, &err), CT_ESTATE);
+    size_t waiting = ct_journal_pending(j);
+    assert_ok(ct_journal_commit(j, 3.0, &err), err);
+    assert_int_equal(ct_journal_bytes(j), size + waiting);
+    assert_int_equal(ct_journal_pending(j), 0);
+    assert_ok(ct_journal_snapshot(j, &v, &err), err);
+    ct_value_deinit(&v);
+    assert_ok(ct_journal_close(j, &err), err);
+    seen s = {0};
+    ct_journal_summary sum;
+    const ct_journal_visitor vis = visitor(&s);
+    assert_ok(
+        ct_journal_read_file(in_folder("journal-000001.ctj"), names, &vis, &sum, &err),
+        err);
+    assert_int_equal(sum.turns, 3);
+    assert_int_equal(sum.events, 3);
+    ct_names_free(names);
+}
+
 static ct_status
 whole_life(void *ctx, ct_err *err)
 {
@@ -734,6 +771,7 @@ main(void)
         IN_FOLDER(test_a_torn_tail_in_an_older_segment_is_left_out),
         IN_FOLDER(test_turns_that_end_without_a_write_are_written_together),
         IN_FOLDER(test_a_failed_snapshot_changes_nothing),
+        IN_FOLDER(test_turns_that_wait_are_written_together_and_before_a_snapshot),
         IN_FOLDER(test_every_failed_allocation_is_reported_without_leak),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
