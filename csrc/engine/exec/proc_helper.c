@@ -6,10 +6,7 @@
 
 #include "base/mem.h"
 #include "exec/proc_wire.h"
-#include "os/proc.h"
-
-#include <time.h>
-#include <unistd.h>
+#include "os/host.h"
 
 typedef struct helper_child {
     uint32_t worker;
@@ -28,14 +25,14 @@ struct ct_helper {
 ct_status
 ct_helper_new(ct_helper **out, int control, ct_err *err)
 {
-    pid_t parent = getppid();
+    pid_t parent = ct_proc_parent();
     ct_helper *h = ct_calloc(1, sizeof *h);
     if (h == NULL) {
         return ct_fail_mem(err);
     }
     h->control = control;
     h->parent = parent;
-    h->self = getpid();
+    h->self = ct_proc_self();
     ct_proc_helper_setup();
     *out = h;
     return CT_OK;
@@ -229,8 +226,7 @@ helper_end_all(ct_helper *h)
         if (!ct_proc_has_children()) {
             return;
         }
-        struct timespec pause = {0, 10 * 1000 * 1000};
-        (void)nanosleep(&pause, NULL);
+        ct_host_sleep(0.01);
     }
 }
 
@@ -241,7 +237,7 @@ ct_helper_next(ct_helper *h, uint32_t *worker, int *fd, bool *end, ct_err *err)
     for (;;) {
         ct_wire m;
         helper_reap(h);
-        bool orphaned = getppid() != h->parent;
+        bool orphaned = ct_proc_parent() != h->parent;
         if (!orphaned && !ct_proc_helper_wait(h->control)) {
             continue; /* a signal: look again */
         }

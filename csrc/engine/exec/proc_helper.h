@@ -13,9 +13,9 @@
 #define CT_EXEC_PROC_HELPER_H
 
 #include "base/bytes.h"
+#include "os/proc.h"
 
 #include <stdbool.h>
-#include <sys/types.h>
 
 typedef struct ct_helper ct_helper;
 

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "exec/exec_int.h"
 #include "exec/proc_wire.h"
+#include "os/host.h"
 #include "os/poll.h"
 #include "os/proc.h"
 #include "os/realclock.h"
@@ -18,7 +19,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #define CONTROL_TAG UINT32_MAX
 #define READ_SIZE ((size_t)64 << 10)
@@ -640,8 +640,7 @@ control_decode(pool *p, ct_err *err)
 static void
 pause_a_little(void)
 {
-    struct timespec pause = {0, 2 * 1000 * 1000};
-    (void)nanosleep(&pause, NULL);
+    ct_host_sleep(0.002);
 }
 
 /* Waits for the helper's end, kills it after `limit` seconds, and says how it ended. */

@@ -20,7 +20,7 @@ typedef struct ct_proc_pool_opts {
         *payload; /* sent first on the control socket: the pickled trainable */
     size_t payload_len;
     ct_names *names;
-    ct_clock *clock; /* NULL: the machine's */
+    ct_clock *clock;      /* NULL: the machine's */
     double start_timeout; /* seconds until a helper that says nothing is an error */
 } ct_proc_pool_opts;
 

@@ -67,3 +67,12 @@ ct_host_now(void)
 {
     return seconds(CLOCK_REALTIME);
 }
+
+void
+ct_host_sleep(double seconds)
+{
+    struct timespec t = {.tv_sec = (time_t)seconds};
+
+    t.tv_nsec = (long)((seconds - (double)t.tv_sec) * 1e9);
+    (void)nanosleep(&t, NULL);
+}

@@ -10,7 +10,8 @@ void ct_host_name(char *out, size_t size);
  * nothing. */
 void ct_host_address(char *out, size_t size);
 int64_t ct_host_pid(void);
-double ct_host_mono(void); /* seconds, monotonic */
-double ct_host_now(void);  /* seconds since the epoch */
+double ct_host_mono(void);          /* seconds, monotonic */
+double ct_host_now(void);           /* seconds since the epoch */
+void ct_host_sleep(double seconds); /* a signal may end it early */
 
 #endif

@@ -233,6 +233,18 @@ ct_proc_spawn(pid_t *pid, const char *const *argv, const char *const *env, int c
 
 /* ---- ending ---- */
 
+pid_t
+ct_proc_self(void)
+{
+    return getpid();
+}
+
+pid_t
+ct_proc_parent(void)
+{
+    return getppid();
+}
+
 bool
 ct_proc_reap(pid_t pid, int *status)
 {

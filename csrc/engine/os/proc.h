@@ -34,6 +34,8 @@ ct_io ct_fd_receive(int fd, void *data, size_t cap, size_t *done, int *passed);
  * ("NAME=value", NULL-terminated, may be NULL) on top of ours. */
 ct_status ct_proc_spawn(pid_t *pid, const char *const *argv, const char *const *env,
                         int control, ct_err *err);
+pid_t ct_proc_self(void);
+pid_t ct_proc_parent(void); /* 1, or that of a subreaper, once the parent has died */
 /* Whether the child has ended; *status as waitpid gives it. Never waits. */
 bool ct_proc_reap(pid_t pid, int *status);
 /* The next child of any kind that has ended, or 0. */
