@@ -58,8 +58,13 @@ env_list(PyObject *env)
 static PyObject *
 option(PyObject *options, const char *name, PyTypeObject *type)
 {
-    PyObject *found = PyDict_GetItemString(options, name);
+    PyObject *key = PyUnicode_FromString(name);
+    PyObject *found = key == NULL ? NULL : PyDict_GetItemWithError(options, key);
 
+    Py_XDECREF(key);
+    if (found == NULL && PyErr_Occurred()) {
+        return NULL;
+    }
     if (found == NULL || !PyObject_TypeCheck(found, type)) {
         PyErr_Format(PyExc_TypeError, "executor: option %s must be %s, got %R", name,
                      type->tp_name, found == NULL ? Py_None : found);
