@@ -331,7 +331,7 @@ def _table(trials: Sequence[Trial], metric: str | None, width: int) -> list[str]
     for name in metrics:
         columns.append(_column(name, [_cell(r.get(name)) for r in results]))
     columns.append(_column("iter", [_cell(r.get(TRAINING_ITERATION)) for r in results]))
-    columns.append(_column("time s", [_cell(r.get(TIME_TOTAL_S)) for r in results]))
+    columns.append(_column("time s", [_time(r.get(TIME_TOTAL_S)) for r in results]))
     params = [
         _column(key, [_cell(trial.evaluated_params.get(key)) for trial in trials])
         for key in _parameters(trials)
@@ -394,6 +394,10 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.5g}"
     return _shorten(str(value).replace("\n", " "), _CELL_MAX)
+
+
+def _time(seconds: Any) -> str:
+    return f"{seconds:.2f}" if isinstance(seconds, (int, float)) else ""
 
 
 def _shorten(text: str, limit: int) -> str:

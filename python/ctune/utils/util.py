@@ -125,7 +125,8 @@ def flatten_dict(
 ) -> dict[str, Any]:
     """Returns a dict whose nested dicts are spelled as paths: {"a/b": 1}.
 
-    Plain keys keep their order; those of nested dicts come after them.
+    Plain keys keep their order; those of nested dicts come after them. Empty dicts
+    leave nothing.
 
     Args:
         dt: Left as it is.
@@ -153,7 +154,7 @@ def flatten_dict(
                 nested = isinstance(value, dict) or (
                     flatten_list and isinstance(value, list)
                 )
-                if nested and value:
+                if nested:
                     deeper.append((str(path), value))
                 else:
                     flat[path] = value
