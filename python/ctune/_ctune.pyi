@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from typing_extensions import Self
 
 from ctune.experiment.trial import Trial
-from ctune.search._searcher import Searcher as _PySearcher
 
 # --- trainables ---
 
@@ -295,7 +294,7 @@ class ConcurrencyLimiter(Searcher):
         self, searcher: Searcher, max_concurrent: int, batch: bool = False
     ) -> None: ...
     @property
-    def searcher(self) -> _PySearcher: ...
+    def searcher(self) -> Any: ...
     @property
     def batch(self) -> bool: ...
     @property
@@ -355,7 +354,9 @@ class BasicSearch:
     def add(self, config: dict[str, Any], num_samples: int, /) -> None: ...
     def next(
         self,
-    ) -> tuple[str, str, dict[str, Any], dict[str, Any]] | Literal[False] | None: ...
+    ) -> (
+        tuple[str, str, dict[str, Any], dict[str, Any], int] | Literal[False] | None
+    ): ...
     def complete(self) -> None: ...
 
 def sample_domain(

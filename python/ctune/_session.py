@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ctune import _ctune
 
@@ -72,8 +72,7 @@ def current_trainable() -> Trainable | None:
     function = current_function()
     if function is not None:
         return function
-    trainable: Trainable | None = _ctune.current_trainable()
-    return trainable
+    return cast("Trainable | None", _ctune.current_trainable())
 
 
 # Threads that step function trainables: tells a thread that a function started apart

@@ -71,7 +71,7 @@ class ConcurrencyLimiter(_ctune.ConcurrencyLimiter, Searcher):
         intermediate_values: list[float] | None = None,
     ) -> None:
         """Hands the point to the searcher."""
-        return self.searcher.add_evaluated_point(
+        self.searcher.add_evaluated_point(
             parameters, value, error, pruned, intermediate_values
         )
 

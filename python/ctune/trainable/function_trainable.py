@@ -178,7 +178,7 @@ class FunctionTrainable(Trainable):
             result[CHECKPOINT_DIR_NAME] = self._persist(checkpoint, metrics)
             result[SHOULD_CHECKPOINT] = True
         task = greenlet.getcurrent()
-        assert task is self._task and task.parent is not None
+        assert self._task is not None and task is self._task
         task.parent.switch(result)
 
     def _persist(self, checkpoint: Checkpoint, metrics: Mapping[str, Any]) -> str:

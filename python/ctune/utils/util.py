@@ -150,7 +150,7 @@ def flatten_dict(
                         f"dt: the key {key!r} contains the delimiter {delimiter!r}. "
                         "Rename it, or choose another delimiter."
                     )
-                path = f"{prefix}{delimiter}{key}" if prefix else key
+                path: Any = f"{prefix}{delimiter}{key}" if prefix else key
                 nested = isinstance(value, dict) or (
                     flatten_list and isinstance(value, list)
                 )
