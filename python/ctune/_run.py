@@ -135,6 +135,9 @@ def _executor(plan: Plan) -> Any:
         from ctune.execution.worker import process_options
 
         return process_options(plan)
+    prepare = getattr(plan.executor, "prepare", None)
+    if prepare is not None:
+        prepare(plan.trainable)
     return plan.executor
 
 

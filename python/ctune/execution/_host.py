@@ -8,7 +8,6 @@ import shutil
 import tempfile
 import traceback
 from collections.abc import Callable
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ctune import _ctune, _encode
@@ -207,20 +206,26 @@ def _saves_itself(trainable: Trainable) -> bool:
     return not isinstance(trainable, FunctionTrainable)
 
 
-def _user_part(tb: TracebackType | None) -> TracebackType | None:
-    """The traceback from the first frame on that is not ours."""
-    part = tb
-    while part is not None and part.tb_frame.f_code.co_filename.startswith(_OWN_FILES):
-        part = part.tb_next
-    return tb if part is None else part
-
-
 def failure_text(error: BaseException) -> str:
     """Returns the traceback of an exception, without our own frames at its top."""
-    tb = error.__traceback__
+    whole = traceback.TracebackException.from_exception(error)
     if os.environ.get("RAY_AIR_FULL_TRACEBACKS", "0") != "1":
-        tb = _user_part(tb)
-    return "".join(traceback.format_exception(type(error), error, tb))
+        part: traceback.TracebackException | None = whole
+        while part is not None:
+            _drop_own_frames(part)
+            part = part.__cause__ or part.__context__
+    return "".join(whole.format())
+
+
+def _drop_own_frames(part: traceback.TracebackException) -> None:
+    stack = part.stack
+    own = 0
+    while own < len(stack) and stack[own].filename.startswith(_OWN_FILES):
+        own += 1
+    if own < len(stack):
+        del stack[:own]
+    elif part.__cause__ is not None:
+        del stack[:]  # ours from end to end: what caused it is the user's
 
 
 def _pickled(error: BaseException, text: str) -> bytes:

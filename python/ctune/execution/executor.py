@@ -3,16 +3,10 @@
 The engine hands an executor commands and takes events back. It waits for nothing else: a
 process pool, threads, a cluster or a simulation look the same to it.
 
-    class Threads(Executor):
-        def __init__(self, slots):
-            self._pools = {}
-            self._events = queue.SimpleQueue()
-            ...
-
-    ctune.init(executor=Threads(4))
+    ctune.init(executor=MyExecutor())
 
 What a worker does with a command is `TrialHost.handle(command)`; an executor only has to
-bring commands to workers and events back.
+bring commands to workers and events back. examples/thread_executor.py is a complete one.
 """
 
 from __future__ import annotations
@@ -38,7 +32,8 @@ class Executor:
     Events. Every command is answered by exactly one Event with the command's `trial` and
     `serial`. A worker that is gone is reported as `Event("LOST", ..., text=why)`: that
     answers whatever is open for it. The answer to STOP and KILL is "STOPPED", after which
-    the worker is not heard of again; so is "START_FAILED".
+    the worker is not heard of again. STOP also follows a "START_FAILED", whether that left
+    a worker or not.
     """
 
     def capacity(self) -> dict[str, float]:

@@ -125,9 +125,7 @@ class PlacementGroupFactory:
 
 def _clean(bundle: Mapping[str, float]) -> dict[str, float]:
     if not isinstance(bundle, Mapping):
-        raise ValueError(
-            f'bundles: each must be a dict such as {{"CPU": 1}}, got {bundle!r}.'
-        )
+        raise ValueError(f'bundles: each must be a dict such as {{"CPU": 1}}, got {bundle!r}.')
     clean: dict[str, float] = {}
     for name, amount in bundle.items():
         try:
@@ -136,8 +134,7 @@ def _clean(bundle: Mapping[str, float]) -> dict[str, float]:
             number = -1.0
         if not 0 <= number < float("inf"):
             raise ValueError(
-                f"bundles: the amount of {name!r} must be a number, 0 or more, got "
-                f"{amount!r}."
+                f"bundles: the amount of {name!r} must be a number, 0 or more, got {amount!r}."
             )
         if number:
             clean[name] = number

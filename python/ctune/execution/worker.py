@@ -95,8 +95,7 @@ def _load(helper: _ctune.Helper, payload: bytes, control: int) -> TrialHost:
         trainable = _encode.loads(payload)
     except BaseException as error:
         helper.unloadable(
-            "The trainable could not be loaded in the worker processes.\n"
-            + failure_text(error)
+            "The trainable could not be loaded in the worker processes.\n" + failure_text(error)
         )
         return TrialHost(own_process=True)
     if _count_threads() > 1:
