@@ -1,7 +1,8 @@
 /* space_support.h: short makers of search spaces for tests, and a scripted stream.
  *
- * Makers own what they are given and stop the test on failure, so that a space reads like
- * its Python form: s_dict(t, "a", s_uniform(0, 1), "b", s_grid_i64(2, 1, 2), NULL). */
+ * Makers own what they are given and stop the test on failure, so that a space reads
+ * like its Python form: s_dict(t, "a", s_uniform(0, 1), "b", s_grid_i64(2, 1, 2),
+ * NULL). */
 #ifndef CT_TEST_SPACE_SUPPORT_H
 #define CT_TEST_SPACE_SUPPORT_H
 

@@ -400,8 +400,8 @@ test_drawing_ahead_draws_a_whole_sample_at_its_first_variant(void **state)
 
 /* ---- functions ---- */
 
-/* A function is a reference with a key: it gives ten times what stands there, or a space
- * (key "space"), or an error (key "broken"). */
+/* A function is a reference with a key: it gives ten times what stands there, or a
+ * space (key "space"), or an error (key "broken"). */
 typedef struct fn_ref {
     ct_ref ref;
     const char *key;
@@ -540,11 +540,10 @@ test_a_function_of_the_grid_is_called_for_each_point_of_a_constant_grid(void **s
     w.options.rng = &script.rng;
     world_start(&w, s_dict(w.names, "f", s_fn("g", false), "h", s_fn("u", false), "u",
                            s_uniform(0, 1), "g", s_grid_upto(2), NULL));
-    variants_are(
-        &w,
-        "{\"f\": 0.0, \"h\": 2.5, \"u\": 0.25, \"g\": 0}<f=0.0000,g=0,h=2.5000,u=0.2500>\n"
-        "{\"f\": 10.0, \"h\": 2.5, \"u\": 0.25, \"g\": 1}"
-        "<f=10.0000,g=1,h=2.5000,u=0.2500>\n");
+    variants_are(&w, "{\"f\": 0.0, \"h\": 2.5, \"u\": 0.25, \"g\": "
+                     "0}<f=0.0000,g=0,h=2.5000,u=0.2500>\n"
+                     "{\"f\": 10.0, \"h\": 2.5, \"u\": 0.25, \"g\": 1}"
+                     "<f=10.0000,g=1,h=2.5000,u=0.2500>\n");
     assert_int_equal(script.draws, 1);
     world_deinit(&w);
 }
@@ -613,7 +612,8 @@ test_a_circle_is_refused_at_the_first_variant_and_named(void **state)
     (void)state;
     for (int last = 0; last < 2; last++) {
         fails(last != 0, CT_ERECURSIVE, "`a`, `b`", (const char *[]){"b", "a"});
-        fails(last != 0, CT_ERECURSIVE, ": `a` (`a` is", (const char *[]){"a", "k"});
+        fails(last != 0, CT_ERECURSIVE, "among `a` (`a` is",
+              (const char *[]){"a", "k"});
     }
 }
 
@@ -726,7 +726,8 @@ test_a_damaged_position_is_refused(void **state)
     const char *texts[] = {
         "3", "{}", "{\"sample\": -1, \"given\": 0, \"rng_start\": null, \"rng\": null}",
         "{\"sample\": 1, \"given\": 0, \"rng_start\": null, \"rng\": null}",
-        "{\"sample\": 1, \"given\": 99, \"rng_start\": [1, 2, 3, 5], \"rng\": [1, 2, 3, 5]}"};
+        "{\"sample\": 1, \"given\": 99, \"rng_start\": [1, 2, 3, 5], \"rng\": [1, 2, "
+        "3, 5]}"};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         ct_value v = points_of(w.names, texts[i]);
         ct_err err = CT_ERR_INIT;
@@ -811,7 +812,8 @@ test_every_failed_allocation_is_a_clean_error(void **state)
                    s_dict(s.w.names, "k",
                           s_of(CT_NODE_LIST, s_randint(0, 5), s_text("x"), NULL), NULL),
                    NULL));
-        /* Names stay in the table for good: let them be there before the count starts. */
+        /* Names stay in the table for good: let them be there before the count
+         * starts. */
         ct_err err = CT_ERR_INIT;
         assert_ok(attempt_variants(&s, &err), err);
         sweep_allocations(attempt_variants, &s);

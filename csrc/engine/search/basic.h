@@ -14,7 +14,8 @@ typedef struct ct_basic_options {
     const char *prefix;     /* of trial ids; copied */
     int64_t max_concurrent; /* 0 = no limit */
     uint64_t first;         /* number of the first trial */
-    /* The stream or functions belong to the caller's world: answers must be recorded. */
+    /* The stream or functions belong to the caller's world: answers must be
+     * recorded. */
     bool foreign;
 } ct_basic_options;
 

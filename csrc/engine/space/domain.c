@@ -3,10 +3,11 @@
  * Formulas, with u = the source's uniform(a, b):
  *   float        u, a = lower, b = upper
  *   log          base ** u, a = ln(lower) / ln(base), b = ln(upper) / ln(base)
- *   quantised    round_half_even(v / q) * q, bounds first moved inwards to multiples of q
+ *   quantised    round_half_even(v / q) * q, bounds first moved inwards to multiples
  *   quantised int   index * q, index drawn from [first multiple, last multiple]
- * The order of these operations decides the last bit and must not change. Results of the
- * log forms are held within their bounds, which the power can leave by one rounding. */
+ * The order of these operations decides the last bit and must not change. Results of
+ * the log forms are held within their bounds, which the power can leave by one
+ * rounding. */
 #include "space/domain.h"
 
 #include <math.h>
@@ -38,7 +39,7 @@ check_quantum(const ct_domain *d, const char *param, ct_err *err)
 {
     if (d->q < 0.0 || isnan(d->q) || isinf(d->q)) {
         return ct_fail(err, CT_EINVAL, param,
-                       "the quantum q must be greater than 0, got %g", d->q);
+                       "has q = %g, which must be greater than 0", d->q);
     }
     return CT_OK;
 }
@@ -50,14 +51,14 @@ check_log(const ct_domain *d, double lower, double upper, const char *param,
     if (!(d->base > 0.0) || isinf(d->base) || (d->base >= 1.0 && d->base <= 1.0)) {
         return ct_fail(
             err, CT_EINVAL, param,
-            "the base of a logarithm must be greater than 0 and not 1, got %g",
+            "has a logarithm of base %g, which must be greater than 0 and not 1",
             d->base);
     }
     if (!(lower > 0.0) || isinf(upper)) {
         return ct_fail(
             err, CT_EINVAL, param,
-            "a log scale needs 0 < lower and a finite upper bound, got %g and "
-            "%g; give the values themselves, not their logarithms",
+            "has bounds %g and %g, but a log scale needs 0 < lower and a finite upper "
+            "bound; give the values, not their logarithms",
             lower, upper);
     }
     return CT_OK;
@@ -76,8 +77,8 @@ no_multiple(const ct_domain *d, double lower, double upper, const char *param,
 {
     return ct_fail(
         err, CT_EINVAL, param,
-        "no multiple of q = %g lies between %.17g and %.17g; widen the bounds or "
-        "make q smaller",
+        "has no multiple of q = %g between %.17g and %.17g; widen the bounds or make q "
+        "smaller",
         d->q, lower, upper);
 }
 
@@ -87,21 +88,21 @@ prepare_float(ct_domain *d, const char *param, ct_err *err)
     double lower = d->lower;
     double upper = d->upper;
     if (isnan(lower) || isnan(upper) || isinf(lower) || isinf(upper)) {
-        return ct_fail(err, CT_EINVAL, param,
-                       "a uniform parameter needs two finite bounds, got %g and %g",
-                       lower, upper);
+        return ct_fail(
+            err, CT_EINVAL, param,
+            "has bounds %g and %g, but a uniform parameter needs two finite ones",
+            lower, upper);
     }
     if (lower > upper) {
         return ct_fail(
             err, CT_EINVAL, param,
-            "the lower bound %.17g is greater than the upper bound %.17g; swap "
-            "them",
+            "has a lower bound %.17g greater than its upper bound %.17g; swap them",
             lower, upper);
     }
     if (isinf(upper - lower)) {
         return ct_fail(
             err, CT_EINVAL, param,
-            "the range from %g to %g is too wide for a float; use a log scale", lower,
+            "has a range from %g to %g, too wide for a float; use a log scale", lower,
             upper);
     }
     if (d->q > 0.0) {
@@ -155,7 +156,7 @@ prepare_int(ct_domain *d, const char *param, ct_err *err)
         if (fabs(first) > EXACT_INT || fabs(last) > EXACT_INT) {
             return ct_fail(
                 err, CT_EINVAL, param,
-                "q = %g makes too many values between the bounds; use a larger q",
+                "has too many multiples of q = %g between its bounds; use a larger q",
                 d->q);
         }
         d->draw_first = (int64_t)first;
@@ -163,8 +164,8 @@ prepare_int(ct_domain *d, const char *param, ct_err *err)
     } else if (d->low >= d->high) {
         return ct_fail(
             err, CT_EINVAL, param,
-            "the lower bound %lld must be less than the upper bound %lld, which "
-            "is not a value itself",
+            "has bounds %lld and %lld, but the lower one must be less than the upper "
+            "one, which is no value itself",
             (long long)d->low, (long long)d->high);
     }
     if (d->log) {
@@ -200,15 +201,15 @@ ct_domain_prepare(ct_domain *d, const char *param, ct_err *err)
         if (!(d->sd > 0.0) || isinf(d->sd) || !isfinite(d->mean)) {
             st = ct_fail(
                 err, CT_EINVAL, param,
-                "a normal parameter needs a finite mean and a standard deviation "
-                "greater than 0, got %g and %g",
+                "has mean %g and standard deviation %g, but must have a finite mean "
+                "and a finite deviation greater than 0",
                 d->mean, d->sd);
         }
         break;
     case CT_DOMAIN_CHOICE:
         if (d->count == 0) {
             st = ct_fail(err, CT_EINVAL, param,
-                         "there is nothing to choose from; give at least one value");
+                         "has nothing to choose from; give at least one value");
         }
         break;
     case CT_DOMAIN_KIND_COUNT:

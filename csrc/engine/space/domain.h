@@ -2,11 +2,12 @@
  *
  * A domain is a plain struct. Fill the fields of its kind, call ct_domain_prepare once,
  * then sample. The order of draws and the arithmetic are those of NumPy-based Ray Tune
- * (2.24), so that a seed gives the configurations its users know; quantised integers draw
- * an index, as its later versions do, so that every multiple is equally likely and the
- * upper bound is reached.
+ * (2.24), so that a seed gives the configurations its users know; quantised integers
+ * draw an index, as its later versions do, so that every multiple is equally likely and
+ * the upper bound is reached.
  *
- * A choice draws only the index of its option; the options live in the space (space.h). */
+ * A choice draws only the index of its option; the options live in the space
+ * (space.h). */
 #ifndef CT_SPACE_DOMAIN_H
 #define CT_SPACE_DOMAIN_H
 
@@ -45,15 +46,16 @@ typedef struct ct_domain {
     int64_t draw_end;
 } ct_domain;
 
-/* Checks the fields and works out the rest. param names the parameter in errors (its path).
- * Errors: CT_EINVAL. */
+/* Checks the fields and works out the rest. param names the parameter in errors (its
+ * path). Errors: CT_EINVAL. */
 ct_status ct_domain_prepare(ct_domain *d, const char *param, ct_err *err);
 
 /* The bounds whose logarithms a log-scaled, prepared domain draws between, for a caller
  * that wants to replace draw_low and draw_high by logarithms of another library. */
 void ct_domain_log_bounds(const ct_domain *d, double *lower, double *upper);
 
-/* Draws one value: CT_F64, or CT_I64 for INT and CHOICE. Errors: those of the source. */
+/* Draws one value: CT_F64, or CT_I64 for INT and CHOICE. Errors: those of the
+ * source. */
 ct_status ct_domain_sample(const ct_domain *d, ct_rng *rng, ct_value *out, ct_err *err);
 
 /* Whether v could have come from the domain; the upper bound counts as inside. A choice

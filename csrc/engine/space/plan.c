@@ -1,8 +1,9 @@
 /* plan.c: a tree made ready for iteration.
  *
- * Each subtree that can become part of a config (the root, each option that is not a plain
- * constant) becomes a group: a template to copy, and its variables with the positions at
- * which to patch the copy. Positions count children, so that patching needs no lookup. */
+ * Each subtree that can become part of a config (the root, each option that is not a
+ * plain constant) becomes a group: a template to copy, and its variables with the
+ * positions at which to patch the copy. Positions count children, so that patching
+ * needs no lookup. */
 #include "space/space_int.h"
 
 #include "space/tag.h"

@@ -276,9 +276,9 @@ check_leaf(checker *c, ct_node *n, ct_err *err)
             st = ct_fail(
                 err, CT_EINVAL, (const char *)path.data,
                 n->kind == CT_NODE_GRID
-                    ? "the grid is empty, so there would be no trial at all; give "
-                      "at least one value"
-                    : "there is nothing to choose from; give at least one value");
+                    ? "is an empty grid, so there would be no trial at all; give at "
+                      "least one value"
+                    : "has nothing to choose from; give at least one value");
         }
     }
     ct_buf_deinit(&path);
@@ -297,10 +297,9 @@ check_node(checker *c, ct_node *n, ct_err *err)
         c->depth = depth < 8 ? depth : 8;
         ct_status st = check_failed(c, &path, err);
         if (st == CT_OK) {
-            st = ct_fail(
-                err, CT_EINVAL, (const char *)path.data,
-                "the space is nested more than %d deep; does it contain itself?",
-                (int)SPACE_DEPTH_MAX);
+            st = ct_fail(err, CT_EINVAL, (const char *)path.data,
+                         "is nested more than %d deep; does the space contain itself?",
+                         (int)SPACE_DEPTH_MAX);
         }
         c->depth = depth;
         ct_buf_deinit(&path);
@@ -588,8 +587,8 @@ overlay_missing(overlay *o, ct_status code, ct_err *err)
     if (st == CT_OK) {
         st = ct_fail(
             err, code, "points_to_evaluate",
-            "`%s` does not correspond to anything in the search space; give only "
-            "parameters that the space has",
+            "gives `%s`, which does not correspond to anything in the search space; "
+            "give only parameters that the space has",
             (const char *)path.data);
     }
     ct_buf_deinit(&path);
@@ -686,7 +685,7 @@ ct_space_overlay(const ct_space *s, const ct_value *point, ct_warn_fn warn, void
 {
     if (point->kind != CT_DICT) {
         return ct_fail(err, CT_ETYPE, "points_to_evaluate",
-                       "each point must be a dict of parameters");
+                       "must hold dicts of parameters");
     }
     overlay *o = ct_calloc(1, sizeof *o);
     if (o == NULL) {

@@ -2,13 +2,13 @@
  * functions.
  *
  * A caller builds ct_nodes from the leaves up and hands the root to ct_space_new, which
- * checks the whole tree and names the path at fault ("nest/layers/0") in its errors. From
- * then on nodes never change; trees share them by counting, so that a space overlaid with
- * a partial config costs only the changed branches.
+ * checks the whole tree and names the path at fault ("nest/layers/0") in its errors.
+ * From then on nodes never change; trees share them by counting, so that a space
+ * overlaid with a partial config costs only the changed branches.
  *
- * Options of a choice or grid are nodes too: they may hold further domains and grids, which
- * count only if the option is chosen (a conditional space). An option adds nothing to the
- * path of what is below it.
+ * Options of a choice or grid are nodes too: they may hold further domains and grids,
+ * which count only if the option is chosen (a conditional space). An option adds
+ * nothing to the path of what is below it.
  *
  * Everything here belongs to one thread. */
 #ifndef CT_SPACE_SPACE_H
@@ -57,9 +57,9 @@ bool ct_node_is_constant(const ct_node *n);
 
 typedef struct ct_space ct_space;
 
-/* Checks the tree and takes *root (left NULL, also on failure). names: where the keys of
- * its dicts come from; must outlive the space. Errors: CT_EINVAL for bounds, an empty
- * choice or grid, or a tree nested too deep; param is the path. */
+/* Checks the tree and takes *root (left NULL, also on failure). names: where the keys
+ * of its dicts come from; must outlive the space. Errors: CT_EINVAL for bounds, an
+ * empty choice or grid, or a tree nested too deep; param is the path. */
 ct_status ct_space_new(ct_space **out, ct_names *names, ct_node **root, ct_err *err);
 void ct_space_free(ct_space *s);
 const ct_node *ct_space_root(const ct_space *s);
@@ -76,9 +76,10 @@ uint64_t ct_node_grid_points(const ct_node *root);
 bool ct_node_has_grid(const ct_node *root);
 
 /* The tree with the leaves of a partial config in place of what stands there. Warns, by
- * calling warn(ctx, text) if it is not NULL, about a value outside its domain or different
- * from a constant. A dict or list given for a whole choice, grid, domain or scalar replaces
- * it. Errors: CT_ENOTFOUND for a key, CT_EINVAL for an index that the space lacks. */
+ * calling warn(ctx, text) if it is not NULL, about a value outside its domain or
+ * different from a constant. A dict or list given for a whole choice, grid, domain or
+ * scalar replaces it. Errors: CT_ENOTFOUND for a key, CT_EINVAL for an index that the
+ * space lacks. */
 typedef void (*ct_warn_fn)(void *ctx, const char *text);
 ct_status ct_space_overlay(const ct_space *s, const ct_value *point, ct_warn_fn warn,
                            void *ctx, ct_node **root, ct_err *err);

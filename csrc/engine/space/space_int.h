@@ -86,7 +86,8 @@ struct plan {
     plan *chain;
 };
 
-/* root stands at the given place; retained. late: functions that are not eager are late. */
+/* root stands at the given place; retained. late: functions that are not eager are
+ * late. */
 ct_status plan_new(plan **out, ct_names *names, ct_node *root, bool late,
                    const plan_var *at, ct_err *err);
 void plan_free(plan *p);

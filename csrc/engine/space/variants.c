@@ -1,9 +1,9 @@
 /* variants.c: iteration over grid x samples.
  *
- * A stack of frames: frame 0 holds the variables outside any option, frame k+1 those inside
- * the options that frame k's variables chose at present. To advance, turn the grid of the
- * innermost frame, else drop the frame and turn the one around it. So the memory is that
- * of one variant, whatever the number of samples and grid points.
+ * A stack of frames: frame 0 holds the variables outside any option, frame k+1 those
+ * inside the options that frame k's variables chose at present. To advance, turn the
+ * grid of the innermost frame, else drop the frame and turn the one around it. So the
+ * memory is that of one variant, whatever the number of samples and grid points.
  *
  * A config is built by copying the template of the root and patching the value or the
  * chosen option of each variable into it, outer frames first. */
@@ -223,7 +223,7 @@ call_function(ct_variants *v, plan_var *var, const ct_value *config, ct_err *err
     if (v->options.ops == NULL || v->options.ops->call == NULL) {
         return ct_fail(err, CT_EUNSUPPORTED,
                        ct_names_text(ct_space_names(v->space), var->path),
-                       "functions cannot be called here");
+                       "is a function, which cannot be called here");
     }
     ct_node *n = NULL;
     ct_status st =
@@ -285,16 +285,16 @@ circular(const ct_variants *v, plan_var *const *vars, size_t count, const ct_err
     if (st == CT_OK) {
         st = ct_fail(
             err, CT_ERECURSIVE, first,
-            "parameters that depend on each other in a circle, or on something "
-            "that is never resolved: %.*s (%s); let one of them not use the others",
+            "cannot be resolved: there is a circle among %.*s (%s); let one of them "
+            "not use the others",
             (int)(list.len < 300 ? list.len : 300), (const char *)list.data, why->text);
     }
     ct_buf_deinit(&list);
     return st;
 }
 
-/* Resolves the unresolved ones of vars (no grids) in passes; fr->done gets them in order.
- * must: fails if some remain. */
+/* Resolves the unresolved ones of vars (no grids) in passes; fr->done gets them in
+ * order. must: fails if some remain. */
 static ct_status
 resolve_all(ct_variants *v, frame *fr, bool must, ct_err *err)
 {
@@ -581,10 +581,11 @@ entry_finish(ct_variants *v, entry *e, ct_err *err)
             if (st == CT_OK && late[i]->result != NULL) {
                 plan_free(late[i]->result);
                 late[i]->result = NULL;
-                st = ct_fail(&why, CT_EINVAL,
-                             ct_names_text(ct_space_names(v->space), late[i]->path),
-                             "the function gave a search space; give a value, or use "
-                             "choice() over the spaces");
+                st = ct_fail(
+                    &why, CT_EINVAL,
+                    ct_names_text(ct_space_names(v->space), late[i]->path),
+                    "is a function that gave a search space; give a value, or use "
+                    "choice() over the spaces");
             }
             if (st == CT_OK) {
                 st = patch(&e->config, late[i], &why);
@@ -699,7 +700,8 @@ entry_next(ct_variants *v, entry **out, ct_err *err)
     return CT_OK;
 }
 
-/* Draws the next variant of the sample, or all of them; *more = false: there is none. */
+/* Draws the next variant of the sample, or all of them; *more = false: there is
+ * none. */
 static ct_status
 draw(ct_variants *v, bool *more, ct_err *err)
 {
@@ -925,7 +927,8 @@ ct_variants_value(const ct_variants *v, size_t i)
     return slot_of(&e->config, e->vars[i]);
 }
 
-/* Most variants have the variables of the one before: their dict is copied in one go. */
+/* Most variants have the variables of the one before: their dict is copied in one
+ * go. */
 static ct_status
 shape_update(ct_variants *v, const entry *e, ct_err *err)
 {
@@ -964,7 +967,8 @@ ct_variants_evaluated(const ct_variants *v, ct_value *out, ct_err *err)
     }
     for (size_t i = 0; st == CT_OK && i < e->count; i++) {
         const ct_value *from = slot_of(&e->config, e->vars[i]);
-        /* Two variables may share a name ("a/b" and a key "a/b"): the last one counts. */
+        /* Two variables may share a name ("a/b" and a key "a/b"): the last one
+         * counts. */
         ct_value *to = out->len == e->count ? &out->u.entries[i].value
                                             : ct_value_get_mut(out, e->vars[i]->path);
         ct_value_deinit(to);
