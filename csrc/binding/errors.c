@@ -10,7 +10,7 @@ exception_class(pyct_state *state, ct_status code)
     case CT_EINVAL:
         return PyExc_ValueError;
     case CT_ERECURSIVE: /* a ValueError of its own; NULL: the import's exception is set */
-        return pyct_lazy(&state->recursive_error, "ctune.search.variant_generator",
+        return pyct_lazy(&state->recursive_error, "ctune.search._view",
                          "RecursiveDependencyError");
     case CT_ETYPE:
         return PyExc_TypeError;

@@ -1,7 +1,8 @@
 /* rng.c: see rng.h.
  *
- * A draw fails only if NumPy's own code raises. next_double has no way to say so: it then
- * gives 0.5 and leaves the exception set, and the caller of the engine finds it. */
+ * A draw fails only if NumPy's own code raises. next_double has no way to say so: it
+ * then gives 0.5 and leaves the exception set, and the caller of the engine finds
+ * it. */
 #include "rng.h"
 
 #include "np.h"
@@ -15,8 +16,8 @@
 struct pyct_rng {
     ct_rng rng; /* first */
     pyct_state *state;
-    PyObject *given;  /* what the user gave */
-    PyObject *source; /* Generator or RandomState; NULL before the first draw */
+    PyObject *given;     /* what the user gave */
+    PyObject *source;    /* Generator or RandomState; NULL before the first draw */
     PyObject *generator; /* its bit generator, to which the rest belongs */
     PyObject *acquire;   /* of the bit generator's lock */
     PyObject *release;

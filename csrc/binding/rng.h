@@ -1,10 +1,10 @@
 /* rng.h: NumPy's random streams as the engine's ct_rng.
  *
- * A stream is a numpy.random.Generator, a numpy.random.RandomState, an int (the seed of a
- * new PCG64 Generator) or None: the global legacy stream, asked for anew at each draw,
- * since users may seed and replace it. NumPy is imported at the first draw, not before.
- * Draws are those of Generator.uniform, normal, integers and choice, and of their legacy
- * counterparts, for size 1. Each draw holds the bit generator's lock.
+ * A stream is a numpy.random.Generator, a numpy.random.RandomState, an int (the seed of
+ * a new PCG64 Generator) or None: the global legacy stream, asked for anew at each
+ * draw, since users may seed and replace it. NumPy is imported at the first draw, not
+ * before. Draws are those of Generator.uniform, normal, integers and choice, and of
+ * their legacy counterparts, for size 1. Each draw holds the bit generator's lock.
  *
  * All functions, and all draws, need the GIL. */
 #ifndef CT_BINDING_RNG_H
@@ -22,8 +22,8 @@ void pyct_rng_free(pyct_rng *r);
 ct_rng *pyct_rng_source(pyct_rng *r); /* borrowed */
 /* Whether others may draw from the stream: it was not made from a seed here. */
 bool pyct_rng_shared(const pyct_rng *r);
-/* The Generator or RandomState behind it, for Python code that draws. Borrowed; NULL with
- * an exception set. */
+/* The Generator or RandomState behind it, for Python code that draws. Borrowed; NULL
+ * with an exception set. */
 PyObject *pyct_rng_object(pyct_rng *r);
 int pyct_rng_visit(pyct_rng *r, visitproc visit, void *arg); /* r may be NULL */
 

@@ -1,24 +1,31 @@
-/* space.h: search spaces as Python objects, and the variants of one as a searcher. */
+/* space.h: search spaces made from Python configs, and the variants of one as a
+ * searcher. */
 #ifndef CT_BINDING_SPACE_H
 #define CT_BINDING_SPACE_H
 
 #include "convert.h"
+#include "rng.h"
 
 #include "policy/policy.h"
-#include "space/space.h"
+#include "space/variants.h"
 
-/* Whether the object is a _ctune.BasicSearch, and so a BasicVariantGenerator. */
-bool pyct_basic_check(pyct_state *state, PyObject *search_alg);
+/* What the functions of a compiled space need when they are called. */
+typedef struct pyct_space_ctx pyct_space_ctx;
 
-/* The engine's searcher behind a BasicSearch to which a space has been added: compiles the
- * space with the names of the run. Borrows nothing but names; it keeps the object alive.
- * It is foreign and needs the GIL, also to be freed. NULL with *err filled (CT_EFOREIGN: a
- * Python exception is set). */
-ct_searcher *pyct_basic_searcher(pyct_state *state, PyObject *search_alg, pyct_names *names,
-                                 ct_err *err);
+/* Compiles a config: Domain objects, {"grid_search": values} and {"eval": text} become
+ * variables, whatever else constants. names must outlive both results. Free the space
+ * before its context. 0, or -1 with an exception set. */
+int pyct_space_from_config(pyct_state *state, pyct_names *names, PyObject *config,
+                           ct_space **space, pyct_space_ctx **ctx);
+void pyct_space_ctx_free(pyct_space_ctx *ctx); /* NULL is fine; needs the GIL */
+/* How its functions are called, with the context as ctx. They need the GIL. */
+const ct_function_ops *pyct_space_function_ops(void);
 
-/* Compiles a config into a tree of the engine: Domain objects, {"grid_search": values} and
- * {"eval": text} become variables, whatever else constants. NULL with an exception set. */
-ct_node *pyct_space_compile(pyct_state *state, pyct_names *names, PyObject *config);
+/* The engine's searcher behind a BasicVariantGenerator to which an experiment was
+ * added, with the space compiled for the names of the driver. Foreign: it is asked and
+ * freed with the GIL held. NULL with *err filled (CT_EFOREIGN: a Python exception is
+ * set). */
+ct_searcher *pyct_basic_searcher(pyct_state *state, PyObject *search_alg,
+                                 PyObject *driver, ct_err *err);
 
 #endif
