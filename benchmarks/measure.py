@@ -1,0 +1,406 @@
+"""One measurement in a fresh process: `python measure.py CASE SIDE`.
+
+Prints one JSON line: name -> number. run.py calls it with the interpreter of each side, so
+nothing is imported here before it is measured.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import tempfile
+import time
+from types import SimpleNamespace
+from typing import Any
+
+CPUS = 2
+WARM_UP = 100  # results before the clock starts
+
+# Each line changes: a compressing or deduplicating logger gains nothing.
+METRICS = tuple(f"metric_{i}" for i in range(10))
+
+
+def metrics(i: int) -> dict[str, float]:
+    return {name: 1.0 / (i + k + 1) for k, name in enumerate(METRICS)}
+
+
+def library(side: str) -> SimpleNamespace:
+    """What both libraries offer, under the same names."""
+    if side.startswith("ray"):
+        import ray
+        from ray import train, tune
+        from ray.tune.schedulers import ASHAScheduler
+        from ray.tune.search import BasicVariantGenerator, ConcurrencyLimiter, Searcher
+        from ray.tune.search.variant_generator import generate_variants
+
+        def start() -> None:
+            ray.init(
+                num_cpus=CPUS,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+
+        report = train.report
+    else:
+        import ctune as tune
+        from ctune.schedulers import ASHAScheduler
+        from ctune.search import BasicVariantGenerator, ConcurrencyLimiter, Searcher
+        from ctune.search.variant_generator import generate_variants
+
+        def start() -> None:
+            executor = "inline" if "inline" in side else "process"
+            tune.init(executor=executor, num_cpus=CPUS)
+
+        report = tune.report
+    return SimpleNamespace(
+        tune=tune,
+        start=start,
+        report=report,
+        asha=ASHAScheduler,
+        basic=BasicVariantGenerator,
+        limiter=ConcurrencyLimiter,
+        searcher=Searcher,
+        variants=generate_variants,
+    )
+
+
+def quiet_run(lib: SimpleNamespace, trainable: Any, **arguments: Any) -> Any:
+    return lib.tune.run(trainable, verbose=0, storage_path=tempfile.mkdtemp(), **arguments)
+
+
+class Clock:
+    """Seconds per result, from the WARM_UP-th to the last."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.i = 0
+        self.start = 0.0
+
+    def tick(self) -> dict[str, float]:
+        self.i += 1
+        if self.i == WARM_UP:
+            self.start = time.perf_counter()
+        out = metrics(self.i)
+        if self.i == self.count:
+            out["per_result"] = (time.perf_counter() - self.start) / (self.count - WARM_UP)
+        else:
+            out["per_result"] = 0.0
+        return out
+
+
+# --- cases ---------------------------------------------------------------------------------
+
+
+def case_import(side: str) -> dict[str, float]:
+    start = time.perf_counter()
+    if side == "numpy":
+        import numpy  # noqa: F401
+    elif side == "ctune":
+        import numpy  # noqa: F401
+
+        import ctune  # noqa: F401
+    elif side == "ray":
+        from ray import tune  # noqa: F401
+    else:
+        import optuna  # noqa: F401
+    return {"seconds": time.perf_counter() - start}
+
+
+def class_trainable(lib: SimpleNamespace, count: int) -> Any:
+    class Job(lib.tune.Trainable):  # type: ignore[misc, name-defined]
+        def setup(self, config: Any) -> None:
+            self.clock = Clock(count)
+
+        def step(self) -> dict[str, float]:
+            return self.clock.tick()
+
+        def reset_config(self, new_config: Any) -> bool:
+            self.clock = Clock(count)
+            return True
+
+    return Job
+
+
+def function_trainable(lib: SimpleNamespace, count: int) -> Any:
+    report = lib.report
+
+    def job(config: Any) -> None:
+        clock = Clock(count)
+        for _ in range(count):
+            report(clock.tick())
+
+    return job
+
+
+def case_results(side: str) -> dict[str, float]:
+    """Seconds per result of one trial, or of two at once for *-pair sides."""
+    kind = "function" if "function" in side else "class"
+    count = 400 if side.startswith("ray") else 20_000
+    if side.startswith("bare"):
+        clock = Clock(200_000)
+        while clock.i < clock.count:
+            last = clock.tick()
+        return {"seconds": last["per_result"]}
+    lib = library(side)
+    lib.start()
+    make = function_trainable if kind == "function" else class_trainable
+    pair = "pair" in side
+    analysis = quiet_run(
+        lib,
+        make(lib, count),
+        num_samples=CPUS if pair else 1,
+        stop={"training_iteration": count} if kind == "class" else None,
+    )
+    rates = [1 / t.last_result["per_result"] for t in analysis.trials]
+    return {"seconds": 1 / sum(rates)}
+
+
+def case_trials(side: str) -> dict[str, float]:
+    """Seconds per trial of one result."""
+    lib = library(side)
+    lib.start()
+    reuse = "reuse" in side
+    count = {"ray": 100 if reuse else 20, "process": 1000, "inline": 2000}[
+        "ray" if side.startswith("ray") else "inline" if "inline" in side else "process"
+    ]
+
+    class One(lib.tune.Trainable):  # type: ignore[misc, name-defined]
+        def step(self) -> dict[str, float]:
+            return metrics(0)
+
+        def reset_config(self, new_config: Any) -> bool:
+            return True
+
+    start = time.perf_counter()
+    quiet_run(
+        lib,
+        One,
+        config={"x": lib.tune.uniform(0, 1)},
+        num_samples=count,
+        stop={"training_iteration": 1},
+        reuse_actors=reuse,
+    )
+    return {"seconds": (time.perf_counter() - start) / count}
+
+
+def case_first(side: str) -> dict[str, float]:
+    """Seconds from calling run() to the first step, with nothing started before."""
+    lib = library(side)
+    if not side.startswith("ray"):
+        lib.start()  # only chooses the executor
+
+    class First(lib.tune.Trainable):  # type: ignore[misc, name-defined]
+        def step(self) -> dict[str, float]:
+            return {"at": time.monotonic()}
+
+    start = time.monotonic()
+    analysis = quiet_run(lib, First, stop={"training_iteration": 1})
+    return {"seconds": analysis.trials[0].last_result["at"] - start}
+
+
+def resident() -> int:
+    with open("/proc/self/statm", encoding="ascii") as f:
+        return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def case_memory(side: str) -> dict[str, float]:
+    """Bytes of the driver per finished trial, and seconds per trial early and late."""
+    lib = library(side)
+    lib.start()
+    total = 200 if side.startswith("ray") else 20_000
+    seen: list[tuple[int, float]] = []
+
+    if side.startswith("ray"):
+        from ray.tune import Callback
+
+        class Counts(Callback):  # type: ignore[misc]
+            def on_trial_complete(self, *args: Any, **kwargs: Any) -> None:
+                seen.append((resident(), time.perf_counter()))
+
+        extra = {"callbacks": [Counts()]}
+    else:
+        extra = {}
+
+    class One(lib.tune.Trainable):  # type: ignore[misc, name-defined]
+        def setup(self, config: Any) -> None:
+            if not side.startswith("ray"):  # in the driver's process
+                if len(seen) % 500 == 0:
+                    seen.append((resident(), time.perf_counter()))
+                else:
+                    seen.append((0, time.perf_counter()))
+
+        def step(self) -> dict[str, float]:
+            return {"loss": 1.0}
+
+        def reset_config(self, new_config: Any) -> bool:
+            return True
+
+    quiet_run(
+        lib,
+        One,
+        config={"x": lib.tune.uniform(0, 1)},
+        num_samples=total,
+        stop={"training_iteration": 1},
+        reuse_actors=side.startswith("ray"),
+        **extra,
+    )
+    first, last = total // 10, total // 500 * 500 - 500 if total > 1000 else total - 1
+    chunk = total // 10
+    return {
+        "bytes": (seen[last][0] - seen[first][0]) / (last - first),
+        "early": (seen[2 * chunk][1] - seen[chunk][1]) / chunk,
+        "late": (seen[-1][1] - seen[-1 - chunk][1]) / chunk,
+    }
+
+
+class FakeTrial:
+    """What ASHA reads of a trial."""
+
+    status = "RUNNING"
+
+    def __init__(self, number: int) -> None:
+        self.trial_id = f"t{number:06d}"
+
+
+def case_asha(side: str) -> dict[str, float]:
+    """Seconds per decision; side is LIBRARY-TRIALS. Stops after 2 s of decisions."""
+    name, count = side.split("-")
+    lib = library(name)
+    scheduler = lib.asha(
+        time_attr="training_iteration", metric="loss", mode="min", max_t=1000
+    )
+    trials = [FakeTrial(i) for i in range(int(count))]
+    for trial in trials:
+        scheduler.on_trial_add(None, trial)
+    spent, made, iteration = 0.0, 0, 0
+    while spent < 2.0 and iteration < 1000:
+        iteration += 1
+        for begin in range(0, len(trials), 1000):
+            work = [
+                (t, {"training_iteration": iteration, "loss": (hash(t) % 9973) / iteration})
+                for t in trials[begin : begin + 1000]
+            ]
+            start = time.perf_counter()
+            for trial, result in work:
+                scheduler.on_trial_result(None, trial, result)
+            spent += time.perf_counter() - start
+            made += len(work)
+            if spent > 2.0:
+                break
+    return {"seconds": spent / made}
+
+
+def case_configs(side: str) -> dict[str, float]:
+    """Seconds per configuration of five mixed dimensions."""
+    lib = library(side)
+    tune = lib.tune
+    space = {
+        "lr": tune.loguniform(1e-5, 1e-1),
+        "dropout": tune.uniform(0.0, 0.5),
+        "layers": tune.randint(1, 10),
+        "activation": tune.choice(["relu", "tanh", "gelu"]),
+        "batch": tune.qrandint(16, 256, 16),
+    }
+    count = 2_000 if side == "ray" else 50_000
+    search = lib.basic(random_state=1)
+    if side == "ray":
+        from ray.tune.experiment import Experiment
+
+        name = "bench_configs"
+        tune.register_trainable(name, lambda config: None)
+        search.add_configurations(
+            [
+                Experiment(
+                    name, name, config=space, num_samples=count,
+                    storage_path=tempfile.mkdtemp(),
+                )
+            ]
+        )
+    else:
+        search.add_configurations(
+            {"bench": {"run": "bench", "config": space, "num_samples": count}}
+        )
+    start = time.perf_counter()
+    for _ in range(count):
+        search.next_trial()
+    return {"seconds": (time.perf_counter() - start) / count}
+
+
+def case_variants(side: str) -> dict[str, float]:
+    """The same through generate_variants: values only, no trials."""
+    lib = library(side)
+    tune = lib.tune
+    spec = {
+        "config": {
+            "lr": tune.loguniform(1e-5, 1e-1),
+            "dropout": tune.uniform(0.0, 0.5),
+            "layers": tune.randint(1, 10),
+            "activation": tune.choice(["relu", "tanh", "gelu"]),
+            "batch": tune.qrandint(16, 256, 16),
+        }
+    }
+    import numpy as np
+
+    rng = np.random.default_rng(1)
+    count = 2_000 if side == "ray" else 20_000
+    start = time.perf_counter()
+    for _ in range(count):
+        for _resolved, _config in lib.variants(spec, random_state=rng):
+            pass
+    return {"seconds": (time.perf_counter() - start) / count}
+
+
+def case_limiter(side: str) -> dict[str, float]:
+    """Seconds per call of a limiter, without what the searcher inside costs."""
+    lib = library(side)
+
+    class Free(lib.searcher):  # type: ignore[misc, name-defined]
+        config = {"x": 1}
+
+        def suggest(self, trial_id: str) -> dict[str, int]:
+            return self.config
+
+        def on_trial_complete(
+            self, trial_id: str, result: Any = None, error: bool = False
+        ) -> None:
+            pass
+
+    count = 100_000
+    ids = [f"{i:08x}" for i in range(count)]
+
+    def loop(target: Any) -> float:
+        start = time.perf_counter()
+        for trial in ids:
+            target.suggest(trial)
+            target.on_trial_complete(trial, result=None, error=False)
+        return (time.perf_counter() - start) / (2 * count)
+
+    bare = loop(Free(metric="m", mode="min"))
+    limited = loop(lib.limiter(Free(metric="m", mode="min"), max_concurrent=10))
+    return {"seconds": limited - bare}
+
+
+def case_digits(side: str) -> dict[str, float]:
+    import digits_job
+
+    if side == "optuna":
+        return digits_job.with_optuna()
+    lib = library(side)
+    if side.startswith("ray"):
+        lib.start()  # not counted
+    return digits_job.with_tune(lib.tune, lib.report, lib.basic, lib.asha)
+
+
+def main() -> None:
+    case, side = sys.argv[1:]
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+    logging.disable(logging.WARNING)
+    print(json.dumps(globals()[f"case_{case}"](side)))
+
+
+if __name__ == "__main__":
+    main()
