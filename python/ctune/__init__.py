@@ -10,41 +10,47 @@
         train, config={"x": tune.uniform(0, 10)}, num_samples=20, metric="loss", mode="min"
     )
     print(analysis.best_config)
+
+Names are loaded when they are first used: worker processes start with what they need.
 """
 
 from __future__ import annotations
 
-from ctune import tune
-from ctune._checkpoint import Checkpoint
-from ctune._config import CheckpointConfig, FailureConfig, ResumeConfig, SyncConfig
-from ctune._runtime import init, is_initialized, shutdown
-from ctune._session import TuneContext, get_checkpoint, get_context, report
+from typing import TYPE_CHECKING, Any
+
 from ctune._version import __version__
-from ctune.analysis import ExperimentAnalysis
-from ctune.callback import Callback
-from ctune.error import TuneError
-from ctune.execution.placement_groups import PlacementGroupFactory
-from ctune.registry import register_env, register_trainable
-from ctune.schedulers import create_scheduler
-from ctune.search import create_searcher
-from ctune.search.sample import (
-    choice,
-    lograndint,
-    loguniform,
-    qlograndint,
-    qloguniform,
-    qrandint,
-    qrandn,
-    quniform,
-    randint,
-    randn,
-    sample_from,
-    uniform,
-)
-from ctune.search.variant_generator import grid_search
-from ctune.stopper import Stopper
-from ctune.trainable import Trainable, with_parameters, with_resources
-from ctune.tune import run, run_experiments
+
+if TYPE_CHECKING:
+    from ctune import tune
+    from ctune._checkpoint import Checkpoint
+    from ctune._config import CheckpointConfig, FailureConfig, ResumeConfig, SyncConfig
+    from ctune._runtime import init, is_initialized, shutdown
+    from ctune._session import TuneContext, get_checkpoint, get_context, report
+    from ctune.analysis import ExperimentAnalysis
+    from ctune.callback import Callback
+    from ctune.error import TuneError
+    from ctune.execution.placement_groups import PlacementGroupFactory
+    from ctune.registry import register_env, register_trainable
+    from ctune.schedulers import create_scheduler
+    from ctune.search import create_searcher
+    from ctune.search.sample import (
+        choice,
+        lograndint,
+        loguniform,
+        qlograndint,
+        qloguniform,
+        qrandint,
+        qrandn,
+        quniform,
+        randint,
+        randn,
+        sample_from,
+        uniform,
+    )
+    from ctune.search.variant_generator import grid_search
+    from ctune.stopper import Stopper
+    from ctune.trainable import Trainable, with_parameters, with_resources
+    from ctune.tune import run, run_experiments
 
 __all__ = [
     "Callback",
@@ -89,3 +95,73 @@ __all__ = [
     "with_parameters",
     "with_resources",
 ]
+
+# Module -> what comes from it.
+_HOMES = {
+    "_checkpoint": ("Checkpoint",),
+    "_config": ("CheckpointConfig", "FailureConfig", "ResumeConfig", "SyncConfig"),
+    "_runtime": ("init", "is_initialized", "shutdown"),
+    "_session": ("TuneContext", "get_checkpoint", "get_context", "report"),
+    "analysis": ("ExperimentAnalysis",),
+    "callback": ("Callback",),
+    "error": ("TuneError",),
+    "execution.placement_groups": ("PlacementGroupFactory",),
+    "registry": ("register_env", "register_trainable"),
+    "schedulers": ("create_scheduler",),
+    "search": ("create_searcher",),
+    "search.sample": (
+        "choice",
+        "lograndint",
+        "loguniform",
+        "qlograndint",
+        "qloguniform",
+        "qrandint",
+        "qrandn",
+        "quniform",
+        "randint",
+        "randn",
+        "sample_from",
+        "uniform",
+    ),
+    "search.variant_generator": ("grid_search",),
+    "stopper": ("Stopper",),
+    "trainable": ("Trainable", "with_parameters", "with_resources"),
+    "tune": ("run", "run_experiments"),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+_SUBMODULES = frozenset(
+    (
+        "analysis",
+        "callback",
+        "error",
+        "execution",
+        "experiment",
+        "logger",
+        "registry",
+        "result",
+        "schedulers",
+        "search",
+        "stopper",
+        "trainable",
+        "tune",
+        "utils",
+    )
+)
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    home = _HOME_OF.get(name)
+    if home is not None:
+        value = getattr(import_module(f"ctune.{home}"), name)
+    elif name in _SUBMODULES:
+        value = import_module(f"ctune.{name}")
+    else:
+        raise AttributeError(f"module 'ctune' has no attribute {name!r}")
+    globals()[name] = value  # the next look-up finds it at once
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_SUBMODULES})

@@ -152,8 +152,7 @@ class Display:
         text = error.strip() or "no reason was given"
         if not self._plan.log_trial_errors:
             text = text.splitlines()[-1]
-        file = f" (see {trial.error_file})" if trial.error_file else ""
-        self._print(f"Trial {trial} failed{file}: ", *_indented(text))
+        self._print(f"Trial {trial} failed:", *_indented(text))
 
     def _result(self, trial: Trial, result: dict[str, Any], **info: Any) -> None:
         shown = ", ".join(
@@ -263,7 +262,7 @@ class Display:
         number = self._driver.counts().get(Trial.ERROR, 0)
         if not number:
             return []
-        lines = [f"{number} failed trials:"]
+        lines = [f"Failed trials ({number}):"]
         for trial in self._driver.trials_with(Trial.ERROR, _MAX_FAILED):
             lines.append(f"  {trial}: {trial.error_file or 'no error file'}")
         if number > _MAX_FAILED:

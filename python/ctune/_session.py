@@ -75,13 +75,28 @@ def current_trainable() -> Trainable | None:
     return cast("Trainable | None", _ctune.current_trainable())
 
 
-# Threads that step function trainables: tells a thread that a function started apart
-# from code that runs outside of any trial.
-function_threads: set[int] = set()
+class _Thread(threading.local):
+    """Whether this thread steps function trainables.
+
+    Tells a thread that a function started apart from code outside of any trial.
+    """
+
+    steps_functions = False
+
+
+_this_thread = _Thread()
+_functions_seen = False
+
+
+def note_function() -> None:
+    """Says that this thread is about to step a function trainable."""
+    global _functions_seen
+    _functions_seen = True
+    _this_thread.steps_functions = True
 
 
 def _in_foreign_thread() -> bool:
-    return bool(function_threads) and threading.get_ident() not in function_threads
+    return _functions_seen and not _this_thread.steps_functions
 
 
 def report(

@@ -772,3 +772,14 @@ def test_the_time_of_a_run_is_its_own(inline, run):
     start = time.time()
     (trial,) = run(train).trials
     assert start - 1 <= trial.start_time <= time.time() + 1
+
+
+def test_submodules_need_no_import_of_their_own():
+    code = (
+        "import ctune as tune; print(tune.schedulers.FIFOScheduler.__name__, "
+        "tune.tune.run is tune.run, tune.stopper.Stopper is tune.Stopper)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.split() == ["FIFOScheduler", "True", "True"]
+    with pytest.raises(AttributeError, match="nothing"):
+        getattr(tune, "nothing")  # noqa: B009

@@ -212,7 +212,7 @@ def test_the_context_works_in_class_trainables():
 
 def test_outside_of_a_trial_one_warning_and_none(caplog, monkeypatch):
     monkeypatch.setattr(_session, "_warned", set())
-    monkeypatch.setattr(_session, "function_threads", set())
+    monkeypatch.setattr(_session, "_functions_seen", False)
     for _ in range(2):
         assert tune.report({"a": 1}) is None
         assert tune.get_checkpoint() is None

@@ -13,7 +13,6 @@ import logging
 import numbers
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
@@ -115,7 +114,7 @@ class FunctionTrainable(Trainable):
         self.load_checkpoint(directory)
 
     def _start(self) -> greenlet.greenlet:
-        _session.function_threads.add(threading.get_ident())
+        _session.note_function()
         task = greenlet.greenlet(self._run)
         task.ctune_trainable = self
         self._task = task
