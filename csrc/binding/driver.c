@@ -215,7 +215,7 @@ static pyct_seat *
 seat_of(pyct_driver *self, ct_trial_id t, ct_err *err)
 {
     if (t >= self->n_seats) {
-        size_t n = (size_t)t + 64;
+        size_t n = (size_t)t * 2 + 64;
         pyct_seat *seats = ct_realloc(self->seats, n * sizeof *seats);
         if (seats == NULL) {
             ct_fail_mem(err);

@@ -102,7 +102,8 @@ pyct_trial_view_config(PyObject *view)
     X(status, text(ct_trial_status_name((ct_trial_status)t->status)),                  \
       "str: PENDING, RUNNING, PAUSED, TERMINATED or ERROR.")                           \
     X(evaluated_params,                                                                \
-      pyct_value_to_object(self->driver->state, self->driver->names, &t->evaluated),   \
+      pyct_value_to_object(self->driver->state, self->driver->names,                   \
+                           t->evaluated.kind == CT_NIL ? &t->config : &t->evaluated),  \
       "dict path -> sampled value.")                                                   \
     X(experiment_tag, text(t->tag == NULL ? "" : t->tag), "str.")                      \
     X(name, text(t->name), "str: name for people.")                                    \

@@ -45,6 +45,8 @@ _HOOKS = {
 _INTERRUPT_GRACE_S = 10.0
 _CLOSE_GRACE_S = 5.0
 _HEARTBEAT_S = 0.25
+_SNAPSHOT_S_PER_TRIAL = 50e-6  # measured
+_SNAPSHOT_S = 0.05
 
 
 class _Interrupts:
@@ -256,8 +258,15 @@ def _from_python(error: BaseException) -> bool:
     return tb is not None and tb.tb_frame.f_code.co_filename != __file__
 
 
-def _finish(plan: Plan, driver: _ctune.Driver) -> None:
+def _finish(plan: Plan, driver: _ctune.Driver, ran_s: float) -> None:
+    """Writes the state beside the journal, unless that would take long.
+
+    The journal holds everything; the snapshot only saves replaying it.
+    """
     start = time.monotonic()
+    cost = sum(driver.counts().values()) * _SNAPSHOT_S_PER_TRIAL
+    if cost > max(_SNAPSHOT_S, 0.01 * ran_s):
+        return
     try:
         driver.snapshot()
     except Exception:
@@ -299,10 +308,11 @@ def execute(plan: Plan) -> ExperimentAnalysis:
     try:
         _set_up_callbacks(plan)
         display.start(driver)
+        start = time.monotonic()
         with _Interrupts(driver):
             _drive(plan, driver)
             interrupted = driver.interrupted()
-        _finish(plan, driver)
+        _finish(plan, driver, time.monotonic() - start)
     finally:
         failing = sys.exc_info()[0] is not None
         display.end(failed=failing)

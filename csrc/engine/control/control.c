@@ -42,10 +42,8 @@ control_init(ct_control *c, const ct_control_opts *o, ct_err *err)
     if (st == CT_OK) {
         st = ct_resources_new(&c->resources, o->names, o->resources, err);
     }
-    if (st == CT_OK) {
-        st = ct_resources_request(c->resources, o->request, &c->request, err);
-    }
-    return st == CT_OK ? ct_names_new(&c->dirnames, err) : st;
+    return st == CT_OK ? ct_resources_request(c->resources, o->request, &c->request, err)
+                       : st;
 }
 
 ct_status
@@ -89,7 +87,7 @@ ct_control_free(ct_control *c)
     ct_trials_free(c->trials);
     ct_metrics_free(c->metrics);
     ct_resources_free(c->resources);
-    ct_names_free(c->dirnames);
+    ct_map_deinit(&c->dirnames);
     ct_free(c->lives);
     ct_free(c->idle);
     ct_orders_deinit(&c->orders);

@@ -3,6 +3,7 @@
 #define CT_CONTROL_INT_H
 
 #include "base/keys.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "control/control.h"
 
@@ -39,7 +40,7 @@ struct ct_control {
     ct_metrics *metrics;
     ct_resources *resources;
     ct_board board;
-    ct_names *dirnames; /* taken names of trial directories */
+    ct_map dirnames; /* hashes of the names of trial directories */
 
     live *lives;
     size_t lives_cap;

@@ -29,6 +29,9 @@ control_set_status(ct_control *c, ct_trial_id t, ct_trial_status s, ct_err *err)
                        ct_trial_status_name(s));
     }
     ct_trials_set_status(c->trials, t, s);
+    if (s == CT_TRIAL_TERMINATED || s == CT_TRIAL_ERROR) {
+        ct_metrics_trim(c->metrics, t);
+    }
     return CT_OK;
 }
 

@@ -80,7 +80,9 @@ save_trial(ct_control *c, const ct_trial *trial, ct_value *d, ct_err *err)
         st = put_copy(c, d, "config", &trial->config, err);
     }
     if (st == CT_OK) {
-        st = put_copy(c, d, "evaluated_params", &trial->evaluated, err);
+        const ct_value *evaluated =
+            trial->evaluated.kind == CT_NIL ? &trial->config : &trial->evaluated;
+        st = put_copy(c, d, "evaluated_params", evaluated, err);
     }
     if (st == CT_OK) {
         st = put(c, d, "results", ct_i64(trial->results), err);

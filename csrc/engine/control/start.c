@@ -36,7 +36,7 @@ name_trial(ct_control *c, ct_trial_id t, ct_err *err)
 
 /* "<name>_<tag>" cut, then the date; characters that folders dislike become '_'. */
 static ct_status
-default_dirname(ct_control *c, ct_trial_id t, ct_err *err)
+default_dirname(ct_control *c, ct_trial_id t, size_t start, ct_err *err)
 {
     const ct_trial *trial = ct_trials_get(c->trials, t);
     time_t second = (time_t)c->board.now;
@@ -48,9 +48,9 @@ default_dirname(ct_control *c, ct_trial_id t, ct_err *err)
     if (st != CT_OK) {
         return st;
     }
-    if (c->text.len > c->opts.max_dirname) {
-        c->text.len = c->opts.max_dirname;
-        while (c->text.len > 0 && (c->text.data[c->text.len] & 0xC0) == 0x80) {
+    if (c->text.len > start + c->opts.max_dirname) {
+        c->text.len = start + c->opts.max_dirname;
+        while (c->text.len > start && (c->text.data[c->text.len] & 0xC0) == 0x80) {
             c->text.len--; /* not inside a character */
         }
     }
@@ -59,44 +59,51 @@ default_dirname(ct_control *c, ct_trial_id t, ct_err *err)
     return ct_buf_puts(&c->text, date, err);
 }
 
+/* Appends the trial's number when another directory has the name already. Only hashes are
+ * kept: a false alarm makes a name longer and does no harm. */
+static ct_status
+make_unlike(ct_control *c, ct_trial_id t, size_t start, ct_err *err)
+{
+    uint32_t other;
+    ct_status st = CT_OK;
+
+    if (ct_map_get(&c->dirnames,
+                   ct_hash_bytes(c->text.data + start, c->text.len - start), &other)) {
+        st = ct_buf_printf(&c->text, err, "_%04x", (unsigned)t);
+    }
+    return st == CT_OK
+               ? ct_map_put(&c->dirnames,
+                            ct_hash_bytes(c->text.data + start, c->text.len - start), t,
+                            err)
+               : st;
+}
+
 static ct_status
 name_dir(ct_control *c, ct_trial_id t, ct_err *err)
 {
     const ct_trial_hooks *h = &c->opts.hooks;
-    ct_status st = CT_OK;
-    ct_name taken;
 
     if (c->experiment_dir == NULL) {
         return CT_OK;
     }
     ct_buf_clear(&c->text);
-    if (h->dirname != NULL) {
+    ct_status st = ct_buf_printf(&c->text, err, "%s/", c->experiment_dir);
+    size_t start = c->text.len;
+    if (st == CT_OK && h->dirname != NULL) {
         st = h->dirname(h->ctx, t, &c->text, err);
     }
-    if (st == CT_OK && c->text.len == 0) {
-        st = default_dirname(c, t, err);
+    if (st == CT_OK && c->text.len == start) {
+        st = default_dirname(c, t, start, err);
     }
     if (st != CT_OK) {
         return st;
     }
-    for (size_t i = 0; i < c->text.len; i++) {
+    for (size_t i = start; i < c->text.len; i++) {
         if (strchr("/()", c->text.data[i]) != NULL) {
             c->text.data[i] = '_';
         }
     }
-    if (ct_names_find(c->dirnames, (const char *)c->text.data, c->text.len) !=
-        CT_NAME_NONE) { /* the trial's number makes it unlike all others */
-        st = ct_buf_printf(&c->text, err, "_%04x", (unsigned)t);
-    }
-    if (st == CT_OK) {
-        st = ct_names_intern(c->dirnames, (const char *)c->text.data, c->text.len, &taken,
-                             err);
-    }
-    if (st == CT_OK) {
-        ct_buf_clear(&c->text);
-        st = ct_buf_printf(&c->text, err, "%s/%s", c->experiment_dir,
-                           ct_names_text(c->dirnames, taken));
-    }
+    st = make_unlike(c, t, start, err);
     if (st == CT_OK) {
         st = ct_buf_terminate(&c->text, err);
     }
@@ -144,6 +151,9 @@ add_trial(ct_control *c, ct_suggestion *s, ct_err *err)
     ct_status st = ct_grow((void **)&c->lives, &c->lives_cap,
                            ct_trials_count(c->trials) + 1, sizeof *c->lives, err);
 
+    if (ct_value_equal(&s->config, &s->evaluated)) {
+        ct_value_deinit(&s->evaluated); /* nil says so, in no memory */
+    }
     if (st == CT_OK) {
         st = ct_trials_add(c->trials, s->id, s->tag, &s->config, &s->evaluated, &t, err);
     }

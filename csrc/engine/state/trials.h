@@ -35,7 +35,7 @@ typedef struct ct_trial {
     char *name;         /* "train_a1b2c_00000", or what trial_name_creator gave */
     char *dir;          /* absolute trial directory, or NULL until it is named */
     ct_value config;    /* resolved */
-    ct_value evaluated; /* dict "a/b" -> value of what was sampled */
+    ct_value evaluated; /* dict "a/b" -> value of what was sampled; nil = all of config */
     uint8_t *last;      /* packed record of the last result; NULL = none yet */
     uint32_t last_len;
     uint32_t last_cap;
