@@ -611,12 +611,15 @@ generator_free(ct_searcher *s)
 }
 
 #define GENERATOR_OPS(is_foreign)                                                      \
-    {                                                                                  \
-        .name = "generator", .foreign = (is_foreign), .next = generator_next,          \
-        .on_result = generator_on_result, .on_complete = generator_on_complete,        \
-        .total = generator_total, .save = generator_save,                              \
-        .restore = generator_restore, .free = generator_free                           \
-    }
+    {.name = "generator",                                                              \
+     .foreign = (is_foreign),                                                          \
+     .next = generator_next,                                                           \
+     .on_result = generator_on_result,                                                 \
+     .on_complete = generator_on_complete,                                             \
+     .total = generator_total,                                                         \
+     .save = generator_save,                                                           \
+     .restore = generator_restore,                                                     \
+     .free = generator_free}
 
 static const ct_searcher_ops native_ops = GENERATOR_OPS(false);
 static const ct_searcher_ops foreign_ops = GENERATOR_OPS(true);
