@@ -244,7 +244,7 @@ def make_plan(
         )
     runtime = _runtime_for_run()
     resources = _resources(trainable, resources_per_trial, runtime.resources)
-    label = _experiment_name(name, trainable_name)
+    label = _experiment_name(name, trainable_name, storage)
     public = {
         "stop": stop,
         "num_samples": samples,
@@ -360,6 +360,10 @@ def _space(config: Any) -> dict[str, Any]:
                 f"config: {_ENTRY} takes a dict of parameters, got a "
                 f"{type(config).__name__}: {config!r:.80}."
             )
+    if config and config.get("log_sys_usage"):
+        raise NotImplementedError(
+            "config: the key 'log_sys_usage' is not implemented. Leave it out."
+        )
     try:
         return copy.deepcopy(config or {})
     except Exception as error:
@@ -853,7 +857,7 @@ def _storage_path(storage_path: Any) -> str:
     return os.path.abspath(os.path.expanduser(path))
 
 
-def _experiment_name(name: str | None, trainable_name: str) -> str:
+def _experiment_name(name: str | None, trainable_name: str, storage: str) -> str:
     from ctune.utils.util import date_str
 
     if name is not None and not isinstance(name, str):
@@ -867,7 +871,14 @@ def _experiment_name(name: str | None, trainable_name: str) -> str:
     label = trainable_name.replace("/", "_")
     if int(os.environ.get("TUNE_DISABLE_DATED_SUBDIR", "0")):
         return label
-    return f"{label}_{date_str()}"
+    dated = f"{label}_{date_str()}"
+    free = dated
+    number = 2
+    # Two runs within a second must not mix their results.
+    while os.path.exists(os.path.join(storage, free)):
+        free = f"{dated}_{number}"
+        number += 1
+    return free
 
 
 def _make_directory(storage: str, name: str) -> str:

@@ -124,6 +124,16 @@ def test_a_name_is_derived_from_the_trainable_and_the_date(plan, monkeypatch):
     assert plan(name="").name == "train"
 
 
+def test_derived_names_of_one_second_differ_and_given_ones_do_not(plan, monkeypatch):
+    monkeypatch.setattr("ctune.utils.util.date_str", lambda: "now")
+    assert [plan().name for _ in range(3)] == [
+        "train_now",
+        "train_now_2",
+        "train_now_3",
+    ]
+    assert plan(name="same").experiment_dir == plan(name="same").experiment_dir
+
+
 def test_storage_defaults_to_ray_results_in_the_home(plan, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert plan(storage_path=None).storage_path == str(tmp_path / "ray_results")
@@ -250,6 +260,7 @@ def test_a_bad_argument_is_one_error_that_names_it(plan, tmp_path, arguments, er
         ("_remote", True),
         ("_remote_string_queue", object()),
         ("_entrypoint", object()),
+        ("config", {"log_sys_usage": True}),
     ],
 )
 def test_what_is_not_implemented_is_refused_by_name(plan, parameter, value):
