@@ -325,7 +325,7 @@ dict_entry(compiler *c, ct_node *n, PyObject *key, PyObject *item, bool option)
             PyErr_Format(
                 PyExc_TypeError,
                 "config: the keys of a dict with search parameters must be str, "
-                "got %R in `%U`",
+                "got %R at `/%U`",
                 key, text);
             Py_DECREF(text);
         }

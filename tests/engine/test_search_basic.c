@@ -226,6 +226,19 @@ test_a_restored_searcher_goes_on_with_the_same_trials(void **state)
     bench_deinit(&b);
 }
 
+static void
+test_a_searcher_whose_stream_cannot_be_saved_has_no_save(void **state)
+{
+    (void)state;
+    bench b;
+    bench_init(&b);
+    b.options.variants.ops = NULL;
+    bench_start(&b);
+    assert_null(b.searcher->ops->save);
+    assert_null(b.searcher->ops->restore);
+    bench_deinit(&b);
+}
+
 static ct_status
 attempt(void *ctx, ct_err *err)
 {
@@ -275,6 +288,7 @@ main(void)
         cmocka_unit_test(test_at_most_max_concurrent_trials_are_live),
         cmocka_unit_test(test_a_negative_limit_is_refused),
         cmocka_unit_test(test_a_restored_searcher_goes_on_with_the_same_trials),
+        cmocka_unit_test(test_a_searcher_whose_stream_cannot_be_saved_has_no_save),
         cmocka_unit_test(test_every_failed_allocation_is_a_clean_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

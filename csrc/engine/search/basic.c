@@ -7,6 +7,7 @@
 
 typedef struct basic {
     ct_searcher searcher; /* first: a basic is a ct_searcher */
+    ct_searcher_ops ops;  /* those of this one: not all can be saved */
     ct_variants *variants;
     char *prefix;
     int64_t max_concurrent;
@@ -233,13 +234,15 @@ basic_free(ct_searcher *searcher)
     ct_free(s);
 }
 
-static const ct_searcher_ops NATIVE = {
-    "basic",     false,      basic_next,    basic_on_result, basic_on_complete,
-    basic_total, basic_save, basic_restore, basic_free,
-};
-static const ct_searcher_ops FOREIGN = {
-    "basic",     true,       basic_next,    basic_on_result, basic_on_complete,
-    basic_total, basic_save, basic_restore, basic_free,
+static const ct_searcher_ops OPS = {
+    .name = "basic",
+    .next = basic_next,
+    .on_result = basic_on_result,
+    .on_complete = basic_on_complete,
+    .total = basic_total,
+    .save = basic_save,
+    .restore = basic_restore,
+    .free = basic_free,
 };
 
 ct_status
@@ -255,7 +258,14 @@ ct_basic_new(ct_searcher **out, const ct_space *space, const ct_basic_options *o
     if (s == NULL) {
         return ct_fail_mem(err);
     }
-    s->searcher.ops = options->foreign ? &FOREIGN : &NATIVE;
+    const ct_function_ops *hooks = options->variants.ops;
+    s->ops = OPS;
+    s->ops.foreign = options->foreign;
+    if (hooks == NULL || hooks->rng_save == NULL) { /* a position it cannot name */
+        s->ops.save = NULL;
+        s->ops.restore = NULL;
+    }
+    s->searcher.ops = &s->ops;
     s->max_concurrent = options->max_concurrent;
     s->next = options->first;
     s->prefix = ct_strndup(options->prefix, strlen(options->prefix));

@@ -19,7 +19,8 @@ typedef struct ct_basic_options {
     bool foreign;
 } ct_basic_options;
 
-/* space and the stream must outlive the searcher. Errors: those of ct_variants_new. */
+/* space and the stream must outlive the searcher. Without rng_save it has no save and
+ * restore. Errors: those of ct_variants_new. */
 ct_status ct_basic_new(ct_searcher **out, const ct_space *space,
                        const ct_basic_options *options, ct_err *err);
 

@@ -8,6 +8,8 @@ from typing import Any
 class RecursiveDependencyError(ValueError):
     """A value depends on one that is not resolved, or parameters on each other in a circle."""
 
+    __module__ = "ctune.search.variant_generator"
+
 
 class _Unresolved:
     def __repr__(self) -> str:
