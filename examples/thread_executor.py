@@ -65,9 +65,11 @@ class ThreadExecutor(Executor):
         self._events.put(None)
 
     def close(self):
-        for threads, _ in self._workers.values():
-            threads.shutdown(wait=True, cancel_futures=True)
+        for threads, host in self._workers.values():
+            threads.submit(host.close)
+            threads.shutdown(wait=True)
         self._workers.clear()
+        self._events = queue.SimpleQueue()  # nobody asks for what is left
 
 
 def train(config):

@@ -1,12 +1,14 @@
 """Executors under run(): processes that die in every way, threads, executors in Python."""
 
 import importlib.util
+import json
 import os
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+from array import array
 from pathlib import Path
 
 import pytest
@@ -531,3 +533,37 @@ def test_the_base_class_names_the_method_that_is_missing():
     for name, args in [("capacity", ()), ("submit", (None,)), ("wait", (1,)), ("close", ())]:
         with pytest.raises(NotImplementedError, match=rf"Executor\.{name}\(\) is missing"):
             getattr(Executor(), name)(*args)
+
+
+# --- leaks ---------------------------------------------------------------------------
+
+
+def test_ten_thousand_steps_leave_no_memory_behind_in_a_worker(tmp_path):
+    class Counting(tune.Trainable):
+        def step(self):
+            return {"blocks": sys.getallocatedblocks(), "nested": {"text": "x" * 100}}
+
+        def reset_config(self, new_config):
+            return True
+
+    (trial,) = run(Counting, tmp_path, stop={"training_iteration": 12_000}).trials
+    lines = (Path(trial.path) / "result.json").read_text().splitlines()
+    blocks = [json.loads(line)["blocks"] for line in lines]
+    assert len(blocks) == 12_000
+    assert blocks[-1] - blocks[2_000] < 100
+
+
+def test_ten_thousand_commands_leave_no_memory_behind_in_the_driver(tmp_path):
+    blocks = array("q")  # numbers that are no objects
+
+    def answer(command):
+        if command.kind != "STEP":
+            return obedient(command)
+        blocks.append(sys.getallocatedblocks())
+        done = len(blocks) == 12_000
+        return say(command, "RESULT", result={"loss": 0.5, "text": "x" * 100, "done": done})
+
+    executor = Scripted(answer)
+    executor.commands = type("Nothing", (), {"append": lambda self, command: None})()
+    run_scripted(executor, tmp_path)
+    assert blocks[-1] - blocks[2_000] < 200

@@ -76,6 +76,21 @@ class TrialHost:
         assert self._class is not None
         return self._class
 
+    def close(self) -> None:
+        """Stops the trainable if there is one; an error in that is only logged."""
+        trainable, self.trainable = self.trainable, None
+        if trainable is None:
+            return
+        try:
+            trainable.stop()
+        except BaseException as error:
+            self._check_interrupt(error)
+            logger.warning(  # the trial has its results: not a failure
+                "Trial %s raised an error while it was being stopped.",
+                trainable.trial_name,
+                exc_info=True,
+            )
+
     def _start(self, command: _ctune.Command) -> _ctune.Event:
         kind = "START_FAILED"
         try:
@@ -146,17 +161,7 @@ class TrialHost:
         return _ctune.Event("EXPORTED")
 
     def _stop(self, command: _ctune.Command) -> _ctune.Event:
-        trainable, self.trainable = self.trainable, None
-        try:
-            if trainable is not None:
-                trainable.stop()
-        except BaseException as error:
-            self._check_interrupt(error)
-            logger.warning(  # the trial has its results: not a failure
-                "Trial %s raised an error while it was being stopped.",
-                trainable.trial_name if trainable else "",
-                exc_info=True,
-            )
+        self.close()
         return _ctune.Event("STOPPED")
 
     def _failed(self, error: BaseException, kind: str = "FAILED") -> _ctune.Event:

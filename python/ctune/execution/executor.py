@@ -70,5 +70,8 @@ class Executor:
         raise NotImplementedError(f"{type(self).__name__}.interrupt() is missing.")
 
     def close(self) -> None:
-        """Ends all workers of the run. The next run may use the executor again."""
+        """Ends all workers of the run and drops events that nobody fetched.
+
+        The next run may use the executor again.
+        """
         raise NotImplementedError(f"{type(self).__name__}.close() is missing.")
