@@ -173,21 +173,22 @@ rng_integers(ct_rng *rng, int64_t low, int64_t high, int64_t *out, ct_err *err)
 static int
 source_kind(PyObject *given)
 {
-    PyObject *modules = PyImport_GetModuleDict();
-    PyObject *module = PyDict_GetItemString(modules, "numpy.random"); /* borrowed */
-    if (module == NULL) { /* then nobody can have made one */
-        return 0;
-    }
     static const char *const names[] = {"Generator", "RandomState"};
-    for (int i = 0; i < 2; i++) {
+    PyObject *name = PyUnicode_FromString("numpy.random");
+    PyObject *module = name != NULL ? PyImport_GetModule(name) : NULL;
+    Py_XDECREF(name);
+    if (module == NULL) { /* not imported: then nobody can have made one */
+        return PyErr_Occurred() ? -1 : 0;
+    }
+    int kind = 0;
+    for (int i = 0; i < 2 && kind == 0; i++) {
         PyObject *cls = PyObject_GetAttrString(module, names[i]);
         int is = cls != NULL ? PyObject_IsInstance(given, cls) : -1;
         Py_XDECREF(cls);
-        if (is != 0) {
-            return is < 0 ? -1 : i + 1;
-        }
+        kind = is > 0 ? i + 1 : is;
     }
-    return 0;
+    Py_DECREF(module);
+    return kind;
 }
 
 int
