@@ -100,13 +100,8 @@ pyct_driver_trials(PyObject *driver)
     pyct_driver *self = (pyct_driver *)driver;
     size_t n = ct_trials_count(pyct_driver_board(self)->trials);
 
-    /* Made in order, so from the last made one on all may be missing. */
-    for (size_t t = 0; t < n; t++) {
-        if ((Py_ssize_t)t < PyList_GET_SIZE(self->trials) &&
-            PyList_GET_ITEM(self->trials, t) != Py_None) {
-            continue;
-        }
-        PyObject *trial = pyct_driver_trial(driver, (ct_trial_id)t);
+    for (; self->made < n; self->made++) {
+        PyObject *trial = pyct_driver_trial(driver, (ct_trial_id)self->made);
         if (trial == NULL) {
             return NULL;
         }

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 import pickle
+import re
 import signal
 import sys
 import threading
@@ -122,11 +122,10 @@ def _hooks(plan: Plan, display: Display) -> dict[str, tuple[Callable[..., Any], 
 
 
 def _journal_number(directory: str) -> int:
-    """The first segment that does not exist yet: a run never writes into another's."""
-    for number in itertools.count():
-        if not os.path.exists(os.path.join(directory, f"journal-{number:06d}.ctj")):
-            return number
-    raise AssertionError
+    """The number behind all segments that exist: a run never writes into another's."""
+    names = os.listdir(directory) if os.path.isdir(directory) else []
+    numbers = [int(m[1]) for n in names if (m := re.fullmatch(r"journal-(\d+)\.ctj", n))]
+    return max(numbers, default=-1) + 1
 
 
 def _executor(plan: Plan) -> Any:

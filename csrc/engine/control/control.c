@@ -267,6 +267,20 @@ after_result(ct_control *c, const ct_event *ev, ct_verdict verdict, ct_err *err)
     return execute(c, ev->trial, verdict, err);
 }
 
+/* The last result of a function turns out to have been its final one. */
+static ct_status
+mark_last_done(ct_control *c, ct_trial_id t, ct_err *err)
+{
+    ct_result last;
+    bool has;
+    ct_status st = control_last_result(c, t, &last, &has, err);
+
+    if (st == CT_OK && has) {
+        st = record_set_done(&c->last, err);
+    }
+    return st == CT_OK && has ? ct_trials_set_last(c->trials, t, &c->last, err) : st;
+}
+
 static ct_status
 on_result(ct_control *c, const ct_event *ev, ct_err *err)
 {
@@ -279,7 +293,8 @@ on_result(ct_control *c, const ct_event *ev, ct_err *err)
         return CT_OK; /* stopped meanwhile; the worker is ended by the caller */
     }
     if (ct_record_find(ev->record, CT_KEY_DUPLICATE) != NULL) {
-        return control_complete(c, ev->trial, err); /* the function has returned */
+        st = mark_last_done(c, ev->trial, err); /* the function has returned */
+        return st == CT_OK ? control_complete(c, ev->trial, err) : st;
     }
     st = ct_record_metrics(ev->record, c->opts.names, &c->flat, err);
     if (st != CT_OK) {
