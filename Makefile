@@ -94,7 +94,7 @@ $(CTEST)/test_%: tests/engine/test_%.c $(CTEST)/libengine.a Makefile
 asan: setup-test ## The Python suite on an extension built with ASan and UBSan
 	@sh tools/asan.sh $(PY) $(PYTEST_ARGS)
 
-lint: setup-lint lint-c lint-format lint-python lint-rules ## All static checks
+lint: setup-lint lint-c lint-format lint-python lint-types lint-rules ## All static checks
 
 lint-c: setup-lint
 	@sh tools/lint_c.sh $(PY)
