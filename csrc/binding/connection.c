@@ -111,6 +111,7 @@ connection_dealloc(PyObject *op)
 static ct_io
 receive_nogil(int fd, void *data, size_t cap, size_t *done)
 {
+    ct_fd_await(fd);
     return ct_fd_receive(fd, data, cap, done, NULL);
 }
 

@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -125,6 +126,13 @@ ct_fd_receive(int fd, void *data, size_t cap, size_t *done, int *passed)
         (void)fcntl(*passed, F_SETFD, FD_CLOEXEC);
     }
     return io_result(n, done);
+}
+
+void
+ct_fd_await(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    (void)poll(&p, 1, -1); /* after a signal or an error the read that follows tells */
 }
 
 /* ---- starting ---- */

@@ -27,6 +27,10 @@ typedef enum ct_io {
 ct_io ct_fd_send(int fd, const void *data, size_t len, int pass, size_t *done);
 ct_io ct_fd_receive(int fd, void *data, size_t cap, size_t *done, int *passed);
 
+/* Waits until fd can be read. Cheaper than to wait in a read where the other side reads
+ * what we wrote meanwhile: Linux wakes a blocked reader for that, for nothing. */
+void ct_fd_await(int fd);
+
 #define CT_PROC_CONTROL_FD 3
 
 /* Starts argv[0] (looked up in PATH) in a session of its own, with standard input from
