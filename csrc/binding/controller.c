@@ -165,16 +165,21 @@ static PyGetSetDef controller_getset[] = {
 
 static PyMethodDef controller_methods[] = {
     {"get_trials", controller_get_trials, METH_NOARGS,
-     "get_trials()\n--\n\nlist of all trials, in table order."},
+     "get_trials($self, /)\n--\n\n"
+     "list of all trials, in table order."},
     {"get_live_trials", controller_get_live_trials, METH_NOARGS,
-     "get_live_trials()\n--\n\nlist of trials that have not ended."},
+     "get_live_trials($self, /)\n--\n\n"
+     "list of trials that have not ended."},
     {"stop_trial", controller_stop_trial, METH_O,
-     "stop_trial(trial)\n--\n\nOrder: stop the trial when this question is answered."},
+     "stop_trial($self, trial, /)\n--\n\n"
+     "Order: stop the trial when this question is answered."},
     {"pause_trial", PYCT_METHOD(controller_pause_trial), METH_FASTCALL | METH_KEYWORDS,
-     "pause_trial(trial, should_checkpoint=True)\n--\n\nOrder: pause a running trial at "
+     "pause_trial($self, trial, should_checkpoint=True)\n--\n\n"
+     "Order: pause a running trial at "
      "its next result."},
     {"unpause_trial", controller_unpause_trial, METH_O,
-     "unpause_trial(trial)\n--\n\nOrder: let a paused trial run again."},
+     "unpause_trial($self, trial, /)\n--\n\n"
+     "Order: let a paused trial run again."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -1284,24 +1284,42 @@ static PyGetSetDef driver_getset[] = {
 };
 
 static PyMethodDef driver_methods[] = {
-    {"run", driver_run, METH_NOARGS, "run()\n--\n\nRun the experiment to its end."},
+    {"run", driver_run, METH_NOARGS,
+     "run($self, /)\n--\n\n"
+     "Run the experiment to its end."},
     {"close", driver_close, METH_O,
-     "close(grace)\n--\n\nEnd workers (orderly for up to grace seconds), close files."},
+     "close($self, grace, /)\n--\n\n"
+     "End workers (orderly for up to grace seconds), close files."},
     {"snapshot", driver_snapshot, METH_NOARGS,
-     "snapshot()\n--\n\nWrite the state beside the journal."},
+     "snapshot($self, /)\n--\n\n"
+     "Write the state beside the journal."},
     {"interrupt", driver_interrupt, METH_O,
-     "interrupt(level)\n--\n\n1: stop after the running steps; 2: at once. Any thread."},
-    {"counts", driver_counts, METH_NOARGS, "counts()\n--\n\ndict status -> int."},
+     "interrupt($self, level, /)\n--\n\n"
+     "1: stop after the running steps; 2: at once. Any thread."},
+    {"counts", driver_counts, METH_NOARGS,
+     "counts($self, /)\n--\n\n"
+     "dict status -> int."},
     {"trials_with", PYCT_METHOD(driver_trials_with), METH_FASTCALL,
-     "trials_with(status, limit)\n--\n\nlist of at most limit Trial of that status."},
+     "trials_with($self, status, limit, /)\n--\n\n"
+     "list of at most limit Trial of that status."},
     {"best", PYCT_METHOD(driver_best), METH_FASTCALL,
-     "best(metric, mode, scope=\"last\", filter_nan_and_inf=True)\n--\n\nTrial or None."},
+     "best($self, metric, mode, scope=\"last\", filter_nan_and_inf=True, /)\n--\n\n"
+     "Trial or None."},
     {"used_resources", driver_used_resources, METH_NOARGS,
-     "used_resources()\n--\n\ndict name -> (used, total)."},
-    {"describe", driver_describe, METH_NOARGS, "describe()\n--\n\nThe scheduler's words."},
-    {"stats", driver_stats, METH_NOARGS, "stats()\n--\n\ndict of memory and turns."},
-    {"finished", driver_finished, METH_NOARGS, "finished()\n--\n\nbool."},
-    {"interrupted", driver_interrupted, METH_NOARGS, "interrupted()\n--\n\nbool."},
+     "used_resources($self, /)\n--\n\n"
+     "dict name -> (used, total)."},
+    {"describe", driver_describe, METH_NOARGS,
+     "describe($self, /)\n--\n\n"
+     "The scheduler's words."},
+    {"stats", driver_stats, METH_NOARGS,
+     "stats($self, /)\n--\n\n"
+     "dict of memory and turns."},
+    {"finished", driver_finished, METH_NOARGS,
+     "finished($self, /)\n--\n\n"
+     "bool."},
+    {"interrupted", driver_interrupted, METH_NOARGS,
+     "interrupted($self, /)\n--\n\n"
+     "bool."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -180,18 +180,24 @@ helper_become_worker(PyObject *op, PyObject *ignored)
 
 static PyMethodDef helper_methods[] = {
     {"payload", helper_payload, METH_NOARGS,
-     "payload()\n--\n\nWait for the pickled trainable; None: the driver is gone."},
+     "payload($self, /)\n--\n\n"
+     "Wait for the pickled trainable; None: the driver is gone."},
     {"loaded", helper_loaded, METH_NOARGS,
-     "loaded()\n--\n\nTell the driver that workers can be made."},
+     "loaded($self, /)\n--\n\n"
+     "Tell the driver that workers can be made."},
     {"unloadable", helper_unloadable, METH_O,
-     "unloadable(text)\n--\n\nTell the driver why no worker can be made."},
+     "unloadable($self, text, /)\n--\n\n"
+     "Tell the driver why no worker can be made."},
     {"next", helper_next, METH_NOARGS,
-     "next()\n--\n\nWait for an order to fork: (worker, socket). None: the driver is gone, "
+     "next($self, /)\n--\n\n"
+     "Wait for an order to fork: (worker, socket). None: the driver is gone, "
      "and so are all workers."},
     {"forked", helper_forked, METH_VARARGS,
-     "forked(worker, pid)\n--\n\nTell the new worker's process id, or -errno."},
+     "forked($self, worker, pid, /)\n--\n\n"
+     "Tell the new worker's process id, or -errno."},
     {"become_worker", helper_become_worker, METH_NOARGS,
-     "become_worker()\n--\n\nIn the forked child. False: the helper is gone already."},
+     "become_worker($self, /)\n--\n\n"
+     "In the forked child. False: the helper is gone already."},
     {NULL, NULL, 0, NULL},
 };
 

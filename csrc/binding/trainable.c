@@ -405,10 +405,12 @@ static PyMemberDef trainable_members[] = {
 
 static PyMethodDef trainable_methods[] = {
     {"train", trainable_train, METH_NOARGS,
-     "train()\n--\n\nRun one step() and return its result, a dict, with the automatic "
+     "train($self, /)\n--\n\n"
+     "Run one step() and return its result, a dict, with the automatic "
      "keys.\n\nRaises:\n    TypeError: step() returned something else than a dict."},
     {"log_result", trainable_log_result, METH_O,
-     "log_result(result)\n--\n\nHook for subclasses: hears each result where the "
+     "log_result($self, result, /)\n--\n\n"
+     "Hook for subclasses: hears each result where the "
      "trainable runs."},
     {"_restore_counters", PYCT_METHOD(trainable_restore_counters), METH_FASTCALL,
      "Continue from (iteration, time_total, timesteps_total, episodes_total)."},
@@ -454,7 +456,8 @@ current_trainable(PyObject *module, PyObject *ignored)
 
 static PyMethodDef functions[] = {
     {"current_trainable", current_trainable, METH_NOARGS,
-     "current_trainable()\n--\n\nThe trainable whose step() runs in this thread, or None."},
+     "current_trainable($module, /)\n--\n\n"
+     "The trainable whose step() runs in this thread, or None."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -352,14 +352,19 @@ static PyGetSetDef view_getset[] = {
 
 static PyMethodDef view_methods[] = {
     {"metric", view_metric, METH_O,
-     "metric(name)\n--\n\nfloat64[results]: the metric's history, NaN where a result lacks "
+     "metric($self, name, /)\n--\n\n"
+     "float64[results]: the metric's history, NaN where a result lacks "
      "it; read-only, not a copy. None if it was never reported."},
-    {"metric_names", view_metric_names, METH_NOARGS, "metric_names()\n--\n\ntuple of str."},
+    {"metric_names", view_metric_names, METH_NOARGS,
+     "metric_names($self, /)\n--\n\n"
+     "tuple of str."},
     {"metric_analysis", view_metric_analysis, METH_NOARGS,
-     "metric_analysis()\n--\n\ndict metric -> dict of max, min, avg, last, last-5-avg, "
+     "metric_analysis($self, /)\n--\n\n"
+     "dict metric -> dict of max, min, avg, last, last-5-avg, "
      "last-10-avg."},
     {"checkpoints", view_checkpoints, METH_NOARGS,
-     "checkpoints()\n--\n\nlist of (path, metrics dict, index), oldest first."},
+     "checkpoints($self, /)\n--\n\n"
+     "list of (path, metrics dict, index), oldest first."},
     {NULL, NULL, 0, NULL},
 };
 
