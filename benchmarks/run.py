@@ -82,9 +82,8 @@ def rows() -> list[Row]:
             "import, over NumPy's",
             "import",
             "ms",
-            {"ctune": "ctune", "numpy": "numpy", "ray": "ray", "optuna": "optuna"},
+            {"ctune": "ctune", "ray": "ray", "optuna": "optuna"},
             scale=1e3,
-            over="numpy",
             goal="ctune at most 20 ms",
         ),
         Row(
