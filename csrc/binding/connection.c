@@ -367,7 +367,8 @@ connection_serve(PyObject *op, PyObject *host)
 
 static PyMethodDef connection_methods[] = {
     {"serve", connection_serve, METH_O,
-     "serve(host)\n--\n\nCarry out commands until the worker is told to stop (True) or "
+     "serve($self, host, /)\n--\n\n"
+     "Carry out commands until the worker is told to stop (True) or "
      "the driver is gone (False).\n\nArgs:\n    host: A TrialHost: handle(command), "
      "on_error(exception, kind), trainable."},
     {NULL, NULL, 0, NULL},
@@ -403,7 +404,8 @@ host_facts(PyObject *module, PyObject *ignored)
 
 static PyMethodDef functions[] = {
     {"host", host_facts, METH_NOARGS,
-     "host()\n--\n\nThis machine's name and address and the number of this process."},
+     "host($module, /)\n--\n\n"
+     "This machine's name and address and the number of this process."},
     {NULL, NULL, 0, NULL},
 };
 
