@@ -115,23 +115,26 @@ controller_stop_trial(PyObject *op, PyObject *trial)
 
 /* pause_trial(trial, should_checkpoint=True), either by keyword. */
 static PyObject *
-controller_pause_trial(PyObject *op, PyObject *const *args, Py_ssize_t n, PyObject *kwnames)
+controller_pause_trial(PyObject *op, PyObject *const *args, Py_ssize_t n,
+                       PyObject *kwnames)
 {
     Py_ssize_t named = kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames);
     PyObject *given[2] = {NULL, Py_True};
 
     if (n + named < 1 || n + named > 2) {
-        return PyErr_Format(PyExc_TypeError, "pause_trial takes 1 or 2 arguments, got %zd",
-                            n + named);
+        return PyErr_Format(PyExc_TypeError,
+                            "pause_trial takes 1 or 2 arguments, got %zd", n + named);
     }
     for (Py_ssize_t i = 0; i < n + named; i++) {
         PyObject *name = i < n ? NULL : PyTuple_GET_ITEM(kwnames, i - n);
-        bool second = name == NULL
-                          ? i == 1
-                          : PyUnicode_CompareWithASCIIString(name, "should_checkpoint") == 0;
+        bool second =
+            name == NULL
+                ? i == 1
+                : PyUnicode_CompareWithASCIIString(name, "should_checkpoint") == 0;
         if (name != NULL && !second &&
             PyUnicode_CompareWithASCIIString(name, "trial") != 0) {
-            return PyErr_Format(PyExc_TypeError, "pause_trial has no argument %R", name);
+            return PyErr_Format(PyExc_TypeError, "pause_trial has no argument %R",
+                                name);
         }
         given[second] = args[i];
     }
@@ -196,7 +199,8 @@ static PyType_Slot controller_slots[] = {
 static PyType_Spec controller_spec = {
     .name = "ctune._ctune.Controller",
     .basicsize = sizeof(pyct_controller),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .flags =
+        Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
     .slots = controller_slots,
 };
 

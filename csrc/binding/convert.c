@@ -80,7 +80,8 @@ pyct_name_of(pyct_names *n, PyObject *text, ct_name *out)
         return 0;
     }
     Py_ssize_t len;
-    const char *utf8 = PyUnicode_Check(text) ? PyUnicode_AsUTF8AndSize(text, &len) : NULL;
+    const char *utf8 =
+        PyUnicode_Check(text) ? PyUnicode_AsUTF8AndSize(text, &len) : NULL;
     if (utf8 == NULL) {
         if (!PyErr_Occurred()) {
             PyErr_Format(PyExc_TypeError, "a key must be a str, got %.100s",
@@ -299,7 +300,8 @@ value_from(pyct_state *state, pyct_names *n, PyObject *o, ct_value *out, int dep
 }
 
 int
-pyct_value_from_object(pyct_state *state, pyct_names *n, PyObject *object, ct_value *out)
+pyct_value_from_object(pyct_state *state, pyct_names *n, PyObject *object,
+                       ct_value *out)
 {
     return value_from(state, n, object, out, 0);
 }
@@ -341,8 +343,7 @@ object_dict(pyct_state *state, pyct_names *n, const ct_value *v)
     for (uint32_t i = 0; i < v->len; i++) {
         PyObject *key = pyct_name_text(n, v->u.entries[i].key);
         PyObject *item =
-            key == NULL ? NULL
-                        : pyct_value_to_object(state, n, &v->u.entries[i].value);
+            key == NULL ? NULL : pyct_value_to_object(state, n, &v->u.entries[i].value);
         int r = item == NULL ? -1 : PyDict_SetItem(o, key, item);
         Py_XDECREF(item);
         if (r < 0) {
@@ -451,8 +452,8 @@ record_dict_items(pyct_state *state, pyct_names *n, ct_record *r, PyObject *dict
 }
 
 static int
-record_container(pyct_state *state, pyct_names *n, ct_record *r, ct_name key, PyObject *o,
-                 int depth)
+record_container(pyct_state *state, pyct_names *n, ct_record *r, ct_name key,
+                 PyObject *o, int depth)
 {
     ct_err err = CT_ERR_INIT;
     bool dict = PyDict_Check(o);

@@ -31,7 +31,8 @@ PyObject *pyct_value_to_object(pyct_state *state, pyct_names *n, const ct_value 
 
 /* Appends the entries of a result dict to the record, in order. Keys that are not str are
  * turned into str. -1 with an exception set. */
-int pyct_record_put_dict(pyct_state *state, pyct_names *n, ct_record *r, PyObject *dict);
+int pyct_record_put_dict(pyct_state *state, pyct_names *n, ct_record *r,
+                         PyObject *dict);
 /* The result as a new dict. `config` (borrowed, may be NULL = leave the key out) stands
  * for CT_FIELD_CONFIG. flat: nested dicts (config too) become "a/b" keys behind the plain
  * ones; a literal key of that name wins. */

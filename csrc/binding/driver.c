@@ -114,9 +114,9 @@ int
 pyct_driver_trial_number(PyObject *driver, PyObject *trial, ct_trial_id *out)
 {
     pyct_driver *self = (pyct_driver *)driver;
-    PyObject *id = PyUnicode_Check(trial) ? Py_NewRef(trial)
-                                          : PyObject_GetAttr(trial,
-                                                             self->state->str.trial_id);
+    PyObject *id = PyUnicode_Check(trial)
+                       ? Py_NewRef(trial)
+                       : PyObject_GetAttr(trial, self->state->str.trial_id);
     const char *text = id == NULL ? NULL : PyUnicode_AsUTF8(id);
     int result = -1;
 
@@ -157,7 +157,8 @@ hook_request(void *ctx, const ct_value *config, ct_value *out, ct_err *err)
     ct_status st = CT_OK;
 
     *out = ct_nil();
-    if (asked == NULL || pyct_value_from_object(self->state, self->names, asked, out) < 0) {
+    if (asked == NULL ||
+        pyct_value_from_object(self->state, self->names, asked, out) < 0) {
         st = pyct_foreign(err);
     }
     Py_XDECREF(asked);
@@ -175,10 +176,11 @@ call_namer(pyct_driver *self, PyObject *namer, ct_trial_id t, ct_buf *out, ct_er
     ct_status st = CT_OK;
 
     if (name != NULL && name != Py_None && !PyUnicode_Check(name)) {
-        PyErr_Format(PyExc_TypeError,
-                     "trial_name_creator and trial_dirname_creator must return a str, got "
-                     "%.100s",
-                     Py_TYPE(name)->tp_name);
+        PyErr_Format(
+            PyExc_TypeError,
+            "trial_name_creator and trial_dirname_creator must return a str, got "
+            "%.100s",
+            Py_TYPE(name)->tp_name);
         Py_CLEAR(name);
     }
     if (name == NULL) {
@@ -258,13 +260,13 @@ static PyObject *
 inline_handle(pyct_driver *self, pyct_seat *seat, const ct_command *c)
 {
     PyObject *command = pyct_command_new(self->state, self->names, c);
-    PyObject *event = command == NULL ? NULL
-                                      : PyObject_CallMethodOneArg(
-                                            seat->host, self->state->str.handle, command);
+    PyObject *event =
+        command == NULL
+            ? NULL
+            : PyObject_CallMethodOneArg(seat->host, self->state->str.handle, command);
 
     Py_XDECREF(command);
-    if (event != NULL &&
-        (c->kind == CT_COMMAND_START || c->kind == CT_COMMAND_RESET)) {
+    if (event != NULL && (c->kind == CT_COMMAND_START || c->kind == CT_COMMAND_RESET)) {
         Py_XSETREF(seat->trainable,
                    PyObject_GetAttr(seat->host, self->state->str.trainable));
         if (seat->trainable == NULL) {
@@ -435,8 +437,9 @@ on_note(void *ctx, const ct_note *n, ct_err *err)
         }
     }
     if (n->kind == CT_NOTE_TRIAL_FAILURE && n->blob_len > 0) {
-        Py_XSETREF(self->error_blob, PyBytes_FromStringAndSize((const char *)n->blob,
-                                                               (Py_ssize_t)n->blob_len));
+        Py_XSETREF(
+            self->error_blob,
+            PyBytes_FromStringAndSize((const char *)n->blob, (Py_ssize_t)n->blob_len));
         if (self->error_blob == NULL) {
             return pyct_foreign(err);
         }
@@ -595,7 +598,8 @@ make_policies(pyct_driver *self, ct_err *err)
 {
     PyObject *op = (PyObject *)self;
 
-    self->policy_scheduler = pyct_scheduler_adapter(self->state, self->scheduler, op, err);
+    self->policy_scheduler =
+        pyct_scheduler_adapter(self->state, self->scheduler, op, err);
     if (self->policy_scheduler == NULL) {
         return -1;
     }
@@ -604,7 +608,8 @@ make_policies(pyct_driver *self, ct_err *err)
         return -1;
     }
     if (self->stopper != NULL) {
-        self->policy_stopper = pyct_stopper_adapter(self->state, self->stopper, op, err);
+        self->policy_stopper =
+            pyct_stopper_adapter(self->state, self->stopper, op, err);
         if (self->policy_stopper == NULL) {
             return -1;
         }
@@ -620,9 +625,11 @@ make_executor(pyct_driver *self, ct_err *err)
     if (self->executor == NULL) {
         ct_inline_new(&self->exec, &ops, err);
     } else if (PyDict_Check(self->executor)) {
-        self->exec = pyct_process_executor(self->state, self->executor, self->names, err);
+        self->exec =
+            pyct_process_executor(self->state, self->executor, self->names, err);
     } else {
-        self->exec = pyct_executor_adapter(self->state, self->executor, self->names, err);
+        self->exec =
+            pyct_executor_adapter(self->state, self->executor, self->names, err);
     }
     return self->exec == NULL ? -1 : 0;
 }
@@ -669,7 +676,8 @@ take_required(pyct_driver *self, PyObject *options, ct_control_opts *o, ct_name 
     if (required == NULL) {
         return -1;
     }
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(required) && o->n_required < room; i++) {
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(required) && o->n_required < room;
+         i++) {
         if (pyct_name_of(self->names, PyTuple_GET_ITEM(required, i),
                          &names[o->n_required]) < 0) {
             return -1;
@@ -752,8 +760,8 @@ make_control(pyct_driver *self, PyObject *options, ct_err *err)
 static uint32_t
 heard(const pyct_driver *self, bool files)
 {
-    uint32_t kinds = UINT32_C(1) << CT_NOTE_TRIAL_FAILURE | UINT32_C(1)
-                                                               << CT_NOTE_CHECKPOINT_DROP;
+    uint32_t kinds =
+        UINT32_C(1) << CT_NOTE_TRIAL_FAILURE | UINT32_C(1) << CT_NOTE_CHECKPOINT_DROP;
 
     for (int k = 0; k < CT_NOTE_COUNT; k++) {
         kinds |= self->hooks[k] == NULL ? 0 : UINT32_C(1) << k;
@@ -827,10 +835,11 @@ driver_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 /* --- freeing --- */
 
 #define DRIVER_OBJECTS(X)                                                              \
-    X(scheduler) X(searcher) X(stopper) X(executor) X(trial_factory) X(host_factory)   \
-    X(request_hook) X(name_hook) X(dirname_hook) X(heartbeat) X(step_begin)            \
-    X(step_end) X(checkpoint_factory) X(views) X(trials) X(controller) X(event)        \
-    X(exception) X(error_blob)
+    X(scheduler)                                                                       \
+    X(searcher) X(stopper) X(executor) X(trial_factory) X(host_factory)                \
+        X(request_hook) X(name_hook) X(dirname_hook) X(heartbeat) X(step_begin)        \
+            X(step_end) X(checkpoint_factory) X(views) X(trials) X(controller)         \
+                X(event) X(exception) X(error_blob)
 
 static int
 driver_traverse(PyObject *op, visitproc visit, void *arg)
@@ -979,8 +988,8 @@ beat(pyct_driver *self, double *next, ct_err *err)
     Py_DECREF(r);
     /* What the display takes is at most a hundredth of the time. */
     double took = self->clock.mono(&self->clock) - now;
-    *next = now + took + (took * 100.0 > self->heartbeat_s ? took * 100.0
-                                                           : self->heartbeat_s);
+    *next = now + took +
+            (took * 100.0 > self->heartbeat_s ? took * 100.0 : self->heartbeat_s);
     return CT_OK;
 }
 
@@ -1087,8 +1096,8 @@ driver_counts(PyObject *op, PyObject *ignored)
     (void)ignored;
     for (int s = 0; out != NULL && s < CT_TRIAL_STATUS_COUNT; s++) {
         PyObject *n = PyLong_FromSize_t(ct_trials_with(trials, (ct_trial_status)s));
-        if (n == NULL ||
-            PyDict_SetItemString(out, ct_trial_status_name((ct_trial_status)s), n) < 0) {
+        if (n == NULL || PyDict_SetItemString(
+                             out, ct_trial_status_name((ct_trial_status)s), n) < 0) {
             Py_CLEAR(out);
         }
         Py_XDECREF(n);
@@ -1105,9 +1114,9 @@ driver_trials_with(PyObject *op, PyObject *const *args, Py_ssize_t n)
     int s = 0;
 
     if (word == NULL || (limit == -1 && PyErr_Occurred())) {
-        return PyErr_Occurred() ? NULL
-                                : PyErr_Format(PyExc_TypeError,
-                                               "trials_with takes (status, limit)");
+        return PyErr_Occurred()
+                   ? NULL
+                   : PyErr_Format(PyExc_TypeError, "trials_with takes (status, limit)");
     }
     while (s < CT_TRIAL_STATUS_COUNT &&
            strcmp(word, ct_trial_status_name((ct_trial_status)s)) != 0) {
@@ -1170,8 +1179,9 @@ driver_best(PyObject *op, PyObject *const *args, Py_ssize_t n)
         pyct_name_of(self->names, args[0], &name) < 0) {
         return NULL;
     }
-    ct_trial_id t = ct_rank_best(pyct_driver_board(self), name, strcmp(mode, "max") == 0,
-                                 scope, filter != 0, CT_KEY_TRAINING_ITERATION);
+    ct_trial_id t =
+        ct_rank_best(pyct_driver_board(self), name, strcmp(mode, "max") == 0, scope,
+                     filter != 0, CT_KEY_TRAINING_ITERATION);
     if (t == CT_TRIAL_NONE) {
         Py_RETURN_NONE;
     }
@@ -1277,7 +1287,8 @@ get_error_blob(PyObject *op, void *closure)
 
 static PyGetSetDef driver_getset[] = {
     {"trials", get_trials, NULL, "list of Trial, in table order.", NULL},
-    {"exception", get_exception, NULL, "The last inline trial's exception, or None.", NULL},
+    {"exception", get_exception, NULL, "The last inline trial's exception, or None.",
+     NULL},
     {"error_blob", get_error_blob, NULL, "bytes: the last failure, pickled; or None.",
      NULL},
     {NULL, NULL, NULL, NULL, NULL},

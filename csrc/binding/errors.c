@@ -39,7 +39,8 @@ pyct_raise(pyct_state *state, const ct_err *err)
 {
     if (err->code == CT_EFOREIGN) {
         if (!PyErr_Occurred()) {
-            PyErr_Format(PyExc_SystemError, "engine reported a Python exception, none set");
+            PyErr_Format(PyExc_SystemError,
+                         "engine reported a Python exception, none set");
         }
         return NULL;
     }

@@ -27,8 +27,9 @@ typedef struct pyct_command {
 } pyct_command;
 
 #define COMMAND_OBJECTS(X)                                                             \
-    X(kind) X(config) X(checkpoint) X(trial_id) X(trial_name) X(trial_dir)             \
-    X(experiment) X(resources) X(source)
+    X(kind)                                                                            \
+    X(config) X(checkpoint) X(trial_id) X(trial_name) X(trial_dir) X(experiment)       \
+        X(resources) X(source)
 
 static int
 command_traverse(PyObject *op, visitproc visit, void *arg)
@@ -241,7 +242,7 @@ check_type(PyObject *value, PyTypeObject *type, const char *name)
 static PyObject *
 event_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"kind", "trial", "serial", "text",   "path",
+    static char *names[] = {"kind", "trial", "serial", "text", "path",
                             "code", "blob",  "result", NULL};
     PyObject *kind, *trial = Py_None, *serial = Py_None, *text = Py_None;
     PyObject *path = Py_None, *blob = Py_None, *result = Py_None;
@@ -307,8 +308,8 @@ pyct_event_fill(pyct_state *state, pyct_names *names, PyObject *event, ct_event 
                 ct_record *rec)
 {
     if (!PyObject_TypeCheck(event, state->event_type)) {
-        PyErr_Format(PyExc_TypeError, "an executor must answer with Event objects, got %R",
-                     event);
+        PyErr_Format(PyExc_TypeError,
+                     "an executor must answer with Event objects, got %R", event);
         return -1;
     }
     pyct_event *self = (pyct_event *)event;

@@ -38,7 +38,8 @@ append(PyObject *made, ct_buf *out, ct_err *err)
         const char *text = PyUnicode_AsUTF8AndSize(made, &len);
         st = text == NULL ? pyct_foreign(err) : ct_buf_put(out, text, (size_t)len, err);
     } else {
-        st = ct_buf_put(out, PyBytes_AS_STRING(made), (size_t)PyBytes_GET_SIZE(made), err);
+        st = ct_buf_put(out, PyBytes_AS_STRING(made), (size_t)PyBytes_GET_SIZE(made),
+                        err);
     }
     return st;
 }

@@ -97,11 +97,11 @@
 
 /* X(field): other objects, NULL until first needed. */
 #define PYCT_OBJECT_LIST(X)                                                            \
-    X(tune_error)  /* ctune.error.TuneError */                                         \
-    X(numpy_rand)  /* numpy.random.mtrand._rand */                                     \
-    X(get_logger)  /* logging.getLogger */                                             \
-    X(complete_names) /* ("result", "error"): keywords of on_trial_complete */         \
-    X(searcher_class)  /* ctune.search._searcher.Searcher */                            \
+    X(tune_error)      /* ctune.error.TuneError */                                     \
+    X(numpy_rand)      /* numpy.random.mtrand._rand */                                 \
+    X(get_logger)      /* logging.getLogger */                                         \
+    X(complete_names)  /* ("result", "error"): keywords of on_trial_complete */        \
+    X(searcher_class)  /* ctune.search._searcher.Searcher */                           \
     X(generator_class) /* ctune.search.search_generator.SearchGenerator */             \
     X(basic_class)     /* ctune.search.basic_variant.BasicVariantGenerator */          \
     X(path_text)       /* helpers of ctune.search's modules, down to tag_label */      \
@@ -113,9 +113,9 @@
     X(call_function)                                                                   \
     X(space_warning)                                                                   \
     X(tag_label)                                                                       \
-    X(json_text)   /* ctune._encode.json_text */                                       \
-    X(dumps)       /* ctune._encode.dumps */                                           \
-    X(loads)       /* ctune._encode.loads */
+    X(json_text) /* ctune._encode.json_text */                                         \
+    X(dumps)     /* ctune._encode.dumps */                                             \
+    X(loads)     /* ctune._encode.loads */
 
 typedef struct pyct_state {
     struct {

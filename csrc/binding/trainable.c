@@ -127,9 +127,9 @@ static PyObject *
 call_step(pyct_state *state, PyObject *self)
 {
     PyObject *thread = PyThreadState_GetDict(); /* borrowed */
-    PyObject *before = thread == NULL
-                           ? NULL
-                           : PyDict_GetItemWithError(thread, state->str.current_trainable);
+    PyObject *before =
+        thread == NULL ? NULL
+                       : PyDict_GetItemWithError(thread, state->str.current_trainable);
 
     Py_XINCREF(before);
     if (thread != NULL &&
@@ -329,7 +329,8 @@ trainable_restore_counters(PyObject *op, PyObject *const *args, Py_ssize_t n)
     ct_progress *p = &((pyct_trainable *)op)->progress;
 
     if (n != 4) {
-        PyErr_Format(PyExc_TypeError, "_restore_counters takes 4 arguments, got %zd", n);
+        PyErr_Format(PyExc_TypeError, "_restore_counters takes 4 arguments, got %zd",
+                     n);
         return NULL;
     }
     long long iteration = PyLong_AsLongLong(args[0]);
@@ -392,8 +393,8 @@ put_trial_id(PyObject *op, PyObject *value, void *closure)
 static PyGetSetDef trainable_getset[] = {
 #define PROGRESS_GETSET(attribute, made)                                               \
     {"_" #attribute, get_##attribute, NULL, NULL, NULL},
-    PROGRESS_LIST(PROGRESS_GETSET)
-    {"_trial_id", get_trial_id, put_trial_id, "Text id that results carry.", NULL},
+    PROGRESS_LIST(PROGRESS_GETSET){"_trial_id", get_trial_id, put_trial_id,
+                                   "Text id that results carry.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -443,9 +444,9 @@ current_trainable(PyObject *module, PyObject *ignored)
 {
     pyct_state *state = pyct_state_of_module(module);
     PyObject *thread = PyThreadState_GetDict();
-    PyObject *found = thread == NULL
-                          ? NULL
-                          : PyDict_GetItemWithError(thread, state->str.current_trainable);
+    PyObject *found =
+        thread == NULL ? NULL
+                       : PyDict_GetItemWithError(thread, state->str.current_trainable);
 
     (void)ignored;
     if (found == NULL && PyErr_Occurred()) {

@@ -197,9 +197,9 @@ view_checkpoints(PyObject *op, PyObject *ignored)
         PyObject *metrics = k->metrics == NULL
                                 ? PyDict_New()
                                 : packed_dict(self, k->metrics, k->metrics_len);
-        PyObject *item =
-            metrics == NULL ? NULL
-                            : Py_BuildValue("(NNI)", text(k->path), metrics, k->index);
+        PyObject *item = metrics == NULL
+                             ? NULL
+                             : Py_BuildValue("(NNI)", text(k->path), metrics, k->index);
         if (item == NULL || PyList_Append(out, item) < 0) {
             Py_CLEAR(out);
         }
@@ -233,7 +233,8 @@ static ct_name
 find_name(pyct_view *self, PyObject *name)
 {
     Py_ssize_t len;
-    const char *utf8 = PyUnicode_Check(name) ? PyUnicode_AsUTF8AndSize(name, &len) : NULL;
+    const char *utf8 =
+        PyUnicode_Check(name) ? PyUnicode_AsUTF8AndSize(name, &len) : NULL;
 
     if (utf8 == NULL) {
         if (!PyErr_Occurred()) {
@@ -279,9 +280,9 @@ view_metric(PyObject *op, PyObject *name)
         return NULL;
     }
     npy_intp shape[1] = {(npy_intp)column.rows};
-    PyObject *array = PyArray_New(&PyArray_Type, 1, shape, NPY_DOUBLE, NULL,
-                                  (void *)(uintptr_t)column.data, 0, NPY_ARRAY_CARRAY_RO,
-                                  NULL);
+    PyObject *array =
+        PyArray_New(&PyArray_Type, 1, shape, NPY_DOUBLE, NULL,
+                    (void *)(uintptr_t)column.data, 0, NPY_ARRAY_CARRAY_RO, NULL);
     if (array == NULL ||
         PyArray_SetBaseObject((PyArrayObject *)array, Py_NewRef(capsule)) < 0) {
         Py_XDECREF(array);
@@ -313,17 +314,16 @@ view_metric_analysis(PyObject *op, PyObject *ignored)
     (void)ignored;
     for (size_t i = 0; out != NULL && i < n; i++) {
         ct_metric_stats s;
-        if (is_debug(names[i]) ||
-            !ct_metrics_stats(metrics, self->number, names[i], CT_KEY_TRAINING_ITERATION,
-                              &s)) {
+        if (is_debug(names[i]) || !ct_metrics_stats(metrics, self->number, names[i],
+                                                    CT_KEY_TRAINING_ITERATION, &s)) {
             continue;
         }
         PyObject *key = pyct_name_text(self->driver->names, names[i]);
-        PyObject *stats = key == NULL
-                              ? NULL
-                              : Py_BuildValue("{sdsdsdsdsdsd}", "max", s.max, "min", s.min,
-                                              "avg", s.avg, "last", s.last, "last-5-avg",
-                                              s.last5, "last-10-avg", s.last10);
+        PyObject *stats =
+            key == NULL ? NULL
+                        : Py_BuildValue("{sdsdsdsdsdsd}", "max", s.max, "min", s.min,
+                                        "avg", s.avg, "last", s.last, "last-5-avg",
+                                        s.last5, "last-10-avg", s.last10);
         if (stats == NULL || PyDict_SetItem(out, key, stats) < 0) {
             Py_CLEAR(out);
         }
@@ -342,11 +342,13 @@ view_repr(PyObject *op)
 }
 
 static PyGetSetDef view_getset[] = {
-#define VIEW_GETSET(attribute, made, doc) {#attribute, get_##attribute, NULL, doc, NULL},
-    VIEW_LIST(VIEW_GETSET)
-    {"config", get_config, NULL, "dict: the same object each time.", NULL},
+#define VIEW_GETSET(attribute, made, doc)                                              \
+    {#attribute, get_##attribute, NULL, doc, NULL},
+    VIEW_LIST(VIEW_GETSET){"config", get_config, NULL,
+                           "dict: the same object each time.", NULL},
     {"resources", get_resources, NULL, "dict name -> amount.", NULL},
-    {"last_result", get_last_result, NULL, "dict: nested; empty before the first.", NULL},
+    {"last_result", get_last_result, NULL, "dict: nested; empty before the first.",
+     NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -17,8 +17,8 @@
     do {                                                                               \
         ct_status support_st_ = (expr);                                                \
         if (support_st_ != CT_OK) {                                                    \
-            fail_msg("%s: %s: %s %s", #expr, ct_status_name(support_st_),              \
-                     (err).param, (err).text);                                         \
+            fail_msg("%s: %s: %s %s", #expr, ct_status_name(support_st_), (err).param, \
+                     (err).text);                                                      \
         }                                                                              \
     } while (0)
 

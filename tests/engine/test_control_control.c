@@ -22,8 +22,8 @@ typedef struct counting {
 } counting;
 
 static ct_status
-counting_next(ct_searcher *s, const ct_board *b, ct_suggestion *out, ct_search_state *state,
-              ct_err *err)
+counting_next(ct_searcher *s, const ct_board *b, ct_suggestion *out,
+              ct_search_state *state, ct_err *err)
 {
     counting *c = (counting *)s;
     char id[16];
@@ -101,7 +101,7 @@ wild_result(ct_scheduler *s, const ct_board *b, ct_trial_id t, const ct_result *
     double u = w->rng->rng.next_double(&w->rng->rng);
 
     (void)t, (void)r;
-    *out = u < w->p_pause                ? CT_PAUSE
+    *out = u < w->p_pause               ? CT_PAUSE
            : u < w->p_pause + w->p_stop ? CT_STOP
                                         : CT_CONTINUE;
     if (w->rng->rng.next_double(&w->rng->rng) < w->p_order) {
@@ -122,7 +122,8 @@ wild_complete(ct_scheduler *s, const ct_board *b, ct_trial_id t, const ct_result
 }
 
 static ct_status
-wild_end(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_orders *orders, ct_err *err)
+wild_end(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_orders *orders,
+         ct_err *err)
 {
     (void)s, (void)b, (void)t, (void)orders, (void)err;
     return CT_OK;
@@ -330,9 +331,8 @@ turn(world *w, ct_err *err)
         st = ct_control_feed(w->control, &ev, err);
     }
     if (st == CT_OK) {
-        ct_event tick = {.kind = CT_EVENT_TICK,
-                         .trial = CT_TRIAL_NONE,
-                         .time = w->clock.time + 1.0};
+        ct_event tick = {
+            .kind = CT_EVENT_TICK, .trial = CT_TRIAL_NONE, .time = w->clock.time + 1.0};
         st = ct_control_feed(w->control, &tick, err);
     }
     if (st == CT_OK) {
@@ -418,8 +418,8 @@ run_to_end(world *w)
     }
     assert_int_equal(w->experiment_ends, 1);
     assert_int_equal(ct_control_open(w->control), 0);
-    assert_true(ct_resources_used(ct_control_board(w->control)->resources, CT_KEY_CPU) ==
-                0.0);
+    assert_true(
+        ct_resources_used(ct_control_board(w->control)->resources, CT_KEY_CPU) == 0.0);
     for (int t = 0; t < TRIALS_MAX; t++) {
         assert_false(w->alive[t]); /* every worker was ended */
     }
@@ -539,17 +539,18 @@ test_the_best_checkpoints_are_kept_and_always_the_latest(void **ctx)
     ct_name loss;
     assert_ok(ct_value_put(&cpus, CT_KEY_CPU, &n, &err), err);
     assert_ok(ct_names_intern(w.names, "loss", 4, &loss, &err), err);
-    o = (ct_control_opts){.names = w.names,
-                          .scheduler = &w.sched.base,
-                          .searcher = &w.search.base,
-                          .resources = &cpus,
-                          .request = &cpus,
-                          .experiment = "exp",
-                          .experiment_dir = "/nowhere/exp",
-                          .trainable = "model",
-                          .max_pending = 1,
-                          .max_dirname = 130,
-                          .checkpoint = {.frequency = 1, .num_to_keep = 1, .score = loss}};
+    o = (ct_control_opts){
+        .names = w.names,
+        .scheduler = &w.sched.base,
+        .searcher = &w.search.base,
+        .resources = &cpus,
+        .request = &cpus,
+        .experiment = "exp",
+        .experiment_dir = "/nowhere/exp",
+        .trainable = "model",
+        .max_pending = 1,
+        .max_dirname = 130,
+        .checkpoint = {.frequency = 1, .num_to_keep = 1, .score = loss}};
     assert_ok(ct_control_new(&w.control, &o, &err), err);
     run_to_end(&w);
     const ct_trial *trial = ct_trials_get(ct_control_board(w.control)->trials, 0);
@@ -582,7 +583,8 @@ test_after_an_interrupt_no_command_follows_but_answers_are_kept(void **ctx)
         check_invariants(&w);
     }
     assert_int_equal(ct_control_open(w.control), 0);
-    assert_true(ct_trials_with(ct_control_board(w.control)->trials, CT_TRIAL_RUNNING) > 0);
+    assert_true(ct_trials_with(ct_control_board(w.control)->trials, CT_TRIAL_RUNNING) >
+                0);
     world_deinit(&w);
 }
 
@@ -707,7 +709,8 @@ main(void)
         cmocka_unit_test(test_fail_fast_ends_the_others_as_terminated),
         cmocka_unit_test(test_num_to_keep_keeps_the_latest_ones),
         cmocka_unit_test(test_the_best_checkpoints_are_kept_and_always_the_latest),
-        cmocka_unit_test(test_after_an_interrupt_no_command_follows_but_answers_are_kept),
+        cmocka_unit_test(
+            test_after_an_interrupt_no_command_follows_but_answers_are_kept),
         cmocka_unit_test(test_a_missing_required_metric_names_the_keys_that_are_there),
         cmocka_unit_test(test_impossible_resources_are_named_before_a_trial_starts),
         cmocka_unit_test(test_any_allocation_may_fail_without_a_leak),

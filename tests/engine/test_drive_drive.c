@@ -21,8 +21,8 @@ typedef struct listing {
 } listing;
 
 static ct_status
-listing_next(ct_searcher *s, const ct_board *b, ct_suggestion *out, ct_search_state *state,
-             ct_err *err)
+listing_next(ct_searcher *s, const ct_board *b, ct_suggestion *out,
+             ct_search_state *state, ct_err *err)
 {
     listing *l = (listing *)s;
     char id[16];
@@ -157,7 +157,8 @@ rig_init(rig *r)
     assert_ok(ct_fifo_new(&r->fifo, &err), err);
     assert_ok(make_control(r, &r->control, &err), err);
     assert_ok(ct_sim_new(&r->exec, &sim, &r->clock, &err), err);
-    assert_ok(ct_journal_open(&r->journal, r->dir, 0, r->names, CT_SYNC_NONE, &err), err);
+    assert_ok(ct_journal_open(&r->journal, r->dir, 0, r->names, CT_SYNC_NONE, &err),
+              err);
     ct_drive_opts o = {.control = r->control,
                        .exec = r->exec,
                        .journal = r->journal,
@@ -274,7 +275,8 @@ test_a_replay_of_the_journal_ends_in_the_same_state(void **ctx)
     p.rig = &r;
     assert_ok(make_control(&r, &p.control, &err), err);
     ct_control_begin(p.control);
-    assert_ok(ct_control_settle(p.control, 1000.0, &err), err); /* the empty first turn */
+    assert_ok(ct_control_settle(p.control, 1000.0, &err),
+              err); /* the empty first turn */
     ct_control_begin(p.control);
     ct_journal_visitor v = {replay_event, replay_turn, &p};
     assert_ok(ct_journal_recover(r.dir, r.names, &snapshot, &v, &summary, &err), err);

@@ -86,9 +86,9 @@ CASES = {
     "variants": """
         from ctune import choice, grid_search, uniform
         from ctune.search.variant_generator import generate_variants
-        spec = {"config": {"a": uniform(0, 1), "b": grid_search([1, 2]), "c": choice(["x", {"d": 1}])}}
+        spec = {"a": uniform(0, 1), "b": grid_search([1, 2]), "c": choice(["x", {"d": 1}])}
         def call():
-            for resolved, config in generate_variants(spec, random_state=1):
+            for resolved, config in generate_variants({"config": spec}, random_state=1):
                 pass
     """,
     "stopper": """

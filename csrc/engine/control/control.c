@@ -42,8 +42,9 @@ control_init(ct_control *c, const ct_control_opts *o, ct_err *err)
     if (st == CT_OK) {
         st = ct_resources_new(&c->resources, o->names, o->resources, err);
     }
-    return st == CT_OK ? ct_resources_request(c->resources, o->request, &c->request, err)
-                       : st;
+    return st == CT_OK
+               ? ct_resources_request(c->resources, o->request, &c->request, err)
+               : st;
 }
 
 ct_status
@@ -127,11 +128,11 @@ missing_metric(const ct_control *c, ct_trial_id t, const ct_record *r, ct_name m
         }
         depth += f->kind == CT_FIELD_DICT || f->kind == CT_FIELD_LIST;
     }
-    return ct_fail(err, CT_ETUNE, "metric",
-                   "'%s' is not in the result of trial %s, which holds: %s. Report it, or "
-                   "set TUNE_DISABLE_STRICT_METRIC_CHECKING=1 to go on without",
-                   ct_names_text(c->opts.names, metric), ct_trials_get(c->trials, t)->id,
-                   keys);
+    return ct_fail(
+        err, CT_ETUNE, "metric",
+        "'%s' is not in the result of trial %s, which holds: %s. Report it, or "
+        "set TUNE_DISABLE_STRICT_METRIC_CHECKING=1 to go on without",
+        ct_names_text(c->opts.names, metric), ct_trials_get(c->trials, t)->id, keys);
 }
 
 static ct_status
@@ -168,13 +169,15 @@ record_set_done(ct_record *r, ct_err *err)
         }
         depth += f->kind == CT_FIELD_DICT || f->kind == CT_FIELD_LIST;
     }
-    return ct_record_find(r, CT_KEY_DONE) != NULL ? CT_OK
-                                                  : ct_record_bool(r, CT_KEY_DONE, true, err);
+    return ct_record_find(r, CT_KEY_DONE) != NULL
+               ? CT_OK
+               : ct_record_bool(r, CT_KEY_DONE, true, err);
 }
 
 /* Stop conditions first; the scheduler is asked only about results that go on. */
 static ct_status
-decide(ct_control *c, ct_trial_id t, const ct_result *r, ct_verdict *verdict, ct_err *err)
+decide(ct_control *c, ct_trial_id t, const ct_result *r, ct_verdict *verdict,
+       ct_err *err)
 {
     ct_stopper *stopper = c->opts.stopper;
     ct_scheduler *s = c->opts.scheduler;
@@ -205,8 +208,8 @@ checkpoint_with(ct_control *c, const ct_event *ev, bool done, bool *save, ct_err
     if (f != NULL && f->kind == CT_FIELD_STR && c->experiment_dir != NULL) {
         ct_buf_clear(&c->text);
         ct_status st = ct_buf_printf(&c->text, err, "%s/%.*s",
-                                     ct_trials_get(c->trials, ev->trial)->dir, (int)f->len,
-                                     ct_record_text(ev->record, f));
+                                     ct_trials_get(c->trials, ev->trial)->dir,
+                                     (int)f->len, ct_record_text(ev->record, f));
         return st == CT_OK ? control_checkpoint(c, ev->trial, (char *)c->text.data,
                                                 c->text.len, err)
                            : st;
@@ -311,12 +314,13 @@ on_result(ct_control *c, const ct_event *ev, ct_err *err)
     if (verdict == CT_STOP) {
         st = record_set_done(ev->record, err);
     } else {
-        st = c->opts.searcher->ops->on_result(c->opts.searcher, &c->board, ev->trial, &r,
-                                              err);
+        st = c->opts.searcher->ops->on_result(c->opts.searcher, &c->board, ev->trial,
+                                              &r, err);
     }
     c->ask = c->ask || c->opts.searcher->ops->foreign;
     if (st == CT_OK) {
-        st = ct_metrics_append(c->metrics, ev->trial, c->flat.items, c->flat.count, err);
+        st =
+            ct_metrics_append(c->metrics, ev->trial, c->flat.items, c->flat.count, err);
     }
     if (st == CT_OK) {
         st = ct_trials_set_last(c->trials, ev->trial, ev->record, err);
@@ -360,7 +364,8 @@ on_saved(ct_control *c, const ct_event *ev, ct_err *err)
     if (ev->path != NULL) {
         st = control_checkpoint(c, ev->trial, ev->path, ev->path_len, err);
     }
-    if (st != CT_OK || ct_trials_get(c->trials, ev->trial)->status != CT_TRIAL_RUNNING) {
+    if (st != CT_OK ||
+        ct_trials_get(c->trials, ev->trial)->status != CT_TRIAL_RUNNING) {
         return st;
     }
     return execute(c, ev->trial, (ct_verdict)c->lives[ev->trial].then, err);
@@ -526,7 +531,8 @@ ct_control_feed(ct_control *c, const ct_event *ev, ct_err *err)
 static ct_status
 end_idle_workers(ct_control *c, ct_err *err)
 {
-    bool none_left = c->search_done && ct_trials_with(c->trials, CT_TRIAL_PENDING) == 0 &&
+    bool none_left = c->search_done &&
+                     ct_trials_with(c->trials, CT_TRIAL_PENDING) == 0 &&
                      ct_trials_with(c->trials, CT_TRIAL_PAUSED) == 0;
 
     while (c->idle_count > 0 && (none_left || c->stopping)) {

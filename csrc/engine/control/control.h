@@ -44,18 +44,18 @@ typedef struct ct_trial_hooks {
 } ct_trial_hooks;
 
 typedef struct ct_control_opts {
-    ct_names *names; /* begins with base/keys.h */
+    ct_names *names;         /* begins with base/keys.h */
     ct_scheduler *scheduler; /* policies are borrowed and must outlive the controller */
     ct_searcher *searcher;
-    ct_stopper *stopper;         /* NULL = none */
-    const ct_value *resources;   /* totals, dict name -> amount */
-    const ct_value *request;     /* default of a trial, likewise */
-    const char *experiment;      /* its name */
-    const char *experiment_dir;  /* absolute; NULL = nothing is stored */
-    const char *trainable;       /* name of the trainable */
-    uint32_t max_pending;        /* trials made ahead of their start; at least 1 */
-    uint32_t max_dirname;        /* bytes of a directory name before its date */
-    int64_t max_failures;        /* retries per trial; < 0 = no limit */
+    ct_stopper *stopper;        /* NULL = none */
+    const ct_value *resources;  /* totals, dict name -> amount */
+    const ct_value *request;    /* default of a trial, likewise */
+    const char *experiment;     /* its name */
+    const char *experiment_dir; /* absolute; NULL = nothing is stored */
+    const char *trainable;      /* name of the trainable */
+    uint32_t max_pending;       /* trials made ahead of their start; at least 1 */
+    uint32_t max_dirname;       /* bytes of a directory name before its date */
+    int64_t max_failures;       /* retries per trial; < 0 = no limit */
     ct_fail_fast fail_fast;
     bool reuse_workers;
     ct_checkpoint_policy checkpoint;

@@ -9,15 +9,15 @@
 
 /* What the controller knows about a trial's worker. One per trial, by id. */
 typedef struct live {
-    uint64_t serial;    /* of the open command; 0 = none */
-    uint8_t command;    /* its ct_command_kind */
-    uint8_t then;       /* ct_verdict to carry out when an open save is answered */
-    bool worker;        /* a worker serves this trial */
-    bool claimed;       /* its resources are taken */
-    bool ending;        /* STOP or KILL is sent or waits for the open command */
-    bool pause_asked;   /* a scheduler ordered a pause; after the open step */
-    bool pause_saves;   /* that pause saves first */
-    bool repause;       /* RUNNING until the pause is complete */
+    uint64_t serial;  /* of the open command; 0 = none */
+    uint8_t command;  /* its ct_command_kind */
+    uint8_t then;     /* ct_verdict to carry out when an open save is answered */
+    bool worker;      /* a worker serves this trial */
+    bool claimed;     /* its resources are taken */
+    bool ending;      /* STOP or KILL is sent or waits for the open command */
+    bool pause_asked; /* a scheduler ordered a pause; after the open step */
+    bool pause_saves; /* that pause saves first */
+    bool repause;     /* RUNNING until the pause is complete */
     double ending_since;
 } live;
 
@@ -44,10 +44,10 @@ struct ct_control {
 
     live *lives;
     size_t lives_cap;
-    uint64_t serials;   /* last serial given */
-    size_t open;        /* commands not answered */
-    size_t workers;     /* trials with a worker, idle ones included */
-    ct_trial_id *idle;  /* ended trials whose worker waits for reuse */
+    uint64_t serials;  /* last serial given */
+    size_t open;       /* commands not answered */
+    size_t workers;    /* trials with a worker, idle ones included */
+    ct_trial_id *idle; /* ended trials whose worker waits for reuse */
     size_t idle_count;
     size_t idle_cap;
 
@@ -76,7 +76,8 @@ struct ct_control {
 };
 
 /* lifecycle.c: statuses, commands, notes */
-ct_status control_set_status(ct_control *c, ct_trial_id t, ct_trial_status s, ct_err *err);
+ct_status control_set_status(ct_control *c, ct_trial_id t, ct_trial_status s,
+                             ct_err *err);
 ct_status control_command(ct_control *c, ct_command_kind kind, ct_trial_id t,
                           ct_trial_id from, ct_err *err);
 ct_status control_note(ct_control *c, ct_note_kind kind, ct_trial_id t, ct_note **out,
@@ -106,6 +107,7 @@ ct_status control_failed(ct_control *c, const ct_event *ev, bool worker_lives,
 /* retain.c: checkpoints */
 ct_status control_checkpoint(ct_control *c, ct_trial_id t, const char *path, size_t len,
                              ct_err *err);
-bool control_save_due(const ct_control *c, ct_trial_id t, const ct_record *r, bool done);
+bool control_save_due(const ct_control *c, ct_trial_id t, const ct_record *r,
+                      bool done);
 
 #endif

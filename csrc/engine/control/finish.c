@@ -62,15 +62,16 @@ control_stop_trial(ct_control *c, ct_trial_id t, ct_err *err)
     case CT_TRIAL_RUNNING:
         st = control_complete(c, t, err);
         /* A worker that was not released waits for the answer to its open command. */
-        return st == CT_OK && c->lives[t].serial != 0 ? control_end_worker(c, t, false, err)
-                                                      : st;
+        return st == CT_OK && c->lives[t].serial != 0
+                   ? control_end_worker(c, t, false, err)
+                   : st;
     case CT_TRIAL_PENDING:
     case CT_TRIAL_PAUSED:
-        st = c->opts.scheduler->ops->on_remove(c->opts.scheduler, &c->board, t, &c->orders,
-                                               err);
+        st = c->opts.scheduler->ops->on_remove(c->opts.scheduler, &c->board, t,
+                                               &c->orders, err);
         if (st == CT_OK) {
-            st = c->opts.searcher->ops->on_complete(c->opts.searcher, &c->board, t, NULL,
-                                                    false, err);
+            st = c->opts.searcher->ops->on_complete(c->opts.searcher, &c->board, t,
+                                                    NULL, false, err);
         }
         if (st == CT_OK) {
             st = control_set_status(c, t, CT_TRIAL_TERMINATED, err);
@@ -126,8 +127,9 @@ order_resize(ct_control *c, const ct_order *o, ct_err *err)
     ct_trial *trial = ct_trials_mut(c->trials, o->trial);
 
     if (trial->status == CT_TRIAL_RUNNING) {
-        return ct_fail(err, CT_EINVAL, trial->id,
-                       "is running: its resources can change while it is paused or pending");
+        return ct_fail(
+            err, CT_EINVAL, trial->id,
+            "is running: its resources can change while it is paused or pending");
     }
     c->place = true;
     return ct_resources_request(c->resources, &o->value, &trial->request, err);

@@ -58,7 +58,8 @@ control_command(ct_control *c, ct_command_kind kind, ct_trial_id t, ct_trial_id 
 }
 
 ct_status
-control_note(ct_control *c, ct_note_kind kind, ct_trial_id t, ct_note **out, ct_err *err)
+control_note(ct_control *c, ct_note_kind kind, ct_trial_id t, ct_note **out,
+             ct_err *err)
 {
     ct_status st = ct_grow((void **)&c->notes, &c->cap_notes, c->n_notes + 1,
                            sizeof *c->notes, err);
@@ -114,7 +115,8 @@ control_worker_gone(ct_control *c, ct_trial_id t)
 }
 
 ct_status
-control_last_result(ct_control *c, ct_trial_id t, ct_result *out, bool *has, ct_err *err)
+control_last_result(ct_control *c, ct_trial_id t, ct_result *out, bool *has,
+                    ct_err *err)
 {
     ct_status st;
 

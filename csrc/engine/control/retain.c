@@ -108,7 +108,8 @@ retain(ct_control *c, ct_trial_id t, ct_err *err)
     for (uint32_t i = count - 1; st == CT_OK && i-- > 0;) { /* all but the latest */
         uint32_t better = 0;
         for (uint32_t k = 0; k < count; k++) {
-            better += worse(scores[i], scores[k]) || (k > i && !worse(scores[k], scores[i]));
+            better +=
+                worse(scores[i], scores[k]) || (k > i && !worse(scores[k], scores[i]));
         }
         if (better >= keep) { /* from the back, so that the places in front stay */
             st = drop(c, t, i, err);
@@ -118,7 +119,8 @@ retain(ct_control *c, ct_trial_id t, ct_err *err)
 }
 
 ct_status
-control_checkpoint(ct_control *c, ct_trial_id t, const char *path, size_t len, ct_err *err)
+control_checkpoint(ct_control *c, ct_trial_id t, const char *path, size_t len,
+                   ct_err *err)
 {
     ct_trial *trial = ct_trials_mut(c->trials, t);
     ct_checkpoint k = {NULL, trial->checkpoints_made, c->board.now, NULL, 0};

@@ -26,7 +26,8 @@ put_text(ct_control *c, ct_value *dict, const char *key, const char *text, ct_er
 }
 
 static ct_status
-put_copy(ct_control *c, ct_value *dict, const char *key, const ct_value *from, ct_err *err)
+put_copy(ct_control *c, ct_value *dict, const char *key, const ct_value *from,
+         ct_err *err)
 {
     ct_value v = ct_nil();
     ct_status st = ct_value_copy(&v, from, err);
@@ -67,8 +68,8 @@ save_trial(ct_control *c, const ct_trial *trial, ct_value *d, ct_err *err)
     ct_status st = put_text(c, d, "trial_id", trial->id, err);
 
     if (st == CT_OK) {
-        st = put_text(c, d, "status", ct_trial_status_name((ct_trial_status)trial->status),
-                      err);
+        st = put_text(c, d, "status",
+                      ct_trial_status_name((ct_trial_status)trial->status), err);
     }
     if (st == CT_OK) {
         st = put_text(c, d, "experiment_tag", trial->tag, err);

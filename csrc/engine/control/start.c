@@ -135,10 +135,11 @@ ask_request(ct_control *c, ct_trial_id t, ct_err *err)
     if (!ct_resources_possible(c->resources, request)) {
         double want, total;
         ct_name lack = ct_resources_lacking(c->resources, request, &want, &total);
-        return ct_fail(err, CT_EINVAL, "resources_per_trial",
-                       "asks for %g %s per trial, but there is only %g; ask for less, or "
-                       "give more to ctune.init(num_cpus=…, resources=…)",
-                       want, ct_names_text(c->opts.names, lack), total);
+        return ct_fail(
+            err, CT_EINVAL, "resources_per_trial",
+            "asks for %g %s per trial, but there is only %g; ask for less, or "
+            "give more to ctune.init(num_cpus=…, resources=…)",
+            want, ct_names_text(c->opts.names, lack), total);
     }
     ct_trials_mut(c->trials, t)->request = request;
     return CT_OK;
@@ -155,7 +156,8 @@ add_trial(ct_control *c, ct_suggestion *s, ct_err *err)
         ct_value_deinit(&s->evaluated); /* nil says so, in no memory */
     }
     if (st == CT_OK) {
-        st = ct_trials_add(c->trials, s->id, s->tag, &s->config, &s->evaluated, &t, err);
+        st =
+            ct_trials_add(c->trials, s->id, s->tag, &s->config, &s->evaluated, &t, err);
     }
     if (st != CT_OK) {
         return st;
@@ -249,8 +251,8 @@ first_fitting(ct_control *c)
 {
     ct_request_id tried = UINT32_MAX;
 
-    for (ct_trial_id t = ct_trials_first(c->trials, CT_TRIAL_PENDING); t != CT_TRIAL_NONE;
-         t = ct_trials_next(c->trials, t)) {
+    for (ct_trial_id t = ct_trials_first(c->trials, CT_TRIAL_PENDING);
+         t != CT_TRIAL_NONE; t = ct_trials_next(c->trials, t)) {
         ct_request_id r = ct_trials_get(c->trials, t)->request;
         if (r == tried || c->lives[t].worker) {
             continue;
@@ -281,7 +283,8 @@ control_place(ct_control *c, ct_err *err)
 
     while (c->place && !c->stopping && !c->interrupted) {
         ct_trial_id t = CT_TRIAL_NONE;
-        ct_status st = scheduler->ops->choose(scheduler, &c->board, &t, &c->orders, err);
+        ct_status st =
+            scheduler->ops->choose(scheduler, &c->board, &t, &c->orders, err);
         if (st == CT_OK && c->orders.count > 0) {
             st = control_carry_out_orders(c, err);
         }

@@ -65,8 +65,8 @@ ct_drive_wait(ct_drive *d, double timeout, ct_err *err)
 static ct_status
 take(ct_drive *d, const ct_event *ev, ct_err *err)
 {
-    ct_status st = d->opts.journal == NULL ? CT_OK
-                                           : ct_journal_add(d->opts.journal, ev, err);
+    ct_status st =
+        d->opts.journal == NULL ? CT_OK : ct_journal_add(d->opts.journal, ev, err);
 
     return st == CT_OK ? ct_control_feed(d->opts.control, ev, err) : st;
 }

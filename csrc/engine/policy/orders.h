@@ -9,7 +9,7 @@
 
 typedef enum ct_order_kind {
     CT_ORDER_STOP,
-    CT_ORDER_PAUSE,  /* `checkpoint` tells whether to save first */
+    CT_ORDER_PAUSE,   /* `checkpoint` tells whether to save first */
     CT_ORDER_UNPAUSE, /* a paused trial becomes pending again */
     CT_ORDER_RESIZE,  /* `value` = dict of resources */
     CT_ORDER_COUNT
@@ -33,7 +33,7 @@ typedef struct ct_orders {
 void ct_orders_deinit(ct_orders *o);
 void ct_orders_clear(ct_orders *o);
 /* Takes *value (may be NULL). */
-ct_status ct_orders_add(ct_orders *o, ct_order_kind kind, ct_trial_id t, bool checkpoint,
-                        ct_value *value, ct_err *err);
+ct_status ct_orders_add(ct_orders *o, ct_order_kind kind, ct_trial_id t,
+                        bool checkpoint, ct_value *value, ct_err *err);
 
 #endif

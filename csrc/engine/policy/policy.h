@@ -9,12 +9,7 @@
 #include "policy/orders.h"
 #include "state/board.h"
 
-typedef enum ct_verdict {
-    CT_CONTINUE,
-    CT_PAUSE,
-    CT_STOP,
-    CT_NOOP
-} ct_verdict;
+typedef enum ct_verdict { CT_CONTINUE, CT_PAUSE, CT_STOP, CT_NOOP } ct_verdict;
 
 typedef struct ct_scheduler ct_scheduler;
 typedef struct ct_scheduler_ops {
@@ -37,7 +32,8 @@ typedef struct ct_scheduler_ops {
     ct_status (*choose)(ct_scheduler *s, const ct_board *b, ct_trial_id *out,
                         ct_orders *orders, ct_err *err);
     ct_status (*save)(ct_scheduler *s, ct_names *names, ct_value *out, ct_err *err);
-    ct_status (*restore)(ct_scheduler *s, ct_names *names, const ct_value *v, ct_err *err);
+    ct_status (*restore)(ct_scheduler *s, ct_names *names, const ct_value *v,
+                         ct_err *err);
     ct_status (*describe)(ct_scheduler *s, ct_buf *out, ct_err *err); /* debug string */
     void (*free)(ct_scheduler *s);
 } ct_scheduler_ops;
@@ -71,9 +67,11 @@ typedef struct ct_searcher_ops {
     /* r may be NULL: the trial ended without a result, or was never started. */
     ct_status (*on_complete)(ct_searcher *s, const ct_board *b, ct_trial_id t,
                              const ct_result *r, bool error, ct_err *err);
-    uint64_t (*total)(const ct_searcher *s); /* trials it will make; UINT64_MAX endless */
+    uint64_t (*total)(
+        const ct_searcher *s); /* trials it will make; UINT64_MAX endless */
     ct_status (*save)(ct_searcher *s, ct_names *names, ct_value *out, ct_err *err);
-    ct_status (*restore)(ct_searcher *s, ct_names *names, const ct_value *v, ct_err *err);
+    ct_status (*restore)(ct_searcher *s, ct_names *names, const ct_value *v,
+                         ct_err *err);
     void (*free)(ct_searcher *s);
 } ct_searcher_ops;
 struct ct_searcher {
@@ -88,7 +86,8 @@ typedef struct ct_stopper_ops {
                            const ct_result *r, bool *stop, ct_err *err);
     ct_status (*stop_all)(ct_stopper *s, const ct_board *b, bool *stop, ct_err *err);
     ct_status (*save)(ct_stopper *s, ct_names *names, ct_value *out, ct_err *err);
-    ct_status (*restore)(ct_stopper *s, ct_names *names, const ct_value *v, ct_err *err);
+    ct_status (*restore)(ct_stopper *s, ct_names *names, const ct_value *v,
+                         ct_err *err);
     void (*free)(ct_stopper *s);
 } ct_stopper_ops;
 struct ct_stopper {

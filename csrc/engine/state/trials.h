@@ -30,13 +30,14 @@ typedef struct ct_checkpoint {
 
 /* Read-only for everyone but control/. */
 typedef struct ct_trial {
-    char *id;           /* "a1b2c_00000" */
-    char *tag;          /* experiment tag, "0_lr=0.1" */
-    char *name;         /* "train_a1b2c_00000", or what trial_name_creator gave */
-    char *dir;          /* absolute trial directory, or NULL until it is named */
-    ct_value config;    /* resolved */
-    ct_value evaluated; /* dict "a/b" -> value of what was sampled; nil = all of config */
-    uint8_t *last;      /* packed record of the last result; NULL = none yet */
+    char *id;        /* "a1b2c_00000" */
+    char *tag;       /* experiment tag, "0_lr=0.1" */
+    char *name;      /* "train_a1b2c_00000", or what trial_name_creator gave */
+    char *dir;       /* absolute trial directory, or NULL until it is named */
+    ct_value config; /* resolved */
+    ct_value
+        evaluated; /* dict "a/b" -> value of what was sampled; nil = all of config */
+    uint8_t *last; /* packed record of the last result; NULL = none yet */
     uint32_t last_len;
     uint32_t last_cap;
     uint32_t request;          /* resources, an id of resources.h */
