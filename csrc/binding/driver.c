@@ -836,10 +836,24 @@ driver_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 
 #define DRIVER_OBJECTS(X)                                                              \
     X(scheduler)                                                                       \
-    X(searcher) X(stopper) X(executor) X(trial_factory) X(host_factory)                \
-        X(request_hook) X(name_hook) X(dirname_hook) X(heartbeat) X(step_begin)        \
-            X(step_end) X(checkpoint_factory) X(views) X(trials) X(controller)         \
-                X(event) X(exception) X(error_blob)
+    X(searcher)                                                                        \
+    X(stopper)                                                                         \
+    X(executor)                                                                        \
+    X(trial_factory)                                                                   \
+    X(host_factory)                                                                    \
+    X(request_hook)                                                                    \
+    X(name_hook)                                                                       \
+    X(dirname_hook)                                                                    \
+    X(heartbeat)                                                                       \
+    X(step_begin)                                                                      \
+    X(step_end)                                                                        \
+    X(checkpoint_factory)                                                              \
+    X(views)                                                                           \
+    X(trials)                                                                          \
+    X(controller)                                                                      \
+    X(event)                                                                           \
+    X(exception)                                                                       \
+    X(error_blob)
 
 static int
 driver_traverse(PyObject *op, visitproc visit, void *arg)

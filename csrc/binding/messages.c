@@ -28,8 +28,14 @@ typedef struct pyct_command {
 
 #define COMMAND_OBJECTS(X)                                                             \
     X(kind)                                                                            \
-    X(config) X(checkpoint) X(trial_id) X(trial_name) X(trial_dir) X(experiment)       \
-        X(resources) X(source)
+    X(config)                                                                          \
+    X(checkpoint)                                                                      \
+    X(trial_id)                                                                        \
+    X(trial_name)                                                                      \
+    X(trial_dir)                                                                       \
+    X(experiment)                                                                      \
+    X(resources)                                                                       \
+    X(source)
 
 static int
 command_traverse(PyObject *op, visitproc visit, void *arg)
@@ -181,8 +187,8 @@ typedef struct pyct_event {
     int code;
 } pyct_event;
 
-#define EVENT_OBJECTS(X) X(kind) X(trial) X(serial) X(text) X(path) X(blob) X(result)
 
+#define EVENT_OBJECTS(X)
 static int
 event_traverse(PyObject *op, visitproc visit, void *arg)
 {
