@@ -188,7 +188,14 @@ typedef struct pyct_event {
 } pyct_event;
 
 
-#define EVENT_OBJECTS(X)
+#define EVENT_OBJECTS(X)                                                               \
+    X(kind)                                                                            \
+    X(trial)                                                                           \
+    X(serial)                                                                          \
+    X(text)                                                                            \
+    X(path)                                                                            \
+    X(blob)                                                                            \
+    X(result)
 static int
 event_traverse(PyObject *op, visitproc visit, void *arg)
 {
