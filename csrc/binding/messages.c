@@ -196,6 +196,7 @@ typedef struct pyct_event {
     X(path)                                                                            \
     X(blob)                                                                            \
     X(result)
+
 static int
 event_traverse(PyObject *op, visitproc visit, void *arg)
 {
