@@ -281,9 +281,11 @@ fill(pyct_connection *self)
     ct_io io;
     size_t done;
 
-    self->in.len -= self->in_at;
-    memmove(self->in.data, self->in.data + self->in_at, self->in.len);
-    self->in_at = 0;
+    if (self->in_at > 0) { /* before the first read there is no memory to move */
+        self->in.len -= self->in_at;
+        memmove(self->in.data, self->in.data + self->in_at, self->in.len);
+        self->in_at = 0;
+    }
     if (ct_buf_reserve(&self->in, READ_SIZE, &err) != CT_OK) {
         pyct_raise(self->state, &err);
         return -1;
