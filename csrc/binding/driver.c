@@ -102,12 +102,13 @@ pyct_driver_trials(PyObject *driver)
 
     for (; self->made < n; self->made++) {
         PyObject *trial = pyct_driver_trial(driver, (ct_trial_id)self->made);
-        if (trial == NULL) {
+        if (trial == NULL || PyList_Append(self->shown, trial) < 0) {
+            Py_XDECREF(trial);
             return NULL;
         }
         Py_DECREF(trial);
     }
-    return Py_NewRef(self->trials);
+    return Py_NewRef(self->shown);
 }
 
 int
@@ -815,8 +816,9 @@ driver_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     self->names = pyct_names_new(self->state);
     self->views = PyList_New(0);
     self->trials = PyList_New(0);
+    self->shown = PyList_New(0);
     if (self->names == NULL || self->views == NULL || self->trials == NULL ||
-        take_objects(self, options) < 0) {
+        self->shown == NULL || take_objects(self, options) < 0) {
         Py_DECREF(self);
         return NULL;
     }
@@ -850,6 +852,7 @@ driver_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     X(checkpoint_factory)                                                              \
     X(views)                                                                           \
     X(trials)                                                                          \
+    X(shown)                                                                           \
     X(controller)                                                                      \
     X(event)                                                                           \
     X(exception)                                                                       \
@@ -891,21 +894,45 @@ driver_clear(PyObject *op)
     return 0;
 }
 
-/* Ends workers and closes files. The state stays readable. */
+/* Adapters hold policies in a way that the garbage collector cannot see, and a policy may
+ * hold trials, which hold the driver. */
+static void
+drop_policies(pyct_driver *self)
+{
+    ct_scheduler *scheduler = self->policy_scheduler;
+    ct_searcher *searcher = self->policy_searcher;
+    ct_stopper *stopper = self->policy_stopper;
+
+    self->policy_scheduler = NULL;
+    self->policy_searcher = NULL;
+    self->policy_stopper = NULL;
+    if (scheduler != NULL) {
+        scheduler->ops->free(scheduler);
+    }
+    if (searcher != NULL) {
+        searcher->ops->free(searcher);
+    }
+    if (stopper != NULL) {
+        stopper->ops->free(stopper);
+    }
+}
+
+/* Ends workers, closes files and lets go of the policies. The state stays readable. */
 static ct_status
 shut(pyct_driver *self, double grace, ct_err *err)
 {
+    ct_exec *exec = self->exec;
     ct_status st = CT_OK;
     ct_err later = CT_ERR_INIT;
 
     ct_drive_free(self->drive);
     self->drive = NULL;
-    if (self->exec != NULL) {
+    self->exec = NULL; /* another thread may call close() meanwhile */
+    if (exec != NULL) {
         Py_BEGIN_ALLOW_THREADS
-        st = self->exec->ops->close(self->exec, grace, err);
-        self->exec->ops->free(self->exec);
+        st = exec->ops->close(exec, grace, err);
+        exec->ops->free(exec);
         Py_END_ALLOW_THREADS
-        self->exec = NULL;
     }
     ct_output_free(self->output);
     self->output = NULL;
@@ -920,6 +947,7 @@ shut(pyct_driver *self, double grace, ct_err *err)
     for (size_t i = 0; i < self->n_seats; i++) {
         seat_clear(&self->seats[i]);
     }
+    drop_policies(self);
     return st;
 }
 
@@ -934,15 +962,6 @@ driver_dealloc(PyObject *op)
     shut(self, 0.0, &err);
     driver_clear(op);
     ct_control_free(self->control);
-    if (self->policy_scheduler != NULL) {
-        self->policy_scheduler->ops->free(self->policy_scheduler);
-    }
-    if (self->policy_searcher != NULL) {
-        self->policy_searcher->ops->free(self->policy_searcher);
-    }
-    if (self->policy_stopper != NULL) {
-        self->policy_stopper->ops->free(self->policy_stopper);
-    }
     ct_record_deinit(&self->record);
     ct_free(self->seats);
     pyct_names_free(self->names);
@@ -1234,7 +1253,7 @@ driver_describe(PyObject *op, PyObject *ignored)
     PyObject *out = NULL;
 
     (void)ignored;
-    if (s->ops->describe == NULL) {
+    if (s == NULL || s->ops->describe == NULL) { /* closed, or it says nothing */
         return PyUnicode_FromString("");
     }
     if (s->ops->describe(s, &text, &err) == CT_OK) {

@@ -37,7 +37,8 @@ typedef struct pyct_driver {
     /* What the run makes. */
     PyObject *views;      /* list: TrialView or None, by trial */
     PyObject *trials;     /* list: Trial or None, by trial */
-    size_t made;          /* so many Trial objects exist without a gap */
+    PyObject *shown;      /* list of Trial for callbacks, which may reorder it */
+    size_t made;          /* so many trials are shown */
     PyObject *controller; /* or NULL */
     PyObject *event;      /* the last inline Event: what ct_event borrows from */
     PyObject *exception;  /* of the last failed inline trial, or NULL */
