@@ -254,6 +254,8 @@ def reference_python(given: str | None) -> str:
 def run_json(command: list[str], env: dict[str, str]) -> dict[str, float] | None:
     """The JSON on the last line of what the command prints; None, with a word, if it fails."""
     full = {**os.environ, **env}
+    # Installed packages are compiled already; so is a source tree after its first run.
+    full.pop("PYTHONDONTWRITEBYTECODE", None)
     with tempfile.TemporaryDirectory(prefix="ctune-bench-") as scratch:
         full["TMPDIR"] = scratch
         try:
