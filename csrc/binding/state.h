@@ -87,6 +87,8 @@
     X(stop_iterations_type)                                                            \
     X(stop_timeout_type)                                                               \
     X(stop_function_type)                                                              \
+    X(stop_trial_plateau_type)                                                         \
+    X(stop_experiment_plateau_type)                                                    \
     X(stop_any_type)                                                                   \
     X(domain_type)                                                                     \
     X(variants_type)                                                                   \

@@ -84,9 +84,9 @@ static PyType_Spec stopper_spec = {
     .slots = stopper_slots,
 };
 
-/* trial_id and result of a call, by position or name. */
-static int
-call_args(PyObject *args, PyObject *kwargs, PyObject **trial_id, PyObject **result)
+int
+pyct_stopper_args(PyObject *args, PyObject *kwargs, PyObject **trial_id,
+                  PyObject **result)
 {
     static char *names[] = {"trial_id", "result", NULL};
     return PyArg_ParseTupleAndKeywords(args, kwargs, "OO", names, trial_id, result)
@@ -100,7 +100,9 @@ never_call(PyObject *op, PyObject *args, PyObject *kwargs)
     PyObject *trial_id;
     PyObject *result;
     (void)op;
-    return call_args(args, kwargs, &trial_id, &result) < 0 ? NULL : Py_NewRef(Py_False);
+    return pyct_stopper_args(args, kwargs, &trial_id, &result) < 0
+               ? NULL
+               : Py_NewRef(Py_False);
 }
 
 static PyObject *
@@ -174,7 +176,7 @@ iterations_call(PyObject *op, PyObject *args, PyObject *kwargs)
     pyct_iterations *self = (pyct_iterations *)op;
     PyObject *trial_id;
     PyObject *result;
-    if (call_args(args, kwargs, &trial_id, &result) < 0) {
+    if (pyct_stopper_args(args, kwargs, &trial_id, &result) < 0) {
         return NULL;
     }
     if (self->seen == NULL) {
@@ -533,7 +535,7 @@ function_call(PyObject *op, PyObject *args, PyObject *kwargs)
     PyObject *trial_id;
     PyObject *result;
     PyObject *held = pyct_stopper_held(op);
-    if (held == NULL || call_args(args, kwargs, &trial_id, &result) < 0) {
+    if (held == NULL || pyct_stopper_args(args, kwargs, &trial_id, &result) < 0) {
         return NULL;
     }
     PyObject *const given[] = {trial_id, result};
@@ -611,7 +613,7 @@ any_call(PyObject *op, PyObject *args, PyObject *kwargs)
     PyObject *result;
     PyObject *held = pyct_stopper_held(op);
     int yes = 0;
-    if (held == NULL || call_args(args, kwargs, &trial_id, &result) < 0) {
+    if (held == NULL || pyct_stopper_args(args, kwargs, &trial_id, &result) < 0) {
         return NULL;
     }
     PyObject *const given[] = {trial_id, result};

@@ -5,6 +5,7 @@
 #include "state.h"
 
 #include "policy/policy.h"
+#include "stop/plateau.h"
 
 typedef struct pyct_iterations {
     PyObject_HEAD
@@ -25,6 +26,20 @@ typedef struct pyct_holder {
     PyObject *held; /* the function, or a tuple of stoppers */
 } pyct_holder;
 
+typedef struct pyct_plateau {
+    PyObject_HEAD
+    ct_stopper *engine; /* NULL until __init__ */
+    PyObject *options;  /* tuple of all arguments, the metric first */
+    PyObject *numbers;  /* dict trial_id -> number */
+} pyct_plateau;
+
+/* trial_id and result of a call, by position or name. 0 or -1. */
+int pyct_stopper_args(PyObject *args, PyObject *kwargs, PyObject **trial_id,
+                      PyObject **result);
+/* The object, unless its __init__ was never called: then NULL with RuntimeError. */
+pyct_plateau *pyct_plateau_ready(PyObject *op);
+/* A new condition of the same options, that has seen nothing; NULL with an exception. */
+ct_stopper *pyct_plateau_fresh(PyObject *op);
 /* Logs that the time is over, the first time only. Needs the GIL. 0 or -1. */
 int pyct_timeout_tell(pyct_state *state, pyct_timeout *self);
 /* 0, or -1 with RuntimeError when __init__ was never called. */

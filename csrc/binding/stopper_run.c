@@ -9,66 +9,66 @@
 #include "base/mem.h"
 #include "stop/conditions.h"
 
-/* ---- a TimeoutStopper in a run ---- */
+/* ---- a stopper that lends its own condition to the run ---- */
 
-typedef struct lent_budget {
+typedef struct lent {
     ct_stopper stopper; /* first */
     pyct_state *state;
-    pyct_timeout *owner; /* strong */
-} lent_budget;
+    ct_stopper **condition; /* the owner's, which may put another one there */
+    PyObject *owner;        /* strong */
+    bool timeout; /* the owner is a pyct_timeout, which tells when it is over */
+} lent;
 
 static ct_status
 lent_on_result(ct_stopper *s, const ct_board *b, ct_trial_id t, const ct_result *r,
                bool *stop, ct_err *err)
 {
-    (void)s;
-    (void)b;
-    (void)t;
-    (void)r;
-    (void)err;
-    *stop = false;
-    return CT_OK;
+    ct_stopper *condition = *((lent *)s)->condition;
+    return condition->ops->on_result(condition, b, t, r, stop, err);
 }
 
 /* Telling needs the GIL, once; native turns may run without it. */
 static ct_status
 lent_stop_all(ct_stopper *s, const ct_board *b, bool *stop, ct_err *err)
 {
-    lent_budget *self = (lent_budget *)s;
-    *stop = ct_stop_budget_check(self->owner->budget, b->now);
-    if (!*stop || self->owner->told) {
-        return CT_OK;
+    lent *self = (lent *)s;
+    ct_stopper *condition = *self->condition;
+    ct_status st = condition->ops->stop_all(condition, b, stop, err);
+    if (st != CT_OK || !*stop || !self->timeout) {
+        return st;
     }
-    PyGILState_STATE gil = PyGILState_Ensure();
-    ct_status st =
-        pyct_timeout_tell(self->state, self->owner) < 0 ? pyct_foreign(err) : CT_OK;
-    PyGILState_Release(gil);
+    pyct_timeout *owner = (pyct_timeout *)self->owner;
+    if (!owner->told) {
+        PyGILState_STATE gil = PyGILState_Ensure();
+        st = pyct_timeout_tell(self->state, owner) < 0 ? pyct_foreign(err) : CT_OK;
+        PyGILState_Release(gil);
+    }
     return st;
 }
 
 static ct_status
 lent_save(ct_stopper *s, ct_names *names, ct_value *out, ct_err *err)
 {
-    ct_stopper *budget = ((lent_budget *)s)->owner->budget;
-    return budget->ops->save(budget, names, out, err);
+    ct_stopper *condition = *((lent *)s)->condition;
+    return condition->ops->save(condition, names, out, err);
 }
 
 static ct_status
 lent_restore(ct_stopper *s, ct_names *names, const ct_value *v, ct_err *err)
 {
-    ct_stopper *budget = ((lent_budget *)s)->owner->budget;
-    return budget->ops->restore(budget, names, v, err);
+    ct_stopper *condition = *((lent *)s)->condition;
+    return condition->ops->restore(condition, names, v, err);
 }
 
 static void
 lent_free(ct_stopper *s)
 {
-    Py_DECREF((PyObject *)((lent_budget *)s)->owner);
+    Py_DECREF(((lent *)s)->owner);
     ct_free(s);
 }
 
 static const ct_stopper_ops LENT_OPS = {
-    .name = "time budget",
+    .name = "lent",
     .foreign = false,
     .on_result = lent_on_result,
     .stop_all = lent_stop_all,
@@ -78,19 +78,48 @@ static const ct_stopper_ops LENT_OPS = {
 };
 
 static ct_stopper *
+lend(pyct_state *state, PyObject *owner, ct_stopper **condition, bool timeout,
+     ct_err *err)
+{
+    lent *self = ct_alloc(sizeof *self);
+    if (self == NULL) {
+        (void)ct_fail_mem(err);
+        return NULL;
+    }
+    *self = (lent){{&LENT_OPS}, state, condition, Py_NewRef(owner), timeout};
+    return &self->stopper;
+}
+
+static ct_stopper *
 lend_budget(pyct_state *state, PyObject *stop, ct_err *err)
 {
     if (pyct_timeout_ready((pyct_timeout *)stop) < 0) {
         (void)pyct_foreign(err);
         return NULL;
     }
-    lent_budget *self = ct_alloc(sizeof *self);
+    return lend(state, stop, &((pyct_timeout *)stop)->budget, true, err);
+}
+
+static ct_stopper *
+lend_plateau(pyct_state *state, PyObject *stop, ct_err *err)
+{
+    pyct_plateau *self = pyct_plateau_ready(stop);
     if (self == NULL) {
-        (void)ct_fail_mem(err);
+        (void)pyct_foreign(err);
         return NULL;
     }
-    *self = (lent_budget){{&LENT_OPS}, state, (pyct_timeout *)Py_NewRef(stop)};
-    return &self->stopper;
+    return lend(state, stop, &self->engine, false, err);
+}
+
+static ct_stopper *
+trial_plateau(PyObject *stop, ct_err *err)
+{
+    ct_stopper *out =
+        pyct_plateau_ready(stop) != NULL ? pyct_plateau_fresh(stop) : NULL;
+    if (out == NULL) {
+        (void)pyct_foreign(err);
+    }
+    return out;
 }
 
 /* ---- a Python stopper or function in a run ---- */
@@ -301,6 +330,12 @@ native_adapter(pyct_state *state, PyObject *stop, PyTypeObject *native,
         (void)ct_stop_iterations_new(&out, ((pyct_iterations *)stop)->max_iter, err);
         return out;
     }
+    if (native == state->stop_trial_plateau_type) {
+        return trial_plateau(stop, err);
+    }
+    if (native == state->stop_experiment_plateau_type) {
+        return lend_plateau(state, stop, err);
+    }
     if (native == state->stop_never_type) {
         (void)ct_stop_any_new(&out, NULL, 0, err);
         return out;
@@ -318,9 +353,13 @@ native_adapter(pyct_state *state, PyObject *stop, PyTypeObject *native,
 static ct_stopper *
 stopper_adapter(pyct_state *state, PyObject *stop, PyObject *driver, ct_err *err)
 {
-    PyTypeObject *const natives[] = {
-        state->stop_never_type, state->stop_iterations_type, state->stop_timeout_type,
-        state->stop_function_type, state->stop_any_type};
+    PyTypeObject *const natives[] = {state->stop_never_type,
+                                     state->stop_iterations_type,
+                                     state->stop_timeout_type,
+                                     state->stop_function_type,
+                                     state->stop_trial_plateau_type,
+                                     state->stop_experiment_plateau_type,
+                                     state->stop_any_type};
     for (size_t i = 0; i < sizeof natives / sizeof natives[0]; i++) {
         int native = still_native(state, stop, natives[i]);
         if (native < 0) {

@@ -10,6 +10,7 @@ int pyct_connection_add(PyObject *module, pyct_state *state);
 int pyct_helper_add(PyObject *module, pyct_state *state);
 int pyct_scheduler_add(PyObject *module, pyct_state *state);
 int pyct_stopper_add(PyObject *module, pyct_state *state);
+int pyct_plateau_add(PyObject *module, pyct_state *state);
 int pyct_searcher_add(PyObject *module, pyct_state *state);
 int pyct_limiter_add(PyObject *module, pyct_state *state);
 int pyct_space_add(PyObject *module, pyct_state *state);
@@ -20,7 +21,8 @@ int pyct_driver_add(PyObject *module, pyct_state *state);
 /* In the order in which module.c calls them. */
 #define PYCT_ADDERS                                                                    \
     pyct_trainable_add, pyct_messages_add, pyct_connection_add, pyct_helper_add,       \
-        pyct_scheduler_add, pyct_stopper_add, pyct_searcher_add, pyct_limiter_add,     \
-        pyct_space_add, pyct_trial_add, pyct_controller_add, pyct_driver_add
+        pyct_scheduler_add, pyct_stopper_add, pyct_plateau_add, pyct_searcher_add,     \
+        pyct_limiter_add, pyct_space_add, pyct_trial_add, pyct_controller_add,         \
+        pyct_driver_add
 
 #endif

@@ -5,6 +5,7 @@ import datetime
 import gc
 import logging
 import math
+import os
 import pickle
 import subprocess
 import sys
@@ -13,11 +14,13 @@ import pytest
 
 from ctune.stopper import (
     CombinedStopper,
+    ExperimentPlateauStopper,
     FunctionStopper,
     MaximumIterationStopper,
     NoopStopper,
     Stopper,
     TimeoutStopper,
+    TrialPlateauStopper,
 )
 
 
@@ -227,3 +230,181 @@ grown = sys.getallocatedblocks() - before
 assert grown < 2000, grown  # one block per round would be 4000
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# --- plateaus: facts found by asking the reference -----------------------------------------
+
+
+def answers(stopper, values, trial="a"):
+    return [stopper(trial, {"m": value}) for value in values]
+
+
+def test_a_trial_stops_on_its_plateau_only():
+    stopper = TrialPlateauStopper("m")
+    assert answers(stopper, [9.0, 1.0, 1.0, 1.0, 1.0]) == [False] * 4 + [True]
+    assert answers(stopper, [1.0] * 4, "b") == [False] * 3 + [True]
+    assert stopper.stop_all() is False
+    patient = TrialPlateauStopper("m", num_results=2, grace_period=5)
+    assert answers(patient, [1] * 6) == [False] * 4 + [True] * 2
+    exact = TrialPlateauStopper("m", std=0.5, num_results=2, grace_period=0)
+    assert answers(exact, [0.0, 1.0]) == [False, False]  # the deviation is 0.5, not below
+
+
+def test_values_without_a_deviation_keep_a_trial_going():
+    stopper = TrialPlateauStopper("m", num_results=2, grace_period=0)
+    assert answers(stopper, [1.0, math.nan, 1.0, 1.0]) == [False, False, False, True]
+    assert answers(stopper, [math.inf] * 3, "b") == [False] * 3
+    assert answers(stopper, ["text", 1.0, 1.0], "c") == [False, False, True]
+    assert [stopper("d", {}) for _ in range(3)] == [False] * 3
+
+
+def test_a_threshold_needs_a_mode_and_holds_back():
+    with pytest.raises(ValueError, match="mode"):
+        TrialPlateauStopper("m", metric_threshold=1.0)
+    low = TrialPlateauStopper("m", num_results=2, grace_period=0, metric_threshold=1.0, mode="min")
+    assert answers(low, [2.0, 2.0, 1.0, 1.0]) == [False, False, False, True]
+    high = TrialPlateauStopper("m", num_results=2, grace_period=0, metric_threshold=3, mode="max")
+    assert answers(high, [2.0, 2.0, 3.0, 3.0]) == [False, False, False, True]
+
+
+def test_the_experiment_stops_when_the_best_values_stand_still():
+    stopper = ExperimentPlateauStopper("m", top=3)
+    assert answers(stopper, [5.0, 1.0, 9.0, 1.0, 9.0]) == [False] * 5
+    assert stopper.has_plateaued() is False and stopper.stop_all() is False
+    assert answers(stopper, [1.0], "b") == [True]
+    assert stopper.has_plateaued() is True and stopper.stop_all() is True
+    highest = ExperimentPlateauStopper("m", top=2, mode="max", patience=2)
+    assert answers(highest, [7.0, 1.0, 7.0, 0.0]) == [False, False, False, True]
+    with pytest.raises(KeyError, match="m"):
+        highest("a", {"other": 1})
+
+
+def test_a_nan_is_never_one_of_the_best():
+    stopper = ExperimentPlateauStopper("m", top=2)
+    assert answers(stopper, [math.nan, 1.0, math.nan, 1.0]) == [False, False, False, True]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: TrialPlateauStopper("m", num_results=3, grace_period=2),
+        lambda: ExperimentPlateauStopper("m", top=3, patience=2),
+    ],
+)
+def test_a_plateau_stopper_cut_anywhere_goes_on_as_if_it_had_not_been(make):
+    values = [3.0, 1.0, math.nan, 1.0, 1.0, 1.0, 4.0, 1.0, 1.0, 1.0, 1.0]
+    whole = answers(make(), values)
+    assert True in whole and False in whole
+    for cut in range(len(values)):
+        stopper = make()
+        stopper.note = "kept"
+        before = answers(stopper, values[:cut])
+        for after in (twin(stopper), copy.deepcopy(stopper)):
+            assert after.note == "kept"
+            assert before + answers(after, values[cut:]) == whole
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ({"metric": 3}, "metric"),
+        ({"metric": ""}, "metric"),
+        ({"std": "a"}, "std"),
+        ({"std": math.nan}, "std"),
+        ({"num_results": 0}, "num_results"),
+        ({"num_results": 2.5}, "num_results"),
+        ({"grace_period": None}, "grace_period"),
+        ({"metric_threshold": "a", "mode": "min"}, "metric_threshold"),
+        ({"metric_threshold": 1.0, "mode": "MIN"}, "mode"),
+    ],
+)
+def test_bad_arguments_of_a_trial_plateau_are_named(arguments, name):
+    with pytest.raises(ValueError, match=name):
+        TrialPlateauStopper(**{"metric": "m", **arguments})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ({"metric": None}, "metric"),
+        ({"mode": "up"}, "mode"),
+        ({"mode": None}, "mode"),
+        ({"top": 1}, "top"),
+        ({"top": 2.0}, "top"),
+        ({"patience": -1}, "patience"),
+        ({"patience": 0.5}, "patience"),
+        ({"std": 0.0}, "std"),
+        ({"std": -0.1}, "std"),
+        ({"std": 1}, "std"),
+        ({"std": math.nan}, "std"),
+    ],
+)
+def test_bad_arguments_of_an_experiment_plateau_are_named(arguments, name):
+    with pytest.raises(ValueError, match=name):
+        ExperimentPlateauStopper(**{"metric": "m", **arguments})
+
+
+def test_plateau_stoppers_need_their_init():
+    class Forgets(TrialPlateauStopper):
+        def __init__(self):
+            pass
+
+    with pytest.raises(RuntimeError, match="Forgets"):
+        Forgets()("a", {"m": 1.0})
+
+
+def test_the_number_of_results_that_an_array_cannot_hold_is_refused():
+    with pytest.raises(ValueError, match="num_results"):
+        TrialPlateauStopper("m", num_results=2**62)
+    with pytest.raises(ValueError, match="top"):
+        ExperimentPlateauStopper("m", top=2**62)
+
+
+def run_inline(stop, step):
+    import ctune
+
+    class Job(ctune.Trainable):
+        def setup(self, config):
+            self.i = 0
+
+        def step(self):
+            self.i += 1
+            return step(self.i, self.config["x"])
+
+    return ctune.run(
+        Job, config={"x": ctune.grid_search([1, 2])}, stop=stop, verbose=0, storage_path=os.getcwd()
+    )
+
+
+@pytest.fixture
+def inline(tmp_path, monkeypatch):
+    monkeypatch.setenv("CTUNE_EXECUTOR", "inline")
+    monkeypatch.chdir(tmp_path)
+
+
+def test_plateaus_stop_a_run(inline):
+    def settles(i, x):
+        return {"a": {"loss": max(0, 5 * x - i)}}
+
+    analysis = run_inline(TrialPlateauStopper("a/loss"), settles)
+    assert [t.last_result["training_iteration"] for t in analysis.trials] == [8, 13]
+    stopper = ExperimentPlateauStopper("a/loss", top=3)
+    analysis = run_inline(stopper, settles)
+    assert stopper.has_plateaued()
+    assert analysis.trials[0].last_result["training_iteration"] == 7
+    assert analysis.trials[1].last_result is None or (
+        analysis.trials[1].last_result.get("training_iteration", 0) <= 7
+    )
+
+
+def test_an_overridden_plateau_is_asked_in_a_run(inline):
+    class Counts(TrialPlateauStopper):
+        calls = 0
+
+        def __call__(self, trial_id, result):
+            self.calls += 1
+            return super().__call__(trial_id, result)
+
+    stopper = Counts("loss")
+    run_inline(stopper, lambda i, x: {"loss": 1.0})
+    assert stopper.calls == 8

@@ -2,6 +2,7 @@
 #include "stop/conditions.h"
 
 #include "base/mem.h"
+#include "stop/key.h"
 
 #include <math.h>
 #include <string.h>
@@ -37,21 +38,15 @@ stateless_restore(ct_stopper *s, ct_names *names, const ct_value *v, ct_err *err
     return CT_OK;
 }
 
-/* ---- thresholds ----
- *
- * Keys are given before the run's table of names exists, so they are looked up there when
- * first needed. A name that is not in the table yet is in no result either. */
+/* ---- thresholds ---- */
 
 typedef struct threshold {
-    char *key;
-    size_t len;
+    ct_stop_key key;
     double limit;
-    ct_name name; /* in `names`, once it is there */
 } threshold;
 
 typedef struct thresholds {
     ct_stopper stopper; /* first */
-    const ct_names *names;
     size_t count;
     threshold items[];
 } thresholds;
@@ -64,49 +59,9 @@ thresholds_free(ct_stopper *s)
         return;
     }
     for (size_t i = 0; i < self->count; i++) {
-        ct_free(self->items[i].key);
+        ct_stop_key_deinit(&self->items[i].key);
     }
     ct_free(self);
-}
-
-static void
-forget_names(thresholds *self, const ct_names *names)
-{
-    self->names = names;
-    for (size_t i = 0; i < self->count; i++) {
-        self->items[i].name = CT_NAME_NONE;
-    }
-}
-
-/* Other than numbers, a record may hold the key with a value that cannot be compared. */
-static ct_status
-key_fail(const threshold *t, const ct_board *b, const ct_result *r, ct_err *err)
-{
-    if (r->record != NULL && t->name != CT_NAME_NONE &&
-        ct_record_find(r->record, t->name) != NULL) {
-        return ct_fail(
-            err, CT_ETUNE, t->key,
-            "the stop condition needs a number, and the result holds another "
-            "kind of value under this key");
-    }
-    ct_buf keys = CT_BUF_INIT;
-    ct_status st = CT_OK;
-    for (size_t i = 0; st == CT_OK && i < r->count; i++) {
-        st = ct_buf_printf(&keys, err, "%s%s", i > 0 ? ", " : "",
-                           ct_names_text(b->names, r->items[i].name));
-    }
-    if (st == CT_OK) {
-        st = ct_buf_terminate(&keys, err);
-    }
-    if (st == CT_OK) {
-        st = ct_fail(
-            err, CT_ETUNE, t->key,
-            "the stop condition \"%s\" is not in the result; report it with every "
-            "result or correct its name. Its numbers are: %s",
-            t->key, r->count > 0 ? (const char *)keys.data : "none");
-    }
-    ct_buf_deinit(&keys);
-    return st;
 }
 
 static ct_status
@@ -116,22 +71,13 @@ thresholds_on_result(ct_stopper *s, const ct_board *b, ct_trial_id t,
     (void)t;
     thresholds *self = (thresholds *)s;
     *stop = false;
-    if (self->names != b->names) {
-        forget_names(self, b->names);
-    }
-    for (size_t i = 0; i < self->count; i++) {
+    for (size_t i = 0; !*stop && i < self->count; i++) {
         threshold *item = &self->items[i];
         double v;
-        if (item->name == CT_NAME_NONE) {
-            item->name = ct_names_find(b->names, item->key, item->len);
+        if (!ct_stop_key_get(&item->key, b, r, &v)) {
+            return ct_stop_key_fail(&item->key, b, r, err);
         }
-        if (item->name == CT_NAME_NONE || !ct_result_get(r, item->name, &v)) {
-            return key_fail(item, b, r, err);
-        }
-        if (v >= item->limit) {
-            *stop = true;
-            break;
-        }
+        *stop = v >= item->limit;
     }
     return CT_OK;
 }
@@ -149,20 +95,14 @@ static const ct_stopper_ops THRESHOLDS_OPS = {
 static ct_status
 threshold_init(threshold *out, const ct_threshold *in, ct_err *err)
 {
-    if (in->key_len == 0) {
-        return ct_fail(err, CT_EINVAL, "stop", "a stop condition has an empty key");
-    }
     if (isnan(in->limit)) {
         return ct_fail(
             err, CT_EINVAL, "stop",
             "the condition \"%.*s\" has the limit nan, which nothing reaches",
             (int)(in->key_len < 128 ? in->key_len : 128), in->key);
     }
-    out->key = ct_strndup(in->key, in->key_len);
-    out->len = in->key_len;
     out->limit = in->limit;
-    out->name = CT_NAME_NONE;
-    return out->key != NULL ? CT_OK : ct_fail_mem(err);
+    return ct_stop_key_init(&out->key, in->key, in->key_len, err);
 }
 
 ct_status
