@@ -7,7 +7,7 @@
 #include "policy/policy.h"
 
 /* The policy behind the `stop` argument of a run: None (never stops), a dict of thresholds,
- * a Stopper, a list or tuple of Stoppers (any of them), or a function(trial_id, result).
+ * a Stopper, a list or tuple of these (any of them), or a function(trial_id, result).
  * Native stoppers without overridden methods stay native, others become foreign adapters
  * which the caller asks with the GIL held. Ownership as in scheduler.h. NULL with *err
  * filled: CT_EFOREIGN with ValueError or TypeError set for anything else. */
