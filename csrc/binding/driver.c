@@ -121,6 +121,11 @@ pyct_driver_trial_number(PyObject *driver, PyObject *trial, ct_trial_id *out)
     const char *text = id == NULL ? NULL : PyUnicode_AsUTF8(id);
     int result = -1;
 
+    if (id == NULL && PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        PyErr_Format(PyExc_TypeError, "expected a Trial of this run, got %.100s: %R",
+                     Py_TYPE(trial)->tp_name, trial);
+    }
+
     if (text != NULL) {
         *out = ct_trials_find(pyct_driver_board(self)->trials, text);
         if (*out == CT_TRIAL_NONE) {
@@ -168,7 +173,8 @@ hook_request(void *ctx, const ct_value *config, ct_value *out, ct_err *err)
 }
 
 static ct_status
-call_namer(pyct_driver *self, PyObject *namer, ct_trial_id t, ct_buf *out, ct_err *err)
+call_namer(pyct_driver *self, const char *parameter, PyObject *namer, ct_trial_id t,
+           ct_buf *out, ct_err *err)
 {
     PyObject *trial = pyct_driver_trial((PyObject *)self, t);
     PyObject *name = trial == NULL ? NULL : PyObject_CallOneArg(namer, trial);
@@ -177,11 +183,8 @@ call_namer(pyct_driver *self, PyObject *namer, ct_trial_id t, ct_buf *out, ct_er
     ct_status st = CT_OK;
 
     if (name != NULL && name != Py_None && !PyUnicode_Check(name)) {
-        PyErr_Format(
-            PyExc_TypeError,
-            "trial_name_creator and trial_dirname_creator must return a str, got "
-            "%.100s",
-            Py_TYPE(name)->tp_name);
+        PyErr_Format(PyExc_TypeError, "%s must return a str, got %.100s: %R", parameter,
+                     Py_TYPE(name)->tp_name, name);
         Py_CLEAR(name);
     }
     if (name == NULL) {
@@ -198,13 +201,15 @@ call_namer(pyct_driver *self, PyObject *namer, ct_trial_id t, ct_buf *out, ct_er
 static ct_status
 hook_name(void *ctx, ct_trial_id t, ct_buf *out, ct_err *err)
 {
-    return call_namer(ctx, ((pyct_driver *)ctx)->name_hook, t, out, err);
+    return call_namer(ctx, "trial_name_creator", ((pyct_driver *)ctx)->name_hook, t,
+                      out, err);
 }
 
 static ct_status
 hook_dirname(void *ctx, ct_trial_id t, ct_buf *out, ct_err *err)
 {
-    return call_namer(ctx, ((pyct_driver *)ctx)->dirname_hook, t, out, err);
+    return call_namer(ctx, "trial_dirname_creator", ((pyct_driver *)ctx)->dirname_hook,
+                      t, out, err);
 }
 
 /* --- inline execution --- */

@@ -602,6 +602,12 @@ int
 pyct_truth(PyObject *answer)
 {
     int yes = answer == NULL ? -1 : PyObject_IsTrue(answer);
+    if (answer != NULL && yes < 0) { /* an array, say, which is neither */
+        PyErr_Clear();
+        PyErr_Format(PyExc_TypeError,
+                     "a stop condition must return True or False, got %.100s: %R",
+                     Py_TYPE(answer)->tp_name, answer);
+    }
     Py_XDECREF(answer);
     return yes;
 }

@@ -41,6 +41,21 @@ def _gone(name: str) -> AttributeError:
     return AttributeError(f"Checkpoint has no attribute {name!r}.")
 
 
+def _local_path(path: Any) -> str:
+    try:
+        text = os.fspath(path)
+    except TypeError:
+        text = None
+    if not isinstance(text, str):
+        raise TypeError(f"path: must be the path of a directory, got {path!r:.80}.")
+    if "://" in text:
+        raise NotImplementedError(
+            f"path: only local checkpoints are supported, got {text!r}. Copy the files to "
+            "a local directory."
+        )
+    return text
+
+
 class _CheckpointMeta(type):
     def __getattr__(cls, name: str) -> Any:
         raise _gone(name)
@@ -57,7 +72,8 @@ class Checkpoint(metaclass=_CheckpointMeta):
         filesystem: Only None, the local file system.
 
     Raises:
-        NotImplementedError: `filesystem` is given.
+        NotImplementedError: `filesystem` is given, or `path` is a URI.
+        TypeError: `path` is no path.
     """
 
     path: str
@@ -72,7 +88,7 @@ class Checkpoint(metaclass=_CheckpointMeta):
                 "filesystem: only local checkpoints are supported, got "
                 f"{type(filesystem).__name__}. Leave `filesystem` out."
             )
-        self.path = os.fspath(path)
+        self.path = _local_path(path)
 
     def __getattr__(self, name: str) -> Any:
         raise _gone(name)
@@ -84,8 +100,7 @@ class Checkpoint(metaclass=_CheckpointMeta):
             from pyarrow.fs import LocalFileSystem
         except ImportError:
             raise ImportError(
-                "Checkpoint.filesystem needs pyarrow: "
-                'pip install "ctune[storage]"'
+                'Checkpoint.filesystem needs pyarrow: pip install "ctune[storage]"'
             ) from None
         return LocalFileSystem()
 

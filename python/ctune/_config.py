@@ -24,8 +24,7 @@ class _Config:
     def to_dict(self) -> dict[str, Any]:
         """Returns the configuration as a dict."""
         raise NotImplementedError(
-            f"{type(self).__name__}.to_dict() is missing: it returns the configuration "
-            "as a dict."
+            f"{type(self).__name__}.to_dict() is missing: it returns the configuration as a dict."
         )
 
 
@@ -74,21 +73,30 @@ class CheckpointConfig(_NonDefaultRepr):
         for name in ("_checkpoint_keep_all_ranks", "_checkpoint_upload_from_workers"):
             if getattr(self, name) != _GONE:
                 raise DeprecationWarning(f"{name} is gone; leave it out.")
-        if self.num_to_keep is not None and self.num_to_keep <= 0:
+        if self.num_to_keep is not None and not _count(self.num_to_keep, 1):
             raise ValueError(
-                f"num_to_keep: must be at least 1, or None for all, got "
-                f"{self.num_to_keep!r}."
+                f"num_to_keep: must be at least 1, or None for all, got {self.num_to_keep!r}."
             )
         if self.checkpoint_score_order not in (MAX, MIN):
             raise ValueError(
                 'checkpoint_score_order: must be "max" or "min", got '
                 f"{self.checkpoint_score_order!r}."
             )
-        if self.checkpoint_frequency < 0:
+        if not _count(self.checkpoint_frequency or 0, 0):
             raise ValueError(
                 "checkpoint_frequency: must be 0 (never) or more iterations, got "
                 f"{self.checkpoint_frequency!r}."
             )
+        score = self.checkpoint_score_attribute
+        if score is not None and not isinstance(score, str):
+            raise ValueError(
+                "checkpoint_score_attribute: must be the name of a key in the results, "
+                f"got {score!r}."
+            )
+
+
+def _count(value: Any, least: int) -> bool:
+    return isinstance(value, numbers.Integral) and int(value) >= least
 
 
 @dataclass(repr=False)
@@ -100,7 +108,8 @@ class FailureConfig(_NonDefaultRepr):
         fail_fast: True: the first failure stops all trials. "raise": it is raised.
 
     Raises:
-        ValueError: `fail_fast` is something else, or goes with retries.
+        ValueError: `fail_fast` is something else, or goes with retries; or
+            `max_failures` is no integer.
     """
 
     max_failures: int = 0
@@ -108,6 +117,8 @@ class FailureConfig(_NonDefaultRepr):
 
     def __post_init__(self) -> None:
         check_fail_fast(self.fail_fast)
+        if not isinstance(self.max_failures, numbers.Integral):
+            raise ValueError(f"max_failures: must be an integer, got {self.max_failures!r}.")
         check_failures(self.fail_fast, self.max_failures)
 
 
@@ -122,9 +133,7 @@ def check_fail_fast(fail_fast: Any) -> bool | Literal["raise"]:
             return "raise"
     elif isinstance(fail_fast, (bool, numbers.Integral)) or fail_fast is None:
         return bool(fail_fast)
-    raise ValueError(
-        f'fail_fast: must be True, False or "raise", got {fail_fast!r}.'
-    )
+    raise ValueError(f'fail_fast: must be True, False or "raise", got {fail_fast!r}.')
 
 
 def check_failures(fail_fast: Any, max_failures: int) -> None:

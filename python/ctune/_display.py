@@ -140,8 +140,7 @@ class Display:
             lines.append(best)
         word = "ended with an error" if failed else "ended"
         lines.append(
-            f"{word.capitalize()} after {_clock(time.monotonic() - self._start)}: "
-            f"{self._counts()}"
+            f"{word.capitalize()} after {_clock(time.monotonic() - self._start)}: {self._counts()}"
         )
         lines.append(f"Results: {self._plan.experiment_dir}")
         self._print(*lines)
@@ -221,12 +220,8 @@ class Display:
         if best is None:
             return None
         value = flatten_dict(best.last_result).get(metric)
-        params = ", ".join(
-            f"{key}={_cell(value)}" for key, value in best.evaluated_params.items()
-        )
-        return f"Best: {metric}={_cell(value)} by {best}" + (
-            f" with {params}" if params else ""
-        )
+        params = ", ".join(f"{key}={_cell(value)}" for key, value in best.evaluated_params.items())
+        return f"Best: {metric}={_cell(value)} by {best}" + (f" with {params}" if params else "")
 
     def _current_trials(self, limit: int) -> list[Trial]:
         """Running trials first; then the best one, paused and failed ones."""
@@ -312,9 +307,7 @@ def _styled(lines: list[str]) -> Text:
 
 # --- tables --------------------------------------------------------------------------
 
-_NOT_SHOWN = frozenset(
-    (*AUTO_RESULT_KEYS, DONE, TRIAL_ID, EXPERIMENT_TAG, "should_checkpoint")
-)
+_NOT_SHOWN = frozenset((*AUTO_RESULT_KEYS, DONE, TRIAL_ID, EXPERIMENT_TAG, "should_checkpoint"))
 
 
 def _table(trials: Sequence[Trial], metric: str | None, width: int) -> list[str]:

@@ -22,18 +22,27 @@ def _plain(value: Any) -> Any:
             return value.tolist()
         if isinstance(value, numpy.generic):
             return value.item()
-    return str(value)
+    return _text(value)
+
+
+def _text(value: Any) -> str:
+    """Returns str(value), also for objects whose own text fails."""
+    try:
+        return str(value)
+    except Exception:
+        return object.__repr__(value)
 
 
 def json_text(value: Any) -> str:
     """Returns one line of JSON that stands for `value` in result.json and params.json.
 
-    NumPy arrays become lists; what has no JSON form becomes the string `str(value)`.
+    NumPy arrays become lists; what has no JSON form becomes the string `str(value)`,
+    or what `object` would say if that fails.
     """
     try:
         return json.dumps(value, default=_plain)
     except (TypeError, ValueError):  # keys that are no strings, cycles
-        return json.dumps(str(value))
+        return json.dumps(_text(value))
 
 
 def dumps(value: Any) -> bytes:

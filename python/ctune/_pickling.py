@@ -98,9 +98,7 @@ def _parts(thing: Any) -> Iterator[tuple[str, Any]]:
 
 def _variables(function: Any) -> Iterator[tuple[str, Any]]:
     """Yields the closed-over variables, globals and defaults that a function uses."""
-    for name, cell in zip(
-        function.__code__.co_freevars, function.__closure__ or (), strict=False
-    ):
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
         try:
             value = cell.cell_contents
         except ValueError:
@@ -111,7 +109,5 @@ def _variables(function: Any) -> Iterator[tuple[str, Any]]:
             if name in function.__globals__:
                 value = function.__globals__[name]
                 yield f"the global variable {name!r} of {function.__name__}()", value
-    for value in (function.__defaults__ or ()) + tuple(
-        (function.__kwdefaults__ or {}).values()
-    ):
+    for value in (function.__defaults__ or ()) + tuple((function.__kwdefaults__ or {}).values()):
         yield f"a default argument of {function.__name__}()", value

@@ -192,9 +192,8 @@ def make_plan(
         )
         storage_path = storage_path or local_dir
     if mode and mode not in ("min", "max"):
-        raise ValueError(
-            f'mode: {_ENTRY} takes "min" or "max", got {mode!r}.'
-        )
+        raise ValueError(f'mode: {_ENTRY} takes "min" or "max", got {mode!r}.')
+    _check_metric(metric)
     level = _verbosity(verbose)
     space = _space(config)
     _refuse_what_is_missing(
@@ -217,7 +216,7 @@ def make_plan(
         checkpoint_freq,
         checkpoint_at_end,
     )
-    if chdir_to_trial_dir != _CHDIR_UNSET:
+    if not (isinstance(chdir_to_trial_dir, str) and chdir_to_trial_dir == _CHDIR_UNSET):
         raise DeprecationWarning(
             "chdir_to_trial_dir is gone: set the environment variable "
             "RAY_CHDIR_TO_TRIAL_DIR=0 to keep the working directory."
@@ -225,8 +224,8 @@ def make_plan(
     samples = _num_samples(num_samples)
     scheduler_ = _scheduler(scheduler)
     _check_buffering(scheduler_)
-    _check_callable("trial_name_creator", trial_name_creator)
-    _check_callable("trial_dirname_creator", trial_dirname_creator)
+    _check_namer("trial_name_creator", trial_name_creator)
+    _check_namer("trial_dirname_creator", trial_dirname_creator)
     trainable, trainable_name = _trainable(run_or_experiment)
     is_function = _is_function(trainable)
     _check_function_checkpoints(is_function, checkpoints)
@@ -319,9 +318,7 @@ def _warn_of_environment() -> None:
                 stacklevel=5,
             )
     if os.environ.get("RAY_AIR_NEW_OUTPUT") == "0":
-        logger.warning(
-            "RAY_AIR_NEW_OUTPUT=0 has no effect: there is one kind of output here."
-        )
+        logger.warning("RAY_AIR_NEW_OUTPUT=0 has no effect: there is one kind of output here.")
 
 
 def _refuse_what_is_missing(**arguments: Any) -> None:
@@ -335,11 +332,17 @@ def _refuse_what_is_missing(**arguments: Any) -> None:
 # --- one argument each ---------------------------------------------------------------
 
 
+def _check_metric(metric: Any) -> None:
+    names = metric if isinstance(metric, (list, tuple)) else [metric]
+    if metric is not None and not all(isinstance(name, str) for name in names):
+        raise ValueError(f"metric: must be the name of a key in the results, got {metric!r:.80}.")
+
+
 def _verbosity(verbose: Any) -> int:
     if verbose is None:
         return 1
     value = getattr(verbose, "value", verbose)  # an enum of levels
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+    if not isinstance(value, numbers.Integral):
         raise ValueError(f"verbose: must be 0, 1 or 2, got {verbose!r}.")
     if value < 0:
         raise ValueError(
@@ -356,10 +359,12 @@ def _space(config: Any) -> dict[str, Any]:
         if isinstance(config, (list, tuple, str)) and not config:
             config = {}
         else:
-            raise ValueError(
-                f"config: {_ENTRY} takes a dict of parameters, got a "
-                f"{type(config).__name__}: {config!r:.80}."
-            )
+            raise ValueError(f"config: {_ENTRY} takes a dict of parameters, got {_shown(config)}.")
+    if config and _is_grid(config):
+        raise ValueError(
+            f"config: is itself a grid, {config!r:.80}. Give the parameter a name: "
+            '{"x": grid_search([...])}.'
+        )
     if config and config.get("log_sys_usage"):
         raise NotImplementedError(
             "config: the key 'log_sys_usage' is not implemented. Leave it out."
@@ -373,6 +378,11 @@ def _space(config: Any) -> dict[str, Any]:
             f"({error}). Make such objects inside the trainable, or hand them over with "
             "with_parameters()."
         ) from error
+
+
+def _shown(value: Any) -> str:
+    """A value that does not fit, with its type, for a message."""
+    return f"{value!r:.80} of type {type(value).__name__}"
 
 
 def _copies(value: Any) -> bool:
@@ -393,16 +403,18 @@ def _checkpoint_config(
     if config is None:
         config = CheckpointConfig()
     elif not isinstance(config, CheckpointConfig):
-        raise ValueError(
-            f"checkpoint_config: must be a CheckpointConfig, got {config!r:.80}."
-        )
+        raise ValueError(f"checkpoint_config: must be a CheckpointConfig, got {config!r:.80}.")
     if keep is not None:
         _deprecated("keep_checkpoints_num", "CheckpointConfig(num_to_keep=...)")
+        _least("keep_checkpoints_num", keep, 1)
         config.num_to_keep = keep
     if score is not None:
-        _deprecated(
-            "checkpoint_score_attr", "CheckpointConfig(checkpoint_score_attribute=...)"
-        )
+        if not isinstance(score, str):
+            raise ValueError(
+                "checkpoint_score_attr: must be the name of a key in the results, got "
+                f"{score!r:.80}."
+            )
+        _deprecated("checkpoint_score_attr", "CheckpointConfig(checkpoint_score_attribute=...)")
         if score.startswith("min-"):
             _deprecated(
                 'the prefix "min-" of checkpoint_score_attr',
@@ -414,7 +426,7 @@ def _checkpoint_config(
             config.checkpoint_score_attribute = score
             config.checkpoint_score_order = "max"
         config.score_attr = score  # type: ignore[attr-defined]
-    if frequency > 0:
+    if _least("checkpoint_freq", frequency, 0) > 0:
         _deprecated("checkpoint_freq", "CheckpointConfig(checkpoint_frequency=...)")
         config.checkpoint_frequency = frequency
     if at_end:
@@ -437,8 +449,19 @@ def _integer(parameter: str, value: Any) -> int:
     return int(value)
 
 
+def _least(parameter: str, value: Any, least: int) -> int:
+    number = _integer(parameter, value)
+    if number < least:
+        raise ValueError(f"{parameter}: must be at least {least}, got {value!r}.")
+    return number
+
+
 def _num_samples(num_samples: Any) -> int:
     samples = _integer("num_samples", num_samples)
+    if samples < -1:
+        raise ValueError(
+            f"num_samples: must be 0 or more, or -1 to sample endlessly, got {num_samples!r}."
+        )
     return sys.maxsize if samples == -1 else samples
 
 
@@ -449,8 +472,7 @@ def _scheduler(scheduler: Any) -> TrialScheduler:
         scheduler = FIFOScheduler()
     if not isinstance(scheduler, TrialScheduler):
         raise ValueError(
-            "scheduler: must be a TrialScheduler, or the name of one, got "
-            f"{scheduler!r:.80}."
+            f"scheduler: must be a TrialScheduler, or the name of one, got {scheduler!r:.80}."
         )
     return scheduler
 
@@ -466,9 +488,23 @@ def _check_buffering(scheduler: TrialScheduler) -> None:
         os.environ["TUNE_RESULT_BUFFER_LENGTH"] = "1"
 
 
-def _check_callable(parameter: str, value: Any) -> None:
-    if value is not None and not callable(value):
-        raise ValueError(f"{parameter}: must be a function of a trial, got {value!r}.")
+def _check_namer(parameter: str, value: Any) -> None:
+    if value is not None and not (callable(value) and _takes(value, 1)):
+        raise ValueError(
+            f"{parameter}: must be a function of a trial, got {value!r:.80}. It is called "
+            "as f(trial)."
+        )
+
+
+def _takes(function: Callable[..., Any], count: int) -> bool:
+    """Whether a function can be called with that many arguments."""
+    try:
+        inspect.signature(function).bind(*range(count))
+    except ValueError:
+        return True  # built-in without a signature: the call will tell
+    except TypeError:
+        return False
+    return True
 
 
 def _checked_namer(
@@ -486,18 +522,38 @@ def _trainable(run: Any) -> tuple[type[Trainable], str]:
     from ctune.registry import as_trainable_class, get_trainable_cls
 
     if isinstance(run, str):
-        return get_trainable_cls(run), run
+        registered = get_trainable_cls(run)
+        _check_methods(registered)
+        return registered, run
     if isinstance(run, (list, tuple)):
         raise NotImplementedError(
-            "run_or_experiment: a list of experiments is not implemented. Call run() for "
-            "each."
+            "run_or_experiment: a list of experiments is not implemented. Call run() for each."
         )
     if not inspect.isclass(run) and not callable(run):
         raise TuneError(
             f"run_or_experiment: Improper 'run': must be a function, a Trainable class or "
-            f"a registered name, got a {type(run).__name__}: {run!r:.80}."
+            f"a registered name, got {_shown(run)}."
         )
-    return as_trainable_class(run), function_name(run)
+    trainable = as_trainable_class(run)
+    _check_methods(trainable)
+    return trainable, function_name(run)
+
+
+def _check_methods(trainable: type[Trainable]) -> None:
+    """Checks what the workers will call, as far as the class shows it."""
+    if trainable.step is Trainable.step and trainable.train is Trainable.train:
+        raise ValueError(
+            f"trainable: {trainable.__name__} has no step(self), which trains for one "
+            "iteration and returns a dict of metrics. Define it."
+        )
+    for name, call, count in (("setup", "setup(config)", 2), ("step", "step()", 1)):
+        method = inspect.getattr_static(trainable, name)
+        if inspect.isfunction(method) and not _takes(method, count):
+            raise ValueError(
+                f"trainable: {trainable.__name__}.{name}{inspect.signature(method)} "
+                f"cannot be called as {call}, which is how it will be called. Bind "
+                "further arguments with with_parameters()."
+            )
 
 
 def _is_function(trainable: type[Trainable]) -> bool:
@@ -539,6 +595,11 @@ def _stop(stop: Any) -> Any:
             f"stop: {stop!r:.80} has stop_all() but is no Stopper; derive its class from "
             "ctune.Stopper."
         )
+    if not _takes(stop, 2):
+        raise ValueError(
+            f"stop: {stop!r:.80} cannot be called as f(trial_id, result). A stop function "
+            "takes these two and returns whether the trial ends."
+        )
     return stop
 
 
@@ -564,7 +625,7 @@ def _seconds(time_budget_s: Any) -> float | None:
     if time_budget_s is None:
         return None
     if isinstance(time_budget_s, timedelta):
-        return time_budget_s.total_seconds()
+        time_budget_s = time_budget_s.total_seconds()
     if (
         isinstance(time_budget_s, bool)
         or not isinstance(time_budget_s, numbers.Real)
@@ -572,7 +633,7 @@ def _seconds(time_budget_s: Any) -> float | None:
         or time_budget_s < 0
     ):
         raise ValueError(
-            "time_budget_s: must be a number of seconds or a timedelta, got "
+            "time_budget_s: must be a number of seconds, 0 or more, or a timedelta, got "
             f"{time_budget_s!r}."
         )
     return float(time_budget_s)
@@ -598,15 +659,10 @@ def _amounts(request: Any, parameter: str) -> dict[str, float]:
     )
 
     if isinstance(request, Mapping):
-        for name, amount in request.items():
-            if name != "custom_resources" and (
-                not isinstance(amount, numbers.Real) or amount < 0 or math.isnan(amount)
-            ):
-                raise ValueError(
-                    f"{parameter}: the amount of {name!r} must be a number, 0 or more, "
-                    f"got {amount!r}."
-                )
-        request = resource_dict_to_pg_factory(dict(request))
+        try:
+            request = resource_dict_to_pg_factory(request)
+        except ValueError as error:
+            raise ValueError(f"{parameter}: {error}") from None
     if not isinstance(request, PlacementGroupFactory):
         raise ValueError(
             f'{parameter}: must be a dict such as {{"cpu": 1, "gpu": 0.5}} or a '
@@ -615,9 +671,7 @@ def _amounts(request: Any, parameter: str) -> dict[str, float]:
     return {name: float(amount) for name, amount in request.required_resources.items()}
 
 
-def _check_possible(
-    amounts: dict[str, float], totals: Mapping[str, float], parameter: str
-) -> None:
+def _check_possible(amounts: dict[str, float], totals: Mapping[str, float], parameter: str) -> None:
     for name, asked in amounts.items():
         total = totals.get(name, 0.0)
         if asked > total:
@@ -691,6 +745,10 @@ def _declared(
 def _search_algorithm(search_alg: Any, limit: int | None) -> SearchAlgorithm:
     if limit is not None:
         limit = _integer("max_concurrent_trials", limit)
+        if limit < 0:
+            raise ValueError(
+                f"max_concurrent_trials: must be at least 1, or None for no limit, got {limit}."
+            )
     if isinstance(search_alg, str):
         search_alg = create_searcher(search_alg)
     if not search_alg:
@@ -721,10 +779,6 @@ def _limited(search_alg: Any, limit: int) -> Any:
             "with the same limit."
         )
         return search_alg
-    if limit < 1:
-        raise ValueError(
-            f"max_concurrent_trials: must be at least 1, or None for no limit, got {limit}."
-        )
     if isinstance(search_alg, Searcher):
         return ConcurrencyLimiter(search_alg, max_concurrent=limit)
     logger.warning(
@@ -769,14 +823,18 @@ def _search_properties(
 
 
 def _unresolved(node: Any) -> bool:
-    """Whether a value holds a domain or a grid."""
+    """Whether a value holds a domain or a grid; a function of other parameters is none."""
     if isinstance(node, Domain):
-        return True
+        return not node.is_function()
     if isinstance(node, dict):
-        return "grid_search" in node or any(map(_unresolved, node.values()))
+        return _is_grid(node) or any(map(_unresolved, node.values()))
     if isinstance(node, (list, tuple)):
         return any(map(_unresolved, node))
     return False
+
+
+def _is_grid(node: dict[Any, Any]) -> bool:
+    return len(node) == 1 and "grid_search" in node
 
 
 def _scheduler_properties(
@@ -785,9 +843,7 @@ def _scheduler_properties(
     mode: str | None,
     public: dict[str, Any],
 ) -> None:
-    accepted = _properties_accepted(
-        scheduler.set_search_properties, metric, mode or None, **public
-    )
+    accepted = _properties_accepted(scheduler.set_search_properties, metric, mode or None, **public)
     if not accepted:
         raise ValueError(
             f"metric, mode: were given to {type(scheduler).__name__} and to {_ENTRY}. "
@@ -818,15 +874,11 @@ def _max_pending(algorithm: SearchAlgorithm, totals: Mapping[str, float]) -> int
 def _callbacks(callbacks: Sequence[Callback] | None) -> tuple[list[Callback], bool, bool]:
     """What the engine calls, and whether it writes result.json and progress.csv."""
     if callbacks is not None and not isinstance(callbacks, (list, tuple)):
-        raise ValueError(
-            f"callbacks: must be a list of Callback objects, got {callbacks!r:.80}."
-        )
+        raise ValueError(f"callbacks: must be a list of Callback objects, got {callbacks!r:.80}.")
     every = callbacks if isinstance(callbacks, list) else list(callbacks or ())
     for callback in every:
         if isinstance(callback, type) or not hasattr(callback, "on_trial_result"):
-            raise ValueError(
-                f"callbacks: must hold Callback objects, got {callback!r:.80}."
-            )
+            raise ValueError(f"callbacks: must hold Callback objects, got {callback!r:.80}.")
     if os.environ.get("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS") != "1":
         # In the caller's list too, which then shows everything that was told.
         for kind in (CSVLoggerCallback, JsonLoggerCallback):
@@ -848,8 +900,8 @@ def _storage_path(storage_path: Any) -> str:
         path = os.fspath(storage_path)
     except TypeError:
         path = None
-    if not isinstance(path, str) or not path:
-        raise ValueError(f"storage_path: must be a path, got {storage_path!r}.")
+    if not isinstance(path, str) or not path or "\0" in path:
+        raise ValueError(f"storage_path: must be the path of a directory, got {storage_path!r}.")
     if "://" in path:
         raise NotImplementedError(
             f"storage_path: only local directories are implemented, got {path!r}."
@@ -858,14 +910,21 @@ def _storage_path(storage_path: Any) -> str:
 
 
 def _experiment_name(name: str | None, trainable_name: str, storage: str) -> str:
+    from ctune.experiment.trial import MAX_NAME
     from ctune.utils.util import date_str
 
     if name is not None and not isinstance(name, str):
         raise ValueError(f"name: must be a text, got {name!r}.")
     if name:
-        if name in (".", "..") or "\0" in name or os.path.isabs(name):
+        parts = name.split(os.path.sep)
+        if name == "." or ".." in parts or "\0" in name or os.path.isabs(name):
             raise ValueError(
-                f"name: must be the name of a directory in storage_path, got {name!r}."
+                f"name: must be the name of a directory in storage_path, got {name!r:.80}."
+            )
+        if any(len(os.fsencode(part)) > MAX_NAME for part in parts):
+            raise ValueError(
+                f"name: is too long for a directory, {len(name)} characters; at most "
+                f"{MAX_NAME} bytes fit, got {name[:60]!r}..."
             )
         return name
     label = trainable_name.replace("/", "_")

@@ -246,7 +246,7 @@ def _drive(plan: Plan, driver: _ctune.Driver) -> None:
             raise (error if raised is None else raised) from None
         if isinstance(error, (TuneError, ValueError, OSError)) and not _from_python(error):
             raise
-        raise TuneError(traceback.format_exc()) from error
+        raise TuneError(_traceback_of(error)) from error
 
 
 def _from_python(error: BaseException) -> bool:
@@ -278,21 +278,39 @@ def _finish(plan: Plan, driver: _ctune.Driver, ran_s: float) -> None:
         )
 
 
-def _end_callbacks(plan: Plan, trials: list[Trial]) -> None:
+def _end_callbacks(plan: Plan, trials: list[Trial], failing: bool) -> None:
+    """Each callback hears of the end, also after another one or the run failed."""
+    failure: Exception | None = None
     for callback in plan.callbacks:
-        if _overridden(callback, "on_experiment_end"):
+        if not _overridden(callback, "on_experiment_end"):
+            continue
+        try:
             callback.on_experiment_end(trials=trials)
+        except Exception as error:
+            if failing or failure is not None:
+                logger.exception("A callback's on_experiment_end failed, too.")
+            else:
+                failure = error
+    if failure is not None:
+        raise TuneError(_traceback_of(failure)) from failure
 
 
 def _set_up_callbacks(plan: Plan) -> None:
     for callback in plan.callbacks:
         if _overridden(callback, "setup"):
-            callback.setup(
-                stop=plan.stop,
-                num_samples=plan.num_samples,
-                time_budget_s=plan.time_budget_s,
-                total_num_samples=plan.total_samples,
-            )
+            try:
+                callback.setup(
+                    stop=plan.stop,
+                    num_samples=plan.num_samples,
+                    time_budget_s=plan.time_budget_s,
+                    total_num_samples=plan.total_samples,
+                )
+            except Exception as error:
+                raise TuneError(_traceback_of(error)) from error
+
+
+def _traceback_of(error: Exception) -> str:
+    return "".join(traceback.format_exception(error))
 
 
 def execute(plan: Plan) -> ExperimentAnalysis:
@@ -316,13 +334,11 @@ def execute(plan: Plan) -> ExperimentAnalysis:
         failing = sys.exc_info()[0] is not None
         display.end(failed=failing)
         driver.close(0.0 if failing else _CLOSE_GRACE_S)
-        _end_callbacks(plan, driver.trials)
+        _end_callbacks(plan, driver.trials, failing)
     return _conclude(plan, driver, interrupted)
 
 
-def _conclude(
-    plan: Plan, driver: _ctune.Driver, interrupted: bool
-) -> ExperimentAnalysis:
+def _conclude(plan: Plan, driver: _ctune.Driver, interrupted: bool) -> ExperimentAnalysis:
     trials = driver.trials
     incomplete = [t for t in trials if t.status != Trial.TERMINATED]
     if incomplete and plan.raise_on_failed_trial and not interrupted:
@@ -330,9 +346,7 @@ def _conclude(
     if incomplete:
         logger.error("Trials did not complete: %s", incomplete)
     if interrupted:
-        logger.warning(
-            "Experiment was interrupted. What it has is in %s.", plan.experiment_dir
-        )
+        logger.warning("Experiment was interrupted. What it has is in %s.", plan.experiment_dir)
     return ExperimentAnalysis(
         plan.experiment_dir,
         trials=trials,

@@ -110,7 +110,7 @@ def _make(
         totals["GPU"] = num_gpus
     if "memory" not in totals:
         totals["memory"] = _memory()
-    totals.update(resources or {})
+    totals.update(_further(resources))
     for name, amount in totals.items():
         totals[name] = _amount(name, amount)
     return Runtime(chosen, totals)
@@ -135,6 +135,21 @@ def _check_executor(executor: Any) -> Any:
             f"the methods {', '.join(_METHODS)}, got {executor!r}."
         )
     return executor
+
+
+def _further(resources: Any) -> Mapping[str, float]:
+    if resources is None:
+        return {}
+    if not isinstance(resources, Mapping):
+        raise ValueError(f'resources: must be a dict such as {{"disk": 2}}, got {resources!r:.80}.')
+    for name in resources:
+        if not isinstance(name, str):
+            raise ValueError(f"resources: names must be texts, got {name!r:.80}.")
+        if name in ("cpu", "gpu"):
+            raise ValueError(
+                f"resources: {name!r} is given as num_{name}s=, got {resources[name]!r} here."
+            )
+    return resources
 
 
 def _amount(name: str, amount: Any) -> float:

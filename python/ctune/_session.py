@@ -99,9 +99,7 @@ def _in_foreign_thread() -> bool:
     return _functions_seen and not _this_thread.steps_functions
 
 
-def report(
-    metrics: Mapping[str, Any], *, checkpoint: Checkpoint | None = None
-) -> None:
+def report(metrics: Mapping[str, Any], *, checkpoint: Checkpoint | None = None) -> None:
     """Reports one result of a function trainable, and waits for leave to go on.
 
     The call returns when the experiment wants the next result. A trial that is stopped

@@ -59,9 +59,7 @@ class Callback:
     ) -> None:
         """Part of the interface; never called."""
 
-    def on_trial_save(
-        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
-    ) -> None:
+    def on_trial_save(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Called after a checkpoint of a trial was taken in."""
 
     def on_trial_result(

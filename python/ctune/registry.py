@@ -79,8 +79,7 @@ def as_trainable_class(trainable: Any) -> type[Trainable]:
         return trainable
     if not callable(trainable):
         raise TypeError(
-            "trainable: must be a function or a Trainable class, got a "
-            f"{type(trainable).__name__}: {trainable!r:.80}."
+            f"trainable: must be a function or a Trainable class, got {trainable!r:.80}."
         )
     return wrap_function(trainable)
 
@@ -98,9 +97,11 @@ def register_trainable(
         warn: Not used: what is registered is what will run.
 
     Raises:
-        TypeError: It cannot be made a trainable.
+        TypeError: It cannot be made a trainable, or `name` is no text.
         ValueError: It is a function that cannot be called with the config alone.
     """
+    if not isinstance(name, str):
+        raise TypeError(f"name: must be a text, got {name!r:.80}.")
     _names[TRAINABLE_CLASS, name] = as_trainable_class(trainable)
 
 
@@ -161,8 +162,5 @@ def registry_get_input(name: str) -> Callable[..., Any]:
 
 def _register_callable(kind: str, name: str, creator: Callable[..., Any]) -> None:
     if not callable(creator):
-        raise TypeError(
-            f"{name}: must be something that can be called, got a "
-            f"{type(creator).__name__}: {creator!r:.80}."
-        )
+        raise TypeError(f"{name}: must be something that can be called, got {creator!r:.80}.")
     _names[kind, name] = creator

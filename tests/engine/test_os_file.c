@@ -98,7 +98,7 @@ test_a_write_that_does_not_fit_leaves_no_part_of_itself(void **state)
         ok = ok && setrlimit(RLIMIT_FSIZE, &limit) == 0;
         ok = ok && ct_file_append(&f, "12345678\n", 9, &err) == CT_OK;
         ok = ok && ct_file_append(&f, "abcdefgh\n", 9, &err) == CT_EIO;
-        ok = ok && err.os_errno != 0 && strstr(err.text, "full") != NULL;
+        ok = ok && err.os_errno != 0 && strstr(err.param, "full") != NULL;
         ok = ok && ct_file_append(&f, "ab\n", 3, &err) == CT_OK;
         _exit(ok ? 0 : 1);
     }

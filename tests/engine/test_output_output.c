@@ -570,7 +570,7 @@ results_on_a_full_disk(void)
     limit.rlim_cur = 4; /* a part of the line, a part of the header */
     ok = ok && setrlimit(RLIMIT_FSIZE, &limit) == 0;
     ok = ok && ct_output_note(w.output, &w.board, &result, &err) == CT_EIO;
-    ok = ok && strstr(err.text, "result.json") != NULL;
+    ok = ok && strstr(err.param, "result.json") != NULL;
     limit.rlim_cur = before;
     ok = ok && setrlimit(RLIMIT_FSIZE, &limit) == 0;
     ok = ok && ct_output_note(w.output, &w.board, &result, &err) == CT_OK;

@@ -126,7 +126,7 @@ test_a_key_that_is_not_a_number_is_an_error_of_its_own(void **state)
     b.result.record = &r;
     assert_int_equal(s->ops->on_result(s, &b.board, 0, &b.result, &stop, &err),
                      CT_ETUNE);
-    assert_non_null(strstr(err.text, "needs a number"));
+    assert_non_null(strstr(err.text, "must be a number"));
     ct_record_deinit(&r);
     s->ops->free(s);
     ct_names_free(b.names);

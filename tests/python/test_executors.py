@@ -98,6 +98,9 @@ def test_a_worker_that_dies_at_its_start_is_a_failed_trial_that_says_how(tmp_pat
         def setup(self, config):
             die(how)
 
+        def step(self):
+            return {}
+
     assert WAYS[how] in only_error(run(Dying, tmp_path))
 
 

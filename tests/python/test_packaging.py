@@ -114,6 +114,4 @@ def test_build_without_pkg_config_names_the_packages(tmp_path):
 def build_ext(folder: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "setup.py", "-q", "build_ext"]
     command += ["--build-lib", str(folder / "lib"), "--build-temp", str(folder / "obj")]
-    return subprocess.run(
-        command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300
-    )
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)

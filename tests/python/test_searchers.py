@@ -146,8 +146,9 @@ class FakeTrial:
 
 def test_evaluated_trials_become_points(caplog):
     class Learns(Scripted):
-        def add_evaluated_point(self, parameters, value, error=False, pruned=False,
-                                intermediate_values=None):
+        def add_evaluated_point(
+            self, parameters, value, error=False, pruned=False, intermediate_values=None
+        ):
             self.heard.append((parameters, value, error, pruned))
 
     searcher = Learns([])
@@ -391,7 +392,7 @@ def test_never_more_than_the_limit_are_live(limit, batch, calls):
         assert len(limiter.live_trials) <= limit
         heard = [h[1] for h in limiter.searcher.heard if h[0] == "complete"]
         if not limiter.live_trials:  # all that ended were handed on, in order
-            assert heard[len(heard) - len(ended):] == ended
+            assert heard[len(heard) - len(ended) :] == ended
             ended.clear()
         elif batch:
             assert set(ended) <= limiter.live_trials

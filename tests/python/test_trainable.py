@@ -316,7 +316,7 @@ def test_return_values_are_reported_unless_empty(value, expected):
 
 
 def test_other_return_values_are_refused():
-    with pytest.raises(ValueError, match="list"):
+    with pytest.raises(ValueError, match=r"\[1\]"):
         stepped(lambda config: [1]).step()
 
 
@@ -578,7 +578,7 @@ def test_an_unknown_name_is_a_tune_error_that_lists_the_known_ones():
 
 
 def test_registering_what_cannot_train_is_a_type_error():
-    with pytest.raises(TypeError, match="int"):
+    with pytest.raises(TypeError, match="3"):
         register_trainable("bad", 3)
     with pytest.raises(TypeError, match="Trainable"):
         register_trainable("bad", dict)

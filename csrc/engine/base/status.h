@@ -33,7 +33,7 @@ typedef enum ct_status {
 typedef struct ct_err {
     ct_status code;
     int os_errno;    /* errno when code is CT_EIO, else 0 */
-    char param[128]; /* the parameter, key or file at fault; may be "" */
+    char param[256]; /* the parameter, key or file at fault; may be "" */
     char text[640];  /* one sentence with the value seen and the remedy */
 } ct_err;
 

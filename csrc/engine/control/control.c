@@ -154,7 +154,10 @@ record_done(const ct_record *r)
     const ct_field *f = ct_record_find(r, CT_KEY_DONE);
     double v;
 
-    return f != NULL && ct_field_number(f, &v) && v != 0.0;
+    if (f == NULL || f->kind == CT_FIELD_NIL) {
+        return false;
+    }
+    return !ct_field_number(f, &v) || v != 0.0; /* "yes" counts, as in Python */
 }
 
 static ct_status

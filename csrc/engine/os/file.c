@@ -30,6 +30,40 @@ open_retry(const char *path, int flags)
     return fd;
 }
 
+/* What users can do about a refusal. */
+static const char *
+remedy(int os_errno)
+{
+    switch (os_errno) {
+    case ENOSPC:
+    case EDQUOT:
+        return "; make room, or choose another storage_path";
+    case EACCES:
+    case EPERM:
+    case EROFS:
+        return "; allow writing there, or choose another storage_path";
+    case ENAMETOOLONG:
+        return "; choose a shorter name";
+    case EMFILE:
+    case ENFILE:
+        return "; raise `ulimit -n`";
+    default:
+        return "";
+    }
+}
+
+/* A refusal: "<path> <what>: <the system's reason>; <remedy>". */
+static ct_status
+file_fail(ct_err *err, int os_errno, const char *path, const char *what)
+{
+    ct_status st = ct_fail_os(err, os_errno, path, "%s", what);
+    if (err != NULL) {
+        size_t len = strlen(err->text);
+        (void)snprintf(err->text + len, sizeof err->text - len, "%s", remedy(os_errno));
+    }
+    return st;
+}
+
 static ct_status
 file_open(ct_file *f, const char *path, int flags, ct_err *err)
 {
@@ -42,9 +76,9 @@ file_open(ct_file *f, const char *path, int flags, ct_err *err)
         int os_errno = errno;
         ct_free(copy);
         if (os_errno == EEXIST && (flags & O_EXCL) != 0) {
-            return ct_fail(err, CT_ESTATE, path, "%s exists already", path);
+            return ct_fail(err, CT_ESTATE, path, "exists already");
         }
-        return ct_fail_os(err, os_errno, path, "cannot open %s for writing", path);
+        return file_fail(err, os_errno, path, "cannot be opened for writing");
     }
     *f = (ct_file){fd, copy};
     return CT_OK;
@@ -105,12 +139,11 @@ ct_file_append(ct_file *f, const void *data, size_t len, ct_err *err)
     }
     if (done > 0 && fstat(f->fd, &info) == 0 && (size_t)info.st_size >= done) {
         if (ftruncate(f->fd, info.st_size - (off_t)done) != 0) {
-            return ct_fail_os(err, os_errno, f->path,
-                              "cannot write to %s, and its last line is cut", f->path);
+            return file_fail(err, os_errno, f->path,
+                             "cannot be written to, and its last line is cut");
         }
     }
-    return ct_fail_os(err, os_errno, f->path, "cannot write %zu bytes to %s", len,
-                      f->path);
+    return file_fail(err, os_errno, f->path, "cannot be written to");
 }
 
 static int
@@ -127,7 +160,7 @@ ct_status
 ct_file_sync(ct_file *f, ct_err *err)
 {
     if (sync_fd(f->fd) != 0) {
-        return ct_fail_os(err, errno, f->path, "cannot sync %s", f->path);
+        return file_fail(err, errno, f->path, "cannot be synced");
     }
     return CT_OK;
 }
@@ -137,7 +170,7 @@ ct_file_size(const ct_file *f, uint64_t *size, ct_err *err)
 {
     struct stat info;
     if (fstat(f->fd, &info) != 0) {
-        return ct_fail_os(err, errno, f->path, "cannot tell the size of %s", f->path);
+        return file_fail(err, errno, f->path, "does not tell its size");
     }
     *size = (uint64_t)info.st_size;
     return CT_OK;
@@ -147,9 +180,9 @@ static ct_status
 fail_open_read(const char *path, int os_errno, ct_err *err)
 {
     if (os_errno == ENOENT || os_errno == ENOTDIR) {
-        return ct_fail(err, CT_ENOTFOUND, path, "%s does not exist", path);
+        return ct_fail(err, CT_ENOTFOUND, path, "does not exist");
     }
-    return ct_fail_os(err, os_errno, path, "cannot open %s", path);
+    return file_fail(err, os_errno, path, "cannot be opened");
 }
 
 /* Reads until the end, which may lie beyond the size the file had at first. */
@@ -166,7 +199,7 @@ read_until_end(int fd, const char *path, ct_buf *out, ct_err *err)
             continue;
         }
         if (n < 0) {
-            return ct_fail_os(err, errno, path, "cannot read %s", path);
+            return file_fail(err, errno, path, "cannot be read");
         }
         if (n == 0) {
             return CT_OK;
@@ -210,7 +243,7 @@ write_aside(const char *aside, const void *data, size_t len, bool sync, ct_err *
     size_t done = 0;
     int fd = open_retry(aside, O_WRONLY | O_CREAT | O_TRUNC);
     if (fd < 0) {
-        return ct_fail_os(err, errno, aside, "cannot open %s for writing", aside);
+        return file_fail(err, errno, aside, "cannot be opened for writing");
     }
     int os_errno = write_all(fd, data, len, &done);
     if (os_errno == 0 && sync && sync_fd(fd) != 0) {
@@ -220,8 +253,7 @@ write_aside(const char *aside, const void *data, size_t len, bool sync, ct_err *
         os_errno = errno;
     }
     return os_errno == 0 ? CT_OK
-                         : ct_fail_os(err, os_errno, aside,
-                                      "cannot write %zu bytes to %s", len, aside);
+                         : file_fail(err, os_errno, aside, "cannot be written to");
 }
 
 ct_status
@@ -240,7 +272,7 @@ ct_file_replace(const char *path, const void *data, size_t len, bool sync, ct_er
     const char *name = (const char *)aside.data;
     st = write_aside(name, data, len, sync, err);
     if (st == CT_OK && rename(name, path) != 0) {
-        st = ct_fail_os(err, errno, path, "cannot replace %s", path);
+        st = file_fail(err, errno, path, "cannot be replaced");
     }
     if (st != CT_OK) {
         (void)unlink(name);
@@ -260,7 +292,7 @@ ct_status
 ct_file_truncate(const char *path, uint64_t size, ct_err *err)
 {
     if (truncate(path, (off_t)size) != 0) {
-        return ct_fail_os(err, errno, path, "cannot cut %s", path);
+        return file_fail(err, errno, path, "cannot be cut");
     }
     return CT_OK;
 }
@@ -269,7 +301,7 @@ ct_status
 ct_file_remove(const char *path, ct_err *err)
 {
     if (unlink(path) != 0 && errno != ENOENT) {
-        return ct_fail_os(err, errno, path, "cannot remove %s", path);
+        return file_fail(err, errno, path, "cannot be removed");
     }
     return CT_OK;
 }
@@ -297,7 +329,7 @@ make_one(const char *path, bool *made, ct_err *err)
     *made = mkdir(path, DIR_MODE) == 0;
     int os_errno = errno;
     if (!*made && !is_dir(path)) {
-        return ct_fail_os(err, os_errno, path, "cannot make the folder %s", path);
+        return file_fail(err, os_errno, path, "cannot be made as a folder");
     }
     return CT_OK;
 }
@@ -344,7 +376,7 @@ ct_dir_remove_tree(const char *path, ct_err *err)
 {
     if (nftw(path, remove_entry, TREE_FDS, FTW_DEPTH | FTW_PHYS) != 0 &&
         errno != ENOENT) {
-        return ct_fail_os(err, errno, path, "cannot remove %s", path);
+        return file_fail(err, errno, path, "cannot be removed");
     }
     return CT_OK;
 }
@@ -364,9 +396,7 @@ ct_dir_check_writable(const char *path, ct_err *err)
         const char *name = (const char *)probe.data;
         int fd = open_retry(name, O_WRONLY | O_CREAT);
         if (fd < 0) {
-            st = ct_fail_os(err, errno, path,
-                            "cannot make files in %s; choose another storage_path",
-                            path);
+            st = file_fail(err, errno, path, "cannot hold new files");
         } else {
             (void)close(fd);
             (void)unlink(name);
@@ -389,7 +419,7 @@ ct_dir_list(const char *path, ct_dir_visit visit, void *ctx, ct_err *err)
         const struct dirent *e = readdir(dir);
         if (e == NULL) {
             if (errno != 0) {
-                st = ct_fail_os(err, errno, path, "cannot list %s", path);
+                st = file_fail(err, errno, path, "cannot be listed");
             }
             break;
         }
@@ -411,7 +441,7 @@ ct_dir_sync(const char *path, ct_err *err)
     int failed = fsync(fd) != 0 ? errno : 0;
     (void)close(fd);
     if (failed != 0 && failed != EINVAL) { /* EINVAL: folders cannot be synced there */
-        return ct_fail_os(err, failed, path, "cannot sync %s", path);
+        return file_fail(err, failed, path, "cannot be synced");
     }
     return CT_OK;
 }
@@ -432,11 +462,10 @@ ct_file_lock(ct_file *f, const char *path, ct_err *err)
         if (os_errno == EWOULDBLOCK) {
             return ct_fail(
                 err, CT_ESTATE, path,
-                "%s is locked: another process runs this experiment; wait for "
-                "it, or choose another name",
-                path);
+                "is locked: another process runs this experiment; wait for it, or "
+                "choose another name");
         }
-        return ct_fail_os(err, os_errno, path, "cannot lock %s", path);
+        return file_fail(err, os_errno, path, "cannot be locked");
     }
     *f = file;
     return CT_OK;

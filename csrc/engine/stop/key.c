@@ -42,8 +42,8 @@ ct_stop_key_fail(const ct_stop_key *k, const ct_board *b, const ct_result *r,
         ct_record_find(r->record, k->name) != NULL) {
         return ct_fail(
             err, CT_ETUNE, k->text,
-            "the stop condition needs a number, and the result holds another "
-            "kind of value under this key");
+            "is the key of a stop condition and must be a number, but the result holds "
+            "another kind of value; report a number");
     }
     ct_buf keys = CT_BUF_INIT;
     ct_status st = CT_OK;
@@ -57,9 +57,9 @@ ct_stop_key_fail(const ct_stop_key *k, const ct_board *b, const ct_result *r,
     if (st == CT_OK) {
         st = ct_fail(
             err, CT_ETUNE, k->text,
-            "the stop condition \"%s\" is not in the result; report it with every "
-            "result or correct its name. Its numbers are: %s",
-            k->text, r->count > 0 ? (const char *)keys.data : "none");
+            "is the key of a stop condition, but is not in the result; report it with "
+            "every result or correct its name. Its numbers are: %s",
+            r->count > 0 ? (const char *)keys.data : "none");
     }
     ct_buf_deinit(&keys);
     return st;

@@ -58,9 +58,7 @@ class ExperimentAnalysis:
         default_mode: str | None = None,
     ) -> None:
         if default_mode is not None and default_mode not in ("max", "min"):
-            raise ValueError(
-                f'default_mode: must be "max", "min" or None, got {default_mode!r}.'
-            )
+            raise ValueError(f'default_mode: must be "max", "min" or None, got {default_mode!r}.')
         if storage_filesystem is not None:
             raise NotImplementedError(
                 "storage_filesystem: only local experiments are supported, got "
@@ -101,18 +99,14 @@ class ExperimentAnalysis:
     @property
     def best_checkpoint(self) -> Checkpoint | None:
         """The best checkpoint of the best trial."""
-        self._need_defaults(
-            "best_checkpoint", "get_best_checkpoint(trial, metric, mode)"
-        )
+        self._need_defaults("best_checkpoint", "get_best_checkpoint(trial, metric, mode)")
         best = self.best_trial
         return self.get_best_checkpoint(best) if best is not None else None
 
     @property
     def best_result(self) -> dict[str, Any] | None:
         """The last result of the best trial."""
-        self._need_defaults(
-            "best_result", "get_best_trial(metric, mode).last_result"
-        )
+        self._need_defaults("best_result", "get_best_trial(metric, mode).last_result")
         best = self.best_trial
         return best.last_result if best is not None else None
 
@@ -140,8 +134,7 @@ class ExperimentAnalysis:
         if not self.default_metric or not self.default_mode:
             missing = "metric" if not self.default_metric else "mode"
             raise ValueError(
-                f"{missing}: {name} needs a metric and a mode. Give run() both, or use "
-                f"{instead}."
+                f"{missing}: {name} needs a metric and a mode. Give run() both, or use {instead}."
             )
 
     # All of them.
@@ -154,10 +147,7 @@ class ExperimentAnalysis:
     @property
     def results_df(self) -> pd.DataFrame:
         """The last results, one row per trial, indexed by trial id. Needs pandas."""
-        rows = [
-            {**_flat(trial.last_result), "trial_id": trial.trial_id}
-            for trial in self.trials
-        ]
+        rows = [{**_flat(trial.last_result), "trial_id": trial.trial_id} for trial in self.trials]
         return _pandas().DataFrame.from_records(rows, index="trial_id" if rows else None)
 
     @property
@@ -171,8 +161,7 @@ class ExperimentAnalysis:
             unread = [key for key, frame in frames.items() if frame is None]
             if unread:
                 logger.warning(
-                    "The results of %d of %d trials could not be read; their tables "
-                    "are empty: %s",
+                    "The results of %d of %d trials could not be read; their tables are empty: %s",
                     len(unread),
                     len(frames),
                     ", ".join(unread[:5]) + (", ..." if len(unread) > 5 else ""),
@@ -183,9 +172,7 @@ class ExperimentAnalysis:
             }
         return self._frames
 
-    def dataframe(
-        self, metric: str | None = None, mode: str | None = None
-    ) -> pd.DataFrame:
+    def dataframe(self, metric: str | None = None, mode: str | None = None) -> pd.DataFrame:
         """Returns one row per trial, with its configuration. Needs pandas.
 
         Args:
@@ -210,9 +197,7 @@ class ExperimentAnalysis:
             rows.append(row)
         return _pandas().DataFrame(rows)
 
-    def _row(
-        self, trial: Trial, metric: str | None, mode: str | None
-    ) -> dict[str, Any] | None:
+    def _row(self, trial: Trial, metric: str | None, mode: str | None) -> dict[str, Any] | None:
         frame = self.trial_dataframes[trial.trial_id]
         if frame.empty:
             return _flat(trial.last_result) if metric is None else None
@@ -270,13 +255,9 @@ class ExperimentAnalysis:
         metric = self._metric(metric)
         mode = self._mode(mode)
         if scope not in _SCOPES:
-            raise ValueError(
-                f"scope: must be one of {', '.join(_SCOPES)}, got {scope!r}."
-            )
+            raise ValueError(f"scope: must be one of {', '.join(_SCOPES)}, got {scope!r}.")
         key = mode if scope == "all" else scope
-        better: Callable[[float, float], bool] = (
-            float.__gt__ if mode == "max" else float.__lt__
-        )
+        better: Callable[[float, float], bool] = float.__gt__ if mode == "max" else float.__lt__
         best: Trial | None = None
         best_value = math.nan
         for trial in self.trials:
@@ -330,14 +311,10 @@ class ExperimentAnalysis:
             value = unflattened_lookup(metric, metrics, default=None)
             if value is None or is_nan(value):
                 continue
-            if best is None or (
-                value > best_value if mode == "max" else value < best_value
-            ):
+            if best is None or (value > best_value if mode == "max" else value < best_value):
                 best, best_value = path, value
         if best is None:
-            logger.error(
-                "Trial %s has no checkpoint with a value of %r.", trial, metric
-            )
+            logger.error("Trial %s has no checkpoint with a value of %r.", trial, metric)
             return None
         return Checkpoint(best)
 
@@ -361,9 +338,7 @@ class ExperimentAnalysis:
     def _metric(self, metric: str | None) -> str:
         chosen = metric or self.default_metric
         if not chosen:
-            raise ValueError(
-                "metric: is needed, as the experiment was run without one."
-            )
+            raise ValueError("metric: is needed, as the experiment was run without one.")
         return chosen
 
     def _mode(self, mode: str | None) -> str:
@@ -388,9 +363,7 @@ def _pandas() -> Any:
     try:
         import pandas
     except ImportError:
-        raise ImportError(
-            'pandas is needed for tables: pip install "ctune[analysis]"'
-        ) from None
+        raise ImportError('pandas is needed for tables: pip install "ctune[analysis]"') from None
     return pandas
 
 
@@ -399,9 +372,7 @@ def _flat(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def _flat_config(config: dict[str, Any]) -> dict[str, Any]:
-    return {
-        f"{CONFIG_PREFIX}/{key}": value for key, value in flatten_dict(config).items()
-    }
+    return {f"{CONFIG_PREFIX}/{key}": value for key, value in flatten_dict(config).items()}
 
 
 def _read_results(trial: Trial) -> pd.DataFrame | None:

@@ -128,6 +128,8 @@ def _clean(bundle: Mapping[str, float]) -> dict[str, float]:
         raise ValueError(f'bundles: each must be a dict such as {{"CPU": 1}}, got {bundle!r}.')
     clean: dict[str, float] = {}
     for name, amount in bundle.items():
+        if not isinstance(name, str):
+            raise ValueError(f"bundles: names of resources are texts, got {name!r:.80}.")
         try:
             number = float(amount)
         except (TypeError, ValueError):
@@ -153,6 +155,8 @@ def resource_dict_to_pg_factory(
     Raises:
         ValueError: As for PlacementGroupFactory.
     """
+    if spec is not None and not isinstance(spec, Mapping):
+        raise ValueError(f'must be a dict such as {{"cpu": 1}}, got {spec!r:.80}.')
     own = dict(spec or {"cpu": 1})
     bundle: dict[str, Any] = {}
     for name, lower in (("CPU", "cpu"), ("GPU", "gpu"), ("memory", "memory")):
@@ -162,6 +166,9 @@ def resource_dict_to_pg_factory(
             asked = upper if asked is None else asked
         if asked is not None:
             bundle[name] = asked
-    bundle.update(own.pop("custom_resources", None) or {})
+    custom = own.pop("custom_resources", None) or {}
+    if not isinstance(custom, Mapping):
+        raise ValueError(f"custom_resources must be a dict of name and amount, got {custom!r:.80}.")
+    bundle.update(custom)
     bundle.update(own)
     return PlacementGroupFactory([bundle])

@@ -53,9 +53,7 @@ class ExportFormat:
         )
         for name in formats:
             if name.strip().lower() not in known:
-                raise TuneError(
-                    f"export_formats: {name!r} is unknown; use {', '.join(known)}."
-                )
+                raise TuneError(f"export_formats: {name!r} is unknown; use {', '.join(known)}.")
 
 
 class TrialView(Protocol):
@@ -357,9 +355,7 @@ class Trial:
         """Sets the tag; only outside of a run."""
         self.experiment_tag = experiment_tag
 
-    def update_resources(
-        self, resources: dict[str, float] | PlacementGroupFactory
-    ) -> None:
+    def update_resources(self, resources: dict[str, float] | PlacementGroupFactory) -> None:
         """Changes the resources that the trial asks for.
 
         Raises:
@@ -367,8 +363,7 @@ class Trial:
         """
         if self.status == Trial.RUNNING:
             raise ValueError(
-                f"resources: cannot be changed while trial {self} is RUNNING. Pause it "
-                "first."
+                f"resources: cannot be changed while trial {self} is RUNNING. Pause it first."
             )
         if self._view is not None:
             raise TuneError(
@@ -385,9 +380,7 @@ class Trial:
     def _all_checkpoints(self) -> list[tuple[str, dict[str, Any], int]]:
         if self._view is not None:
             return self._view.checkpoints()
-        kept: list[tuple[str, dict[str, Any], int]] = self.__dict__.get(
-            "_checkpoints", []
-        )
+        kept: list[tuple[str, dict[str, Any], int]] = self.__dict__.get("_checkpoints", [])
         return kept
 
     @property
@@ -422,9 +415,7 @@ class Trial:
     def _kept_config(self) -> CheckpointConfig:
         if self._facts is not None:
             return self._facts.checkpoint_config
-        own: CheckpointConfig = self.__dict__.get("_checkpoint_config") or (
-            CheckpointConfig()
-        )
+        own: CheckpointConfig = self.__dict__.get("_checkpoint_config") or (CheckpointConfig())
         return own
 
     @property
@@ -491,9 +482,7 @@ class Trial:
         """Makes the trial's directory."""
         path = self.path
         if path is None:
-            raise TuneError(
-                f"storage: the trial {self} has none, so it has no directory."
-            )
+            raise TuneError(f"storage: the trial {self} has none, so it has no directory.")
         os.makedirs(path, exist_ok=True)
 
     @property
@@ -687,20 +676,33 @@ _IN_RUN: dict[str, Callable[[Trial], Any]] = {
 }
 
 
+# Longest name of a file on the usual file systems, in bytes.
+MAX_NAME = 255
+
+
 def checked_dirname(name: Any) -> str:
     """Returns a directory name that the user's function made, if it is one.
 
     Raises:
-        ValueError: It is no text, empty, or a path of several pieces.
+        ValueError: It is no text, empty, too long, or a path to elsewhere.
     """
     if not isinstance(name, str) or not name:
         raise ValueError(
-            "trial_dirname_creator: must return a name of one character or more, got "
-            f"{name!r}."
+            f"trial_dirname_creator: must return a name of one character or more, got {name!r}."
         )
     if os.path.sep in name:
         raise ValueError(
             f"trial_dirname_creator: returned {name!r}, which contains the path "
             f"separator {os.path.sep!r}. Return the name of one directory."
+        )
+    if name in (".", "..") or "\0" in name:
+        raise ValueError(
+            f"trial_dirname_creator: returned {name!r}, which is no name that a directory "
+            "in the experiment's can have."
+        )
+    if len(os.fsencode(name)) > MAX_NAME:
+        raise ValueError(
+            f"trial_dirname_creator: returned {name[:60]!r}..., which is too long with "
+            f"{len(name)} characters; at most {MAX_NAME} bytes fit."
         )
     return name

@@ -29,9 +29,7 @@ class LoggerCallback(Callback):
     def log_trial_save(self, trial: Trial) -> None:
         """Called when a trial was saved."""
 
-    def log_trial_result(
-        self, iteration: int, trial: Trial, result: dict[str, Any]
-    ) -> None:
+    def log_trial_result(self, iteration: int, trial: Trial, result: dict[str, Any]) -> None:
         """Called with each result."""
 
     def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
@@ -54,9 +52,7 @@ class LoggerCallback(Callback):
         """Calls `log_trial_restore`."""
         self.log_trial_restore(trial)
 
-    def on_trial_save(
-        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
-    ) -> None:
+    def on_trial_save(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Calls `log_trial_save`."""
         self.log_trial_save(trial)
 

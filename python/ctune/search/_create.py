@@ -34,9 +34,12 @@ def create_searcher(search_alg: str, **kwargs: Any) -> Any:
         **kwargs: For its constructor. Names that it does not know are dropped.
 
     Raises:
+        TypeError: It is no text.
         ValueError: There is no such name. The message lists those there are.
         NotImplementedError: The algorithm is documented, but not part of this version.
     """
+    if not isinstance(search_alg, str):
+        raise TypeError(f"search_alg: must be a name, got {search_alg!r:.80}.")
     name = search_alg.lower()
     if name in _LATER:
         raise NotImplementedError(

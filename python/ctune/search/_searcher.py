@@ -55,21 +55,16 @@ class Searcher(_ctune.Searcher):
             raise ValueError(f'mode: must be "min" or "max", or a list, got {mode!r}.')
         if type(metric) is not type(mode):
             raise AssertionError(
-                f"metric and mode: must both be a str or both a list, got {metric!r} "
-                f"and {mode!r}."
+                f"metric and mode: must both be a str or both a list, got {metric!r} and {mode!r}."
             )
         if isinstance(mode, str):
             if mode not in ("min", "max"):
                 raise AssertionError(f'mode: must be "min" or "max", got {mode!r}.')
             return
         if len(mode) != len(metric):
-            raise AssertionError(
-                f"mode: needs one entry per metric, got {mode!r} for {metric!r}."
-            )
+            raise AssertionError(f"mode: needs one entry per metric, got {mode!r} for {metric!r}.")
         if not all(m in ("min", "max", "obs") for m in mode):
-            raise AssertionError(
-                f'mode: entries must be "min", "max" or "obs", got {mode!r}.'
-            )
+            raise AssertionError(f'mode: entries must be "min", "max" or "obs", got {mode!r}.')
 
     @property
     def metric(self) -> Any:
@@ -213,9 +208,7 @@ class Searcher(_ctune.Searcher):
         except NotImplementedError:
             logger.warning("%s has no save(); its state is not kept.", type(self).__name__)
             return
-        os.replace(
-            aside, os.path.join(checkpoint_dir, self.CKPT_FILE_TMPL.format(session_str))
-        )
+        os.replace(aside, os.path.join(checkpoint_dir, self.CKPT_FILE_TMPL.format(session_str)))
 
     def restore_from_dir(self, checkpoint_dir: str) -> None:
         """Restores the newest state of the directory, by name.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import os
 import uuid
 from collections.abc import Mapping, Sequence
@@ -34,7 +35,7 @@ class BasicVariantGenerator(SearchAlgorithm):
             global stream of NumPy, `numpy.random.seed`.
 
     Raises:
-        ValueError: `max_concurrent` is negative.
+        ValueError: `max_concurrent` or the seed is negative.
         TypeError: An argument has the wrong type.
     """
 
@@ -45,6 +46,14 @@ class BasicVariantGenerator(SearchAlgorithm):
         constant_grid_search: bool = False,
         random_state: Any = None,
     ) -> None:
+        if not isinstance(points_to_evaluate, (list, tuple, type(None))):
+            raise TypeError(
+                f"points_to_evaluate: must be a list of dicts, got {points_to_evaluate!r:.80}."
+            )
+        if not isinstance(max_concurrent, numbers.Integral):
+            raise TypeError(f"max_concurrent: must be an integer, got {max_concurrent!r}.")
+        if isinstance(random_state, numbers.Integral) and random_state < 0:
+            raise ValueError(f"random_state: a seed must be 0 or more, got {random_state!r}.")
         points = list(points_to_evaluate or [])
         for point in points:
             if not isinstance(point, dict):
@@ -55,7 +64,7 @@ class BasicVariantGenerator(SearchAlgorithm):
         self.max_concurrent = max_concurrent
         self._runs: list[str] = []  # what each experiment trains
         self._live: set[str] = set()
-        self._search = _ctune.BasicSearch(
+        self._search: _ctune.BasicSearch = _ctune.BasicSearch(
             points, max_concurrent, constant_grid_search, random_state, f"{prefix}_"
         )
 

@@ -71,9 +71,7 @@ class ConcurrencyLimiter(_ctune.ConcurrencyLimiter, Searcher):
         intermediate_values: list[float] | None = None,
     ) -> None:
         """Hands the point to the searcher."""
-        self.searcher.add_evaluated_point(
-            parameters, value, error, pruned, intermediate_values
-        )
+        self.searcher.add_evaluated_point(parameters, value, error, pruned, intermediate_values)
 
     def save(self, checkpoint_path: str) -> None:
         """Saves the searcher's state. The limiter's own is `get_state()`."""

@@ -118,6 +118,7 @@ class LogUniform(_Native):
     """
 
     def __init__(self, base: float = 10) -> None:
+        _number("base", base)
         if not base > 0 or base == 1:
             raise ValueError(f"base: must be greater than 0 and not 1, got {base}; 10 is usual.")
         self.base = base
@@ -138,8 +139,12 @@ class Normal(_Native):
     """
 
     def __init__(self, mean: float = 0.0, sd: float = 0.0) -> None:
-        if not sd > 0:
-            raise ValueError(f"sd: must be greater than 0, got {sd}.")
+        _number("mean", mean)
+        _number("sd", sd)
+        if not math.isfinite(mean):
+            raise ValueError(f"mean: must be a finite number, got {mean}.")
+        if not 0 < sd < math.inf:
+            raise ValueError(f"sd: must be a finite number greater than 0, got {sd}.")
         self.mean = mean
         self.sd = sd
 
@@ -176,6 +181,7 @@ class Quantized(Sampler):
     """
 
     def __init__(self, sampler: Sampler | None, q: float) -> None:
+        _number("q", q)
         if not q > 0:
             raise ValueError(f"q: must be greater than 0, got {q}.")
         self.sampler = sampler or Uniform()
@@ -371,6 +377,9 @@ class Float(Domain):
 
     Args:
         lower, upper: Bounds; None: none.
+
+    Raises:
+        TypeError: A bound is no number.
     """
 
     class _Uniform(Uniform):
@@ -385,8 +394,8 @@ class Float(Domain):
     default_sampler_cls = _Uniform
 
     def __init__(self, lower: float | None, upper: float | None) -> None:
-        self.lower = lower if lower is not None else -math.inf
-        self.upper = upper if upper is not None else math.inf
+        self.lower = _number("lower", lower) if lower is not None else -math.inf
+        self.upper = _number("upper", upper) if upper is not None else math.inf
 
     def cast(self, value: Any) -> float:
         """Returns the value as a float."""
@@ -423,6 +432,7 @@ class Float(Domain):
         Raises:
             ValueError: A finite bound is no multiple of `q`.
         """
+        _number("q", q)
         if not q > 0:
             raise ValueError(f"q: must be greater than 0, got {q}.")
         for name, bound in (("lower", self.lower), ("upper", self.upper)):
@@ -526,6 +536,9 @@ class Categorical(Domain):
 
     Args:
         categories: The values.
+
+    Raises:
+        TypeError: `categories` is no list of values.
     """
 
     class _Uniform(Uniform):
@@ -534,7 +547,13 @@ class Categorical(Domain):
     default_sampler_cls = _Uniform
 
     def __init__(self, categories: Sequence[Any]) -> None:
-        self.categories = list(categories)
+        try:
+            self.categories = list(categories)
+        except TypeError:
+            raise TypeError(
+                f"categories: must be a list of values, got {categories!r:.80}; write "
+                "choice([...])."
+            ) from None
 
     def uniform(self) -> Categorical:
         """Returns the domain with every category equally likely."""
@@ -648,6 +667,15 @@ def _takes_config(func: Callable[..., Any]) -> bool:
         f"func: must be callable with the configuration or with nothing, got {func!r:.80} "
         f"with the signature {signature}."
     )
+
+
+def _number(name: str, value: Any) -> Any:
+    # Comparing tells without importing NumPy, whose scalars are numbers too.
+    try:
+        _ = value > 0.0
+    except TypeError:
+        raise TypeError(f"{name}: must be a number, got {value!r:.80}.") from None
+    return value
 
 
 def _check_log(lower: float, upper: float) -> None:

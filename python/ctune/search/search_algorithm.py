@@ -51,9 +51,7 @@ class SearchAlgorithm:
 
     def add_configurations(self, experiments: Any) -> None:
         """Tells it what to make trials of: an Experiment, a list, or dicts by name."""
-        raise NotImplementedError(
-            f"{type(self).__name__}.add_configurations() is missing."
-        )
+        raise NotImplementedError(f"{type(self).__name__}.add_configurations() is missing.")
 
     def next_trial(self) -> Trial | None:
         """Returns the next trial, or None if there is none now."""

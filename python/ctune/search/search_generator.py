@@ -43,9 +43,7 @@ class SearchGenerator(SearchAlgorithm):
 
     def __init__(self, searcher: Searcher) -> None:
         if not isinstance(searcher, Searcher):
-            raise AssertionError(
-                f"searcher: must be a Searcher, got {type(searcher).__name__}."
-            )
+            raise AssertionError(f"searcher: must be a Searcher, got {type(searcher).__name__}.")
         self.searcher = searcher
         self._experiment: Any = None
         self._counter = 0
@@ -125,9 +123,7 @@ class SearchGenerator(SearchAlgorithm):
             return None
         config = merge_dicts(self.config, suggested)
         self._counter += 1
-        known = {
-            path: value for path, value in _leaves(config, ()) if not _is_function(value)
-        }
+        known = {path: value for path, value in _leaves(config, ()) if not _is_function(value)}
         for path, value in _leaves(config, ()):
             if _is_function(value):
                 _put(config, path, value.sample(config))
@@ -206,9 +202,7 @@ class SearchGenerator(SearchAlgorithm):
         """
         path = _newest(dirpath, self.CKPT_FILE_TMPL)
         if path is None:
-            raise RuntimeError(
-                f"No state ({self.CKPT_FILE_TMPL.format('*')}) in {dirpath}."
-            )
+            raise RuntimeError(f"No state ({self.CKPT_FILE_TMPL.format('*')}) in {dirpath}.")
         with open(path, "rb") as file:
             state = pickle.load(file)
         for wrapper in _wrappers(self.searcher):
@@ -254,9 +248,7 @@ def _is_function(value: Any) -> bool:
     return hasattr(value, "is_function") and value.is_function()
 
 
-def _leaves(
-    config: dict[str, Any], path: tuple[str, ...]
-) -> list[tuple[tuple[str, ...], Any]]:
+def _leaves(config: dict[str, Any], path: tuple[str, ...]) -> list[tuple[tuple[str, ...], Any]]:
     found: list[tuple[tuple[str, ...], Any]] = []
     for key, value in config.items():
         if isinstance(value, dict):

@@ -190,8 +190,15 @@ def _call_function(
         raise
     except Exception as error:
         raise ValueError(
-            f"{path}: {domain.domain_str} failed with {type(error).__name__}: {error}"
+            f"{path}: {_function_name(domain)} failed with {type(error).__name__}: {error}"
         ) from error
+
+
+def _function_name(domain: Domain) -> str:
+    function = getattr(domain, "func", None)
+    if function is None:
+        return f"sampling {domain.domain_str}"
+    return f"its function {getattr(function, '__name__', repr(function))}()"
 
 
 def _warn(text: str) -> None:

@@ -153,19 +153,14 @@ class FunctionTrainable(Trainable):
         else:
             raise ValueError(
                 "A trainable function must return or yield None, a number or a dict of "
-                f"metrics, but gave a {type(value).__name__}: {value!r:.80}."
+                f"metrics, got {value!r:.80}."
             )
 
-    def _report(
-        self, metrics: Mapping[str, Any], checkpoint: Checkpoint | None
-    ) -> None:
+    def _report(self, metrics: Mapping[str, Any], checkpoint: Checkpoint | None) -> None:
         if self._stopping:
             raise SystemExit
         if not isinstance(metrics, dict):
-            raise TypeError(
-                "metrics: report() takes a dict of metrics, got a "
-                f"{type(metrics).__name__}: {metrics!r:.80}."
-            )
+            raise TypeError(f"metrics: report() takes a dict of metrics, got {metrics!r:.80}.")
         if "torch" in sys.modules:
             _refuse_tensors(metrics)
         result = dict(metrics)
@@ -184,8 +179,8 @@ class FunctionTrainable(Trainable):
         """Copies a reported checkpoint into the trial's directory; returns its name."""
         if not isinstance(checkpoint, Checkpoint):
             raise TypeError(
-                "checkpoint: report() takes a Checkpoint, got a "
-                f"{type(checkpoint).__name__}. Use Checkpoint.from_directory(path)."
+                f"checkpoint: report() takes a Checkpoint, got {checkpoint!r:.80}. Use "
+                "Checkpoint.from_directory(path)."
             )
         if not os.path.isdir(checkpoint.path):
             raise ValueError(
@@ -203,9 +198,7 @@ class FunctionTrainable(Trainable):
         """The counters as they will be once this report has been counted."""
         progress = self._progress()
         elapsed = time.monotonic() - self._step_start
-        progress[TRAINING_ITERATION] = metrics.get(
-            TRAINING_ITERATION, self._iteration + 1
-        )
+        progress[TRAINING_ITERATION] = metrics.get(TRAINING_ITERATION, self._iteration + 1)
         progress[TIME_TOTAL_S] = self._time_total + elapsed
         for total, step in (
             (TIMESTEPS_TOTAL, metrics.get(TIMESTEPS_THIS_ITER)),
@@ -265,9 +258,7 @@ def wrap_function(
     resources = getattr(train_func, "_resources", None)
     if resources is not None:
         members["_resources"] = resources
-        members["default_resource_request"] = classmethod(
-            functools.partial(_request_of, resources)
-        )
+        members["default_resource_request"] = classmethod(functools.partial(_request_of, resources))
     return cast("type[FunctionTrainable]", type(label, (FunctionTrainable,), members))
 
 

@@ -148,16 +148,12 @@ class Trainable(_ctune.TrainableBase):
     # log_result(result) is in the base: called with each finished result where training
     # runs. Overriding it costs a dict per result.
 
-    def _export_model(
-        self, export_formats: list[str], export_dir: str
-    ) -> dict[str, str]:
+    def _export_model(self, export_formats: list[str], export_dir: str) -> dict[str, str]:
         """Exports the model; returns format -> path of what was written."""
         return {}
 
     @classmethod
-    def default_resource_request(
-        cls, config: dict[str, Any]
-    ) -> PlacementGroupFactory | None:
+    def default_resource_request(cls, config: dict[str, Any]) -> PlacementGroupFactory | None:
         """Returns the resources that a trial of this class needs, or None.
 
         None leaves the choice to `resources_per_trial` and its default of one CPU.
@@ -242,11 +238,7 @@ class Trainable(_ctune.TrainableBase):
         Returns:
             Format -> path of what was written.
         """
-        formats = (
-            [export_formats]
-            if isinstance(export_formats, str)
-            else list(export_formats)
-        )
+        formats = [export_formats] if isinstance(export_formats, str) else list(export_formats)
         return self._export_model(formats, export_dir or self.logdir)
 
     def reset(
@@ -304,9 +296,7 @@ class Trainable(_ctune.TrainableBase):
         """
         from ctune.utils.util import auto_filled_metrics
 
-        return auto_filled_metrics(
-            self, now, time_this_iter, timestamp, debug_metrics_only
-        )
+        return auto_filled_metrics(self, now, time_this_iter, timestamp, debug_metrics_only)
 
     def get_current_ip_pid(self) -> tuple[str, int]:
         """Returns this machine's address and the number of this process."""
@@ -379,9 +369,7 @@ class Trainable(_ctune.TrainableBase):
             )
         write_progress(directory, self._progress())
 
-    def _restore_from(
-        self, directory: str, progress: Mapping[str, Any] | None = None
-    ) -> None:
+    def _restore_from(self, directory: str, progress: Mapping[str, Any] | None = None) -> None:
         """Loads the checkpoint in `directory`.
 
         Args:
@@ -389,8 +377,7 @@ class Trainable(_ctune.TrainableBase):
         """
         if not os.path.isdir(directory):
             raise ValueError(
-                f"checkpoint_path: {directory!r} is not a directory. Give one that "
-                "save() returned."
+                f"checkpoint_path: {directory!r} is not a directory. Give one that save() returned."
             )
         known = read_progress(directory) if progress is None else progress
         self._restore_counters(

@@ -17,9 +17,7 @@ __all__ = ["with_parameters", "with_resources"]
 logger = logging.getLogger("ctune")
 
 
-def require_one_argument(
-    function: Callable[..., Any], *, bound: tuple[str, ...] = ()
-) -> None:
+def require_one_argument(function: Callable[..., Any], *, bound: tuple[str, ...] = ()) -> None:
     """Checks that `function(config, **bound)` is a possible call.
 
     Raises:
@@ -33,11 +31,17 @@ def require_one_argument(
         signature.bind({}, **dict.fromkeys(bound))
     except TypeError as error:
         name = getattr(function, "__name__", type(function).__name__)
-        extra = "".join(f", {key}" for key in bound)
+        extra = "".join(f", {key}=..." for key in bound)
+        rule = (
+            "with_parameters() hands each object over under its name; the function must "
+            "take these names, and no others."
+            if bound
+            else "A trainable function takes the config as its only positional argument; "
+            "bind further ones with with_parameters()."
+        )
         raise ValueError(
             f"trainable: {name}{signature} cannot be called as {name}(config{extra}): "
-            f"{error}. A trainable function takes the config as its only positional "
-            "argument; bind further ones with with_parameters()."
+            f"{error}. {rule}"
         ) from None
 
 
@@ -107,9 +111,7 @@ def _class_with(base: type[Any], kwargs: dict[str, Any]) -> type[Any]:
 
 def with_resources(
     trainable: Any,
-    resources: dict[str, float]
-    | PlacementGroupFactory
-    | Callable[[dict[str, Any]], Any],
+    resources: dict[str, float] | PlacementGroupFactory | Callable[[dict[str, Any]], Any],
 ) -> Any:
     """Attaches a request for resources to a trainable.
 
@@ -120,7 +122,7 @@ def with_resources(
             earlier request.
 
     Raises:
-        ValueError: `resources` is none of these.
+        ValueError: `resources` or `trainable` is none of these.
         RuntimeError: The trainable is an object that refuses new attributes.
     """
     from ctune.execution.placement_groups import (
@@ -133,13 +135,21 @@ def with_resources(
     if isinstance(resources, PlacementGroupFactory):
         request = resources
     elif isinstance(resources, dict):
-        request = resource_dict_to_pg_factory(resources)
+        try:
+            request = resource_dict_to_pg_factory(resources)
+        except ValueError as error:
+            raise ValueError(f"resources: {error}") from None
     elif callable(resources):
         request = resources
     else:
         raise ValueError(
             "resources: must be a dict, a PlacementGroupFactory or a function of the "
-            f"config, got a {type(resources).__name__}: {resources!r:.80}."
+            f"config, got {resources!r:.80}."
+        )
+    if not callable(trainable):
+        raise ValueError(
+            "trainable: with_resources() takes a function or a Trainable class, got "
+            f"{trainable!r:.80}."
         )
     if inspect.isclass(trainable) and issubclass(trainable, Trainable):
         return _class_with_request(trainable, request)
@@ -147,7 +157,7 @@ def with_resources(
         return _function_with_request(trainable, request)
     try:
         trainable._resources = request
-    except AttributeError as error:
+    except (AttributeError, TypeError) as error:
         raise RuntimeError(
             "trainable: cannot attach resources to an object of type "
             f"{type(trainable).__name__}, which refuses attributes. Wrap it in a "

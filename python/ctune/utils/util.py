@@ -151,9 +151,7 @@ def flatten_dict(
                         "Rename it, or choose another delimiter."
                     )
                 path: Any = f"{prefix}{delimiter}{key}" if prefix else key
-                nested = isinstance(value, dict) or (
-                    flatten_list and isinstance(value, list)
-                )
+                nested = isinstance(value, dict) or (flatten_list and isinstance(value, list))
                 if nested:
                     deeper.append((str(path), value))
                 else:
@@ -171,9 +169,7 @@ def unflatten_dict(dt: Mapping[str, _T], delimiter: str = "/") -> dict[str, Any]
         for key in parents:
             node = node.setdefault(key, {})
             if not isinstance(node, dict):
-                raise TypeError(
-                    f"dt: {path!r} is below a key that holds a value of its own."
-                )
+                raise TypeError(f"dt: {path!r} is below a key that holds a value of its own.")
         node[last] = value
     return out
 
@@ -310,7 +306,5 @@ def validate_save_restore(
     second.restore(saved)
     for expected in (4, 5):
         got = second.train()[TRAINING_ITERATION]
-        assert got == expected, (
-            f"after a restore, training_iteration must be {expected}, got {got}"
-        )
+        assert got == expected, f"after a restore, training_iteration must be {expected}, got {got}"
     return True
