@@ -209,7 +209,7 @@ def case_memory(side: str) -> dict[str, float]:
     """Bytes of the driver per finished trial, and seconds per trial early and late."""
     lib = library(side)
     lib.start()
-    total = 200 if side.startswith("ray") else 20_000
+    total = 200 if side.startswith("ray") else 100_000
     seen: list[tuple[int, float]] = []
 
     if side.startswith("ray"):
