@@ -19,6 +19,7 @@ typedef struct live {
     bool pause_saves; /* that pause saves first */
     bool repause;     /* RUNNING until the pause is complete */
     double ending_since;
+    ct_request_id claim; /* what its worker was started with */
 } live;
 
 typedef struct queued_command {

@@ -21,7 +21,7 @@ release_worker(ct_control *c, ct_trial_id t, ct_err *err)
         return st;
     }
     c->idle[c->idle_count++] = t;
-    ct_resources_release(c->resources, ct_trials_get(c->trials, t)->request);
+    ct_resources_release(c->resources, l->claim);
     l->claimed = false;
     c->place = true;
     return CT_OK;

@@ -107,7 +107,7 @@ control_worker_gone(ct_control *c, ct_trial_id t)
         c->workers--;
     }
     if (l->claimed) {
-        ct_resources_release(c->resources, ct_trials_get(c->trials, t)->request);
+        ct_resources_release(c->resources, l->claim);
         l->claimed = false;
         c->place = true;
     }

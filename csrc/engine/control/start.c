@@ -211,7 +211,7 @@ take_idle(ct_control *c, ct_request_id request)
 {
     for (size_t i = c->idle_count; i-- > 0;) {
         ct_trial_id t = c->idle[i];
-        if (ct_trials_get(c->trials, t)->request == request) {
+        if (c->lives[t].claim == request) {
             c->idle[i] = c->idle[--c->idle_count];
             return t;
         }
@@ -231,6 +231,7 @@ start_trial(ct_control *c, ct_trial_id t, ct_err *err)
     }
     ct_resources_claim(c->resources, trial->request);
     c->lives[t].claimed = true;
+    c->lives[t].claim = trial->request;
     c->lives[t].worker = true;
     c->lives[t].then = CT_CONTINUE;
     c->workers++;
