@@ -38,6 +38,14 @@ pyct_driver_names(PyObject *driver)
     return ((pyct_driver *)driver)->names;
 }
 
+ct_answers *
+pyct_driver_answers(PyObject *driver)
+{
+    pyct_driver *self = (pyct_driver *)driver;
+
+    return self->records ? &self->answers : NULL;
+}
+
 void
 pyct_driver_collect(PyObject *driver, ct_orders *orders)
 {
@@ -590,13 +598,34 @@ take_objects(pyct_driver *self, PyObject *options)
             return -1;
         }
     }
-    long long params;
+    const char *dir;
+    long long params, journal;
+    if (take_text(options, "experiment_dir", &dir) < 0 ||
+        take_integer(options, "journal", &journal) < 0) {
+        return -1;
+    }
+    self->records = dir != NULL && journal >= 0;
     if (take_real(options, "heartbeat_s", &self->heartbeat_s) < 0 ||
         take_integer(options, "write_params", &params) < 0) {
         return -1;
     }
     self->write_params = params != 0;
     return take_hooks(self, options);
+}
+
+/* What the engine could not compute again goes into the journal. */
+static int
+record_policies(pyct_driver *self, ct_err *err)
+{
+    ct_status st = ct_recorded_scheduler(&self->policy_scheduler, &self->answers, err);
+
+    if (st == CT_OK) {
+        st = ct_recorded_searcher(&self->policy_searcher, &self->answers, err);
+    }
+    if (st == CT_OK && self->policy_stopper != NULL) {
+        st = ct_recorded_stopper(&self->policy_stopper, &self->answers, err);
+    }
+    return st == CT_OK ? 0 : -1;
 }
 
 static int
@@ -620,7 +649,7 @@ make_policies(pyct_driver *self, ct_err *err)
             return -1;
         }
     }
-    return 0;
+    return self->records ? record_policies(self, err) : 0;
 }
 
 static int
@@ -741,6 +770,10 @@ make_control(pyct_driver *self, PyObject *options, ct_err *err)
                   self->name_hook == NULL ? NULL : hook_name,
                   self->dirname_hook == NULL ? NULL : hook_dirname, self},
     };
+    if (self->records) {
+        o.hooks =
+            ct_recorded_trial_hooks(&self->recorded_hooks, &o.hooks, &self->answers);
+    }
     PyObject *have = option(options, "resources");
     PyObject *want = have == NULL ? NULL : option(options, "request");
     int result = -1;
@@ -791,6 +824,7 @@ make_drive(pyct_driver *self, PyObject *options, ct_err *err)
         .control = self->control,
         .exec = self->exec,
         .journal = self->journal,
+        .answers = self->records ? &self->answers : NULL,
         .output = self->output,
         .clock = &self->clock,
         .observer = {on_note, self},
@@ -822,6 +856,10 @@ driver_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     self->views = PyList_New(0);
     self->trials = PyList_New(0);
     self->shown = PyList_New(0);
+    if (self->names != NULL) { /* nothing is played back here: no object is read */
+        ct_answers_init(&self->answers, pyct_names_table(self->names),
+                        (ct_ref_reader){NULL, NULL});
+    }
     if (self->names == NULL || self->views == NULL || self->trials == NULL ||
         self->shown == NULL || take_objects(self, options) < 0) {
         Py_DECREF(self);
@@ -953,6 +991,7 @@ shut(pyct_driver *self, double grace, ct_err *err)
         seat_clear(&self->seats[i]);
     }
     drop_policies(self);
+    ct_answers_restart(&self->answers); /* lets go of objects */
     return st;
 }
 
@@ -969,6 +1008,7 @@ driver_dealloc(PyObject *op)
     ct_control_free(self->control);
     ct_record_deinit(&self->record);
     ct_free(self->seats);
+    ct_answers_deinit(&self->answers);
     pyct_names_free(self->names);
     type->tp_free(op);
     Py_DECREF(type);
@@ -1100,6 +1140,9 @@ driver_snapshot(PyObject *op, PyObject *ignored)
     ct_status st = ct_control_save(self->control, &state, &err);
     if (st == CT_OK) {
         st = ct_journal_snapshot(self->journal, &state, &err);
+    }
+    if (st == CT_OK) { /* the segments that define its names may go */
+        ct_answers_restart(&self->answers);
     }
     ct_value_deinit(&state);
     if (st != CT_OK) {

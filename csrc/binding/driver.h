@@ -4,10 +4,13 @@
 
 #include "convert.h"
 
+#include "policy/answers.h"
 #include "policy/policy.h"
 
 /* The run's name table; lives as long as the driver. Borrowed. */
 pyct_names *pyct_driver_names(PyObject *driver);
+/* Where draws of a shared stream are recorded; NULL when the run has no journal. */
+ct_answers *pyct_driver_answers(PyObject *driver);
 /* The Trial object of a trial, made at first need and kept. New reference or NULL. */
 PyObject *pyct_driver_trial(PyObject *driver, ct_trial_id t);
 /* All Trial objects in table order: the driver's own list, kept up to date; do not change

@@ -5,6 +5,7 @@
 #include "driver.h"
 
 #include "drive/drive.h"
+#include "policy/recorded.h"
 
 /* Where an inline trial runs. */
 typedef struct pyct_seat {
@@ -52,6 +53,9 @@ typedef struct pyct_driver {
     double heartbeat_s;
     uint64_t iteration;
 
+    ct_answers answers; /* of foreign policies and hooks, on their way to the journal */
+    ct_recorded_hooks recorded_hooks;
+    bool records;
     ct_scheduler *policy_scheduler; /* owned: adapters */
     ct_searcher *policy_searcher;
     ct_stopper *policy_stopper;

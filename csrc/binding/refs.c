@@ -73,6 +73,28 @@ ref_wire(ct_ref *ref, ct_buf *out, ct_err *err)
     return st;
 }
 
+/* The pickle is made for this once, and not held: the object may be large. */
+static ct_status
+ref_keep(ct_ref *ref, ct_buf *out, ct_err *err)
+{
+    pyct_ref *r = (pyct_ref *)ref;
+    PyGILState_STATE gil = PyGILState_Ensure();
+    PyObject *call = pyct_lazy(&r->state->dumps, "ctune._encode", "dumps");
+    PyObject *bytes = call == NULL ? NULL : PyObject_CallOneArg(call, r->object);
+    ct_status st = CT_OK;
+
+    if (bytes != NULL) {
+        st = append(bytes, out, err);
+    } else if (PyErr_ExceptionMatches(PyExc_Exception)) {
+        PyErr_Clear(); /* a lock, a connection: such a config can run here, but no more */
+    } else {
+        st = pyct_foreign(err);
+    }
+    Py_XDECREF(bytes);
+    PyGILState_Release(gil);
+    return st;
+}
+
 static bool
 ref_equal(const ct_ref *a, const ct_ref *b)
 {
@@ -92,7 +114,8 @@ ref_equal(const ct_ref *a, const ct_ref *b)
     return same == 1;
 }
 
-static const ct_ref_ops ref_ops = {ref_release, ref_json, ref_wire, ref_equal};
+static const ct_ref_ops ref_ops = {ref_release, ref_json, ref_wire, ref_equal,
+                                   ref_keep};
 
 ct_ref *
 pyct_ref_new(pyct_state *state, PyObject *object)

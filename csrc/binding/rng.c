@@ -14,7 +14,8 @@
 #include <numpy/random/distributions.h>
 
 struct pyct_rng {
-    ct_rng rng; /* first */
+    ct_rng rng;         /* first */
+    ct_answers_rng tap; /* in front of it: what others draw from */
     pyct_state *state;
     PyObject *given;     /* what the user gave */
     PyObject *source;    /* Generator or RandomState; NULL before the first draw */
@@ -212,6 +213,7 @@ pyct_rng_new(pyct_state *state, PyObject *random_state, pyct_rng **out)
         return -1;
     }
     r->rng = (ct_rng){rng_double, rng_normal, rng_integers};
+    ct_answers_rng_init(&r->tap, &r->rng, NULL);
     r->state = state;
     r->given = Py_NewRef(random_state);
     r->source = kind > 0 ? Py_NewRef(random_state) : NULL;
@@ -235,7 +237,25 @@ pyct_rng_free(pyct_rng *r)
 ct_rng *
 pyct_rng_source(pyct_rng *r)
 {
-    return &r->rng;
+    return &r->tap.rng;
+}
+
+void
+pyct_rng_record(pyct_rng *r, ct_answers *answers)
+{
+    ct_answers_rng_init(&r->tap, &r->rng, pyct_rng_shared(r) ? answers : NULL);
+}
+
+ct_status
+pyct_rng_check(pyct_rng *r, ct_err *err)
+{
+    if (PyErr_Occurred()) {
+        return pyct_foreign(err);
+    }
+    if (r->tap.st != CT_OK && err != NULL) {
+        *err = r->tap.err;
+    }
+    return r->tap.st;
 }
 
 bool

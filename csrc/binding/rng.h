@@ -12,7 +12,7 @@
 
 #include "state.h"
 
-#include "base/rng.h"
+#include "policy/answers.h"
 
 typedef struct pyct_rng pyct_rng;
 
@@ -20,6 +20,12 @@ typedef struct pyct_rng pyct_rng;
 int pyct_rng_new(pyct_state *state, PyObject *random_state, pyct_rng **out);
 void pyct_rng_free(pyct_rng *r);
 ct_rng *pyct_rng_source(pyct_rng *r); /* borrowed */
+/* From now on, draws of a shared stream are answers of a run (policy/answers); NULL = no
+ * longer. */
+void pyct_rng_record(pyct_rng *r, ct_answers *answers);
+/* After draws that cannot fail by themselves: CT_EFOREIGN when one left an exception, or
+ * the error of one that could not be recorded. */
+ct_status pyct_rng_check(pyct_rng *r, ct_err *err);
 /* Whether others may draw from the stream: it was not made from a seed here. */
 bool pyct_rng_shared(const pyct_rng *r);
 /* The Generator or RandomState behind it, for Python code that draws. Borrowed; NULL

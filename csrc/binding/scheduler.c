@@ -702,7 +702,7 @@ ct_status
 pyct_asha_add_trial(pyct_asha *self, ct_trial_id t, ct_err *err)
 {
     ct_status st = ct_asha_add(self->asha, t, err);
-    return st == CT_OK && PyErr_Occurred() ? pyct_foreign(err) : st;
+    return st == CT_OK ? pyct_rng_check(self->rng, err) : st;
 }
 
 /* 1 and the number behind trial.trial_id, 0 when there is none yet (*key is new in both

@@ -177,6 +177,7 @@ lent_describe(ct_scheduler *s, ct_buf *out, ct_err *err)
 static void
 lent_free(ct_scheduler *s)
 {
+    pyct_rng_record(((lent_asha *)s)->owner->rng, NULL);
     Py_DECREF((PyObject *)((lent_asha *)s)->owner);
     ct_free(s);
 }
@@ -220,6 +221,7 @@ lend_asha(PyObject *scheduler, PyObject *driver, ct_err *err)
                         time_attr,
                         metric,
                         owner->numbers};
+    pyct_rng_record(owner->rng, pyct_driver_answers(driver));
     return &self->scheduler;
 }
 

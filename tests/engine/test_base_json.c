@@ -448,7 +448,7 @@ text_ref_json(const ct_ref *ref, ct_buf *out, ct_err *err)
                         : ct_fail(err, CT_EFOREIGN, "", "raised");
 }
 
-static const ct_ref_ops TEXT_OPS = {text_ref_release, text_ref_json, NULL, NULL};
+static const ct_ref_ops TEXT_OPS = {text_ref_release, text_ref_json, NULL, NULL, NULL};
 
 static void
 check_ref(const char *text, int flags, const char *want)

@@ -27,7 +27,7 @@ test_ref_equal(const ct_ref *a, const ct_ref *b)
     return ((const test_ref *)a)->tag == ((const test_ref *)b)->tag;
 }
 
-static const ct_ref_ops TEST_OPS = {test_ref_release, NULL, NULL, test_ref_equal};
+static const ct_ref_ops TEST_OPS = {test_ref_release, NULL, NULL, test_ref_equal, NULL};
 
 static ct_value
 ref_of_test(int tag, int *released)

@@ -275,9 +275,6 @@ test_a_replay_of_the_journal_ends_in_the_same_state(void **ctx)
     p.rig = &r;
     assert_ok(make_control(&r, &p.control, &err), err);
     ct_control_begin(p.control);
-    assert_ok(ct_control_settle(p.control, 1000.0, &err),
-              err); /* the empty first turn */
-    ct_control_begin(p.control);
     ct_journal_visitor v = {replay_event, replay_turn, &p};
     assert_ok(ct_journal_recover(r.dir, r.names, &snapshot, &v, &summary, &err), err);
     assert_int_equal(p.results, TRIALS * STEPS);

@@ -40,8 +40,8 @@ thing_equal(const ct_ref *a, const ct_ref *b)
     return ((const thing *)a)->number == ((const thing *)b)->number;
 }
 
-static const ct_ref_ops thing_ops = {thing_release, thing_json, thing_wire,
-                                     thing_equal};
+static const ct_ref_ops thing_ops = {thing_release, thing_json, thing_wire, thing_equal,
+                                     NULL};
 
 static ct_status
 thing_new(ct_value *out, int number, ct_err *err)

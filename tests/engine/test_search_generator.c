@@ -354,7 +354,7 @@ twice_equal(const ct_ref *a, const ct_ref *b)
     return a == b;
 }
 
-static const ct_ref_ops twice_ref_ops = {twice_release, NULL, NULL, twice_equal};
+static const ct_ref_ops twice_ref_ops = {twice_release, NULL, NULL, twice_equal, NULL};
 
 static ct_status
 twice_call(void *ctx, ct_ref *fn, const ct_value *config, ct_node **out, ct_err *err)

@@ -432,7 +432,7 @@ fn_equal(const ct_ref *a, const ct_ref *b)
     return a == b;
 }
 
-static const ct_ref_ops FN_OPS = {fn_release, fn_json, fn_wire, fn_equal};
+static const ct_ref_ops FN_OPS = {fn_release, fn_json, fn_wire, fn_equal, NULL};
 
 static ct_node *
 s_fn(const char *key, bool eager)

@@ -35,6 +35,9 @@ typedef struct ct_ref_ops {
     /* Appends bytes from which a worker can make the object again. */
     ct_status (*wire)(ct_ref *ref, ct_buf *out, ct_err *err);
     bool (*equal)(const ct_ref *a, const ct_ref *b);
+    /* Appends bytes as `wire` does, for the journal; nothing when the object has none.
+     * NULL: no object of this kind has any. */
+    ct_status (*keep)(ct_ref *ref, ct_buf *out, ct_err *err);
 } ct_ref_ops;
 struct ct_ref {
     const ct_ref_ops *ops;

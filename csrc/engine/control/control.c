@@ -646,6 +646,12 @@ ct_control_note_kinds(const ct_control *c)
 }
 
 bool
+ct_control_acted(const ct_control *c)
+{
+    return c->n_commands > 0 || c->n_notes > 0;
+}
+
+bool
 ct_control_done(const ct_control *c)
 {
     return all_finished(c) && c->workers == 0 && c->open == 0;

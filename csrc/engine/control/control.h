@@ -32,17 +32,6 @@ typedef struct ct_checkpoint_policy {
     bool score_min;       /* smaller is better */
 } ct_checkpoint_policy;
 
-/* What the engine cannot know about a trial: answered by the binding. NULL = default. */
-typedef struct ct_trial_hooks {
-    /* Resources that a config asks for, as a dict; *out nil = the experiment's default. */
-    ct_status (*request)(void *ctx, const ct_value *config, ct_value *out, ct_err *err);
-    /* Replaces the trial's name (str(trial)). Appends to out; nothing = default. */
-    ct_status (*name)(void *ctx, ct_trial_id t, ct_buf *out, ct_err *err);
-    /* The same for the name of its directory. */
-    ct_status (*dirname)(void *ctx, ct_trial_id t, ct_buf *out, ct_err *err);
-    void *ctx;
-} ct_trial_hooks;
-
 typedef struct ct_control_opts {
     ct_names *names;         /* begins with base/keys.h */
     ct_scheduler *scheduler; /* policies are borrowed and must outlive the controller */
@@ -83,6 +72,8 @@ bool ct_control_next_command(ct_control *c, ct_command *out);
 bool ct_control_next_note(ct_control *c, ct_note *out);
 /* The kinds among the turn's notes, a bit for each ct_note_kind. */
 uint32_t ct_control_note_kinds(const ct_control *c);
+/* Whether the turn has made any command or note. */
+bool ct_control_acted(const ct_control *c);
 
 /* Every trial has ended, no worker is left and no trial will come. */
 bool ct_control_done(const ct_control *c);

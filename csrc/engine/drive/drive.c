@@ -173,6 +173,26 @@ quiet(const ct_drive *d, double mono)
              mono - d->interrupt_time >= d->opts.interrupt_grace));
 }
 
+/* What foreign policies said in this turn, as its last event. */
+static ct_status
+add_answers(ct_drive *d, double now, ct_err *err)
+{
+    ct_event ev = {.kind = CT_EVENT_ANSWER, .trial = CT_TRIAL_NONE, .time = now};
+
+    if (d->opts.answers == NULL) {
+        return CT_OK;
+    }
+    ev.blob = ct_answers_blob(d->opts.answers, &ev.blob_len);
+    if (ev.blob_len == 0) {
+        return CT_OK;
+    }
+    ct_status st = ct_journal_add(d->opts.journal, &ev, err);
+    if (st == CT_OK) {
+        ct_answers_sent(d->opts.answers);
+    }
+    return st;
+}
+
 /* Record before effect. */
 static ct_status
 commit(ct_drive *d, double now, double mono, bool last, ct_err *err)
@@ -181,6 +201,13 @@ commit(ct_drive *d, double now, double mono, bool last, ct_err *err)
 
     if (j == NULL) {
         return CT_OK;
+    }
+    ct_status st = add_answers(d, now, err);
+    if (st != CT_OK) {
+        return st;
+    }
+    if (ct_control_acted(d->opts.control)) { /* by the time alone, if without events */
+        ct_journal_touch(j);
     }
     bool unheard = d->opts.exec->ops->local && !last &&
                    (ct_control_note_kinds(d->opts.control) & d->opts.heard) == 0;

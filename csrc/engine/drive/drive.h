@@ -15,6 +15,7 @@
 #include "exec/exec.h"
 #include "journal/journal.h"
 #include "output/output.h"
+#include "policy/answers.h"
 
 /* Someone who hears notes after the output files. Anything but CT_OK ends the run. */
 typedef struct ct_observer {
@@ -26,6 +27,7 @@ typedef struct ct_drive_opts {
     ct_control *control; /* all borrowed; the caller frees them after the drive */
     ct_exec *exec;
     ct_journal *journal; /* NULL = none */
+    ct_answers *answers; /* of the foreign policies; NULL = none, or no journal */
     ct_output *output;   /* NULL = none */
     ct_clock *clock;
     ct_observer observer;

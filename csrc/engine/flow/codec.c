@@ -122,7 +122,7 @@ ct_frame_peek(const uint8_t *data, size_t avail, uint8_t *type, const uint8_t **
 void
 ct_encoder_init(ct_encoder *e, const ct_names *names)
 {
-    *e = (ct_encoder){names, NULL, 0};
+    *e = (ct_encoder){.names = names};
 }
 
 void
@@ -324,10 +324,11 @@ corrupt(const ct_reader *in, const char *what, ct_err *err)
 /* ---- values ---- */
 
 static ct_status
-put_ref(ct_buf *out, ct_ref *ref, ct_err *err)
+put_ref(const ct_encoder *e, ct_buf *out, ct_ref *ref, ct_err *err)
 {
     ct_buf wire = CT_BUF_INIT;
-    ct_status st = ref->ops->wire(ref, &wire, err);
+    ct_status st = e->refs.write != NULL ? e->refs.write(e->refs.ctx, ref, &wire, err)
+                                         : ref->ops->wire(ref, &wire, err);
     if (st == CT_OK) {
         st = ct_buf_put_bytes(out, wire.data, wire.len, err);
     }
@@ -336,7 +337,8 @@ put_ref(ct_buf *out, ct_ref *ref, ct_err *err)
 }
 
 static ct_status
-put_value(ct_buf *out, const ct_value *v, unsigned depth, ct_err *err)
+put_value(const ct_encoder *e, ct_buf *out, const ct_value *v, unsigned depth,
+          ct_err *err)
 {
     if (depth > VALUE_DEPTH) {
         return ct_fail(err, CT_EINVAL, "config",
@@ -362,7 +364,7 @@ put_value(ct_buf *out, const ct_value *v, unsigned depth, ct_err *err)
     case CT_TUPLE:
         st = ct_buf_put_varint(out, v->len, err);
         for (uint32_t i = 0; st == CT_OK && i < v->len; i++) {
-            st = put_value(out, &v->u.items[i], depth + 1, err);
+            st = put_value(e, out, &v->u.items[i], depth + 1, err);
         }
         return st;
     case CT_DICT:
@@ -370,12 +372,12 @@ put_value(ct_buf *out, const ct_value *v, unsigned depth, ct_err *err)
         for (uint32_t i = 0; st == CT_OK && i < v->len; i++) {
             st = ct_buf_put_varint(out, v->u.entries[i].key, err);
             if (st == CT_OK) {
-                st = put_value(out, &v->u.entries[i].value, depth + 1, err);
+                st = put_value(e, out, &v->u.entries[i].value, depth + 1, err);
             }
         }
         return st;
     case CT_REF:
-        return put_ref(out, v->u.ref, err);
+        return put_ref(e, out, v->u.ref, err);
     }
     return CT_OK;
 }
@@ -389,7 +391,7 @@ ct_encode_value(ct_encoder *e, ct_buf *names_out, ct_buf *out, const ct_value *v
     ct_status st = define_value(e, names_out, v, err);
     size_t names_len = names_out->len - names_before;
     if (st == CT_OK) {
-        st = put_value(out, v, 0, err);
+        st = put_value(e, out, v, 0, err);
     }
     if (st != CT_OK) {
         if (names_out != out) {
@@ -636,19 +638,19 @@ put_command_head(ct_buf *out, const ct_command *c, ct_err *err)
 }
 
 static ct_status
-put_command(ct_buf *out, const ct_command *c, ct_err *err)
+put_command(const ct_encoder *e, ct_buf *out, const ct_command *c, ct_err *err)
 {
     const char *const texts[] = {c->checkpoint, c->trial_id, c->trial_name,
                                  c->trial_dir, c->experiment};
     ct_status st = put_command_head(out, c, err);
     if (st == CT_OK && c->config != NULL) {
-        st = put_value(out, c->config, 0, err);
+        st = put_value(e, out, c->config, 0, err);
     }
     for (size_t i = 0; st == CT_OK && i < sizeof texts / sizeof *texts; i++) {
         st = put_ctext(out, texts[i], err);
     }
     if (st == CT_OK && c->resources != NULL) {
-        st = put_value(out, c->resources, 0, err);
+        st = put_value(e, out, c->resources, 0, err);
     }
     return st;
 }
@@ -670,7 +672,7 @@ ct_encode_command(ct_encoder *e, ct_buf *out, const ct_command *c, ct_err *err)
         st = frame_begin(out, CT_FRAME_COMMAND, &start, err);
     }
     if (st == CT_OK) {
-        st = put_command(out, c, err);
+        st = put_command(e, out, c, err);
     }
     if (st == CT_OK) {
         st = frame_end(out, start, err);

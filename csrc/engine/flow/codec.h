@@ -24,8 +24,15 @@ typedef enum ct_frame_type {
     CT_FRAME_BLOB = 6    /* uninterpreted bytes */
 } ct_frame_type;
 
+/* What an encoder writes for a ref: appends its bytes. NULL function: ops->wire. */
+typedef struct ct_ref_writer {
+    ct_status (*write)(void *ctx, ct_ref *ref, ct_buf *out, ct_err *err);
+    void *ctx;
+} ct_ref_writer;
+
 typedef struct ct_encoder {
     const ct_names *names;
+    ct_ref_writer refs;
     uint8_t *defined; /* bitmap by name */
     size_t cap;
 } ct_encoder;

@@ -26,11 +26,13 @@ ct_status ct_journal_open(ct_journal **out, const char *dir, uint32_t number,
                           const ct_names *names, ct_sync_policy sync, ct_err *err);
 /* Adds an event to the turn; nothing is written yet. */
 ct_status ct_journal_add(ct_journal *j, const ct_event *ev, ct_err *err);
+/* Lets the turn count even without events: its time alone has changed something. */
+void ct_journal_touch(ct_journal *j);
 /* Closes the turn without writing it: a later commit writes all closed turns at
  * once. */
 ct_status ct_journal_end_turn(ct_journal *j, double now, ct_err *err);
 /* Closes the turn and writes: one write, and a sync if one is due. Nothing to do
- * without events. On failure the segment holds whole turns only and commit can be
+ * without events, unless it was touched. On failure the segment holds whole turns only and commit can be
  * called again. */
 ct_status ct_journal_commit(ct_journal *j, double now, ct_err *err);
 /* Writes snapshot-<next>.json, starts segment <next>, keeps the one before, removes
@@ -41,8 +43,9 @@ size_t ct_journal_pending(const ct_journal *j); /* bytes that wait for a commit 
 ct_status ct_journal_close(ct_journal *j,
                            ct_err *err); /* sync, close, free; always frees */
 
-/* Reading back. `on_event` gets each event of each whole turn, in order; `on_turn` (may
- * be NULL) its end. Anything but CT_OK from them ends the reading with that status. */
+/* Reading back. `on_event` gets each event of each whole turn, in order, but the ANSWER
+ * that the turn ends with first: its answers are needed by the others. `on_turn` (may be
+ * NULL) gets its end. Anything but CT_OK from them ends the reading with that status. */
 typedef struct ct_journal_visitor {
     ct_status (*on_event)(void *ctx, const ct_event *ev, ct_err *err);
     ct_status (*on_turn)(void *ctx, double time, ct_err *err);

@@ -22,7 +22,7 @@ struct ct_journal {
     bool cut;       /* a write failed: cut the segment back to `valid` first */
     ct_encoder encoder;
     ct_buf turn; /* frames of the turn */
-    size_t events;
+    bool open;   /* the turn holds something */
 };
 
 /* "dir/journal-000001.ctj" and the like, NUL-terminated; replaces *out. */

@@ -137,12 +137,13 @@ read_header(reading *r, bool *more, ct_err *err)
 
 /* ---- turns ---- */
 
-/* Looks for the TURN frame that closes the turn at r->at. *end = offset behind it, or
- * 0. */
+/* Looks for the TURN frame that closes the turn at r->at. *end = offset behind it, or 0;
+ * *answers = offset of its last event if that is an ANSWER, else *end. */
 static ct_status
-find_turn_end(reading *r, size_t *end, ct_err *err)
+find_turn_end(reading *r, size_t *end, size_t *answers, ct_err *err)
 {
     size_t at = r->at;
+    size_t last = SIZE_MAX;
     *end = 0;
     for (;;) {
         frame f = frame_at(r, at);
@@ -153,9 +154,13 @@ find_turn_end(reading *r, size_t *end, ct_err *err)
             f.type != CT_FRAME_TURN) {
             return damaged(r, at, "a frame has no known type", err);
         }
+        if (f.type == CT_FRAME_EVENT) {
+            last = f.len > 0 && f.payload[0] == CT_EVENT_ANSWER ? at : SIZE_MAX;
+        }
         at += f.size;
         if (f.type == CT_FRAME_TURN) {
             *end = at;
+            *answers = last == SIZE_MAX ? at : last;
             return CT_OK;
         }
     }
@@ -188,28 +193,45 @@ deliver_frame(reading *r, const frame *f, ct_err *err)
 }
 
 static ct_status
+deliver_at(reading *r, size_t at, size_t *size, ct_err *err)
+{
+    frame f = frame_at(r, at);
+    ct_err own = CT_ERR_INIT;
+    ct_status st = deliver_frame(r, &f, &own);
+
+    *size = f.size;
+    if (st == CT_ECORRUPT && own.param[0] == '\0') { /* add where */
+        return damaged(r, at, own.text, err);
+    }
+    if (st != CT_OK && err != NULL) {
+        *err = own;
+    }
+    return st;
+}
+
+static ct_status
 read_turns(reading *r, ct_err *err)
 {
     for (;;) {
         size_t end = 0;
-        ct_status st = find_turn_end(r, &end, err);
+        size_t answers = 0;
+        size_t size;
+        ct_status st = find_turn_end(r, &end, &answers, err);
         if (st != CT_OK || end == 0) {
             return st;
         }
-        for (size_t at = r->at; at < end;) {
-            frame f = frame_at(r, at);
-            ct_err own = CT_ERR_INIT;
-            st = deliver_frame(r, &f, &own);
-            if (st == CT_ECORRUPT && own.param[0] == '\0') { /* add where */
-                return damaged(r, at, own.text, err);
+        if (answers < end) {
+            st = deliver_at(r, answers, &size, err);
+        }
+        for (size_t at = r->at; st == CT_OK && at < end; at += size) {
+            if (at == answers) {
+                size = frame_at(r, at).size;
+            } else {
+                st = deliver_at(r, at, &size, err);
             }
-            if (st != CT_OK) {
-                if (err != NULL) {
-                    *err = own;
-                }
-                return st;
-            }
-            at += f.size;
+        }
+        if (st != CT_OK) {
+            return st;
         }
         r->at = end;
         r->out->valid_bytes = end;

@@ -151,7 +151,7 @@ ct_journal_snapshot(ct_journal *j, const ct_value *state, ct_err *err)
     uint64_t size = 0;
     uint32_t number = j->highest + 1;
     bool durable = j->sync != CT_SYNC_NONE;
-    if (j->events > 0 || j->turn.len > 0) {
+    if (j->open || j->turn.len > 0) {
         return ct_fail(err, CT_ESTATE, j->dir,
                        "a turn is not written: commit it before the snapshot");
     }

@@ -133,9 +133,15 @@ ct_journal_add(ct_journal *j, const ct_event *ev, ct_err *err)
 {
     ct_status st = ct_encode_event(&j->encoder, &j->turn, ev, err);
     if (st == CT_OK) {
-        j->events++;
+        j->open = true;
     }
     return st;
+}
+
+void
+ct_journal_touch(ct_journal *j)
+{
+    j->open = true;
 }
 
 static ct_status
@@ -190,7 +196,7 @@ write_turn(ct_journal *j, double now, ct_err *err)
 ct_status
 ct_journal_end_turn(ct_journal *j, double now, ct_err *err)
 {
-    if (j->events == 0) {
+    if (!j->open) {
         return CT_OK;
     }
     size_t before = j->turn.len;
@@ -199,7 +205,7 @@ ct_journal_end_turn(ct_journal *j, double now, ct_err *err)
         j->turn.len = before;
         return st;
     }
-    j->events = 0;
+    j->open = false;
     return CT_OK;
 }
 

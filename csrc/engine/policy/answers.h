@@ -2,26 +2,32 @@
  *
  * A foreign policy (a Python scheduler, a searcher behind another library, a draw from a
  * stream that others use as well) cannot be computed a second time. Whoever asks it
- * records the answer here; the drive writes what a turn has recorded as the blob of one
- * ANSWER event, before any effect of the turn leaves. Recovery loads those blobs again,
- * and then each question takes its answer from here, in the order of asking.
+ * (policy/recorded) records the answer here; the drive writes what a turn has recorded as
+ * the blob of one ANSWER event, before any effect of the turn leaves. A replay loads a
+ * turn's blob before it feeds the turn's events, and then each question takes its answer
+ * from here, in the order of asking.
  *
- * Blob: per answer, u8 kind | varint length | bytes. What the bytes mean is the business
- * of whoever asks; the kind guards against a question meeting another one's answer. */
+ * Blob: per answer, u8 kind | varint length | bytes. docs/formats has the bytes of each
+ * kind; the kind guards against a question meeting another one's answer. */
 #ifndef CT_POLICY_ANSWERS_H
 #define CT_POLICY_ANSWERS_H
 
-#include "base/bytes.h"
+#include "base/map.h"
 #include "base/rng.h"
+#include "flow/codec.h"
 
 typedef enum ct_answer_kind {
     CT_ANSWER_VERDICT,    /* of a scheduler, with its orders */
-    CT_ANSWER_CHOICE,     /* the trial to start next */
+    CT_ANSWER_ORDERS,     /* of a scheduler that was told how a trial ended */
+    CT_ANSWER_CHOICE,     /* the trial to start next, with orders */
     CT_ANSWER_SUGGESTION, /* of a searcher */
     CT_ANSWER_STOP,       /* of a stopper, about one trial */
     CT_ANSWER_STOP_ALL,
-    CT_ANSWER_DRAW, /* one number from a shared random stream */
-    CT_ANSWER_OTHER,
+    CT_ANSWER_REAL,    /* one number from a shared random stream */
+    CT_ANSWER_INTEGER, /* likewise */
+    CT_ANSWER_REQUEST, /* resources of a trial */
+    CT_ANSWER_NAME,    /* of a trial */
+    CT_ANSWER_DIRNAME,
     CT_ANSWER_COUNT
 } ct_answer_kind;
 
@@ -29,11 +35,25 @@ typedef struct ct_answers {
     ct_buf recorded; /* of this turn */
     ct_buf loaded;   /* to be played back */
     size_t at;       /* next one to play */
+    bool replay;
+    ct_buf scratch; /* of whoever makes an answer */
+    ct_buf frames;  /* the names that a value defines */
+    ct_encoder encoder;
+    ct_decoder decoder;
+    ct_ref_reader objects; /* what the decoder's objects are read with */
+    ct_map numbers;        /* of the objects that were written, by address */
+    ct_value *held; /* objects by number, written or read; holds addresses valid */
+    size_t n_held, cap_held;
 } ct_answers;
 
-#define CT_ANSWERS_INIT {CT_BUF_INIT, CT_BUF_INIT, 0}
-
+/* `objects` makes objects again from their bytes; its function may be NULL while nothing is
+ * played. The names must outlive the answers, which must not move. */
+void ct_answers_init(ct_answers *a, ct_names *names, ct_ref_reader objects);
 void ct_answers_deinit(ct_answers *a);
+/* What was written so far is out of reach (a new segment): defines names and objects
+ * anew. */
+void ct_answers_restart(ct_answers *a);
+
 /* Appends an answer; on failure nothing changed. Errors: CT_ENOMEM. */
 ct_status ct_answers_record(ct_answers *a, ct_answer_kind kind, const void *data,
                             size_t len, ct_err *err);
@@ -42,19 +62,30 @@ ct_status ct_answers_record(ct_answers *a, ct_answer_kind kind, const void *data
 const uint8_t *ct_answers_blob(const ct_answers *a, size_t *len);
 void ct_answers_sent(ct_answers *a); /* memory kept */
 
+/* While replay is on, nobody is asked and nothing recorded: every question is answered by
+ * ct_answers_play. */
+void ct_answers_replay(ct_answers *a, bool on);
 /* Queues the answers of one blob. Errors: CT_ECORRUPT when it ends inside an answer or
  * holds an unknown kind (nothing is queued then), CT_ENOMEM. */
 ct_status ct_answers_load(ct_answers *a, const uint8_t *blob, size_t len, ct_err *err);
-/* Whether answers wait to be played: while it is so, nobody is asked. */
-bool ct_answers_playing(const ct_answers *a);
-/* The next answer, borrowed until the next load. Errors: CT_ECORRUPT when it is of another
- * kind: the questions are not those of the recorded run. */
+size_t ct_answers_left(const ct_answers *a); /* bytes of answers that were not played */
+/* The next answer, borrowed until the next load. Errors: CT_ECORRUPT when none is left or
+ * it is of another kind: the questions are not those of the recorded run. */
 ct_status ct_answers_play(ct_answers *a, ct_answer_kind kind, const uint8_t **data,
                           size_t *len, ct_err *err);
 
-/* A source whose draws are recorded, and played back while answers wait. Integers and
- * normals are not recorded: they answer CT_EUNSUPPORTED. A draw that cannot be recorded
- * or played leaves its error in `st` and `err`, and is 0. */
+/* A value inside an answer: bytes (the NAME frames of its keys that are new), then the
+ * value as flow/codec has it. An object in it is varint number | u8 state | bytes: 0 the
+ * object of that number again, 1 new, with its bytes, 2 new, of a kind that has none. */
+ct_status ct_answers_put_value(ct_answers *a, ct_buf *out, const ct_value *v,
+                               ct_err *err);
+/* Errors: CT_ECORRUPT; CT_EUNSUPPORTED for an object that could not be kept. */
+ct_status ct_answers_read_value(ct_answers *a, ct_reader *in, ct_value *out,
+                                ct_err *err);
+
+/* A source whose draws are recorded, or played back during a replay; without `answers`
+ * (NULL) they just pass. A double that cannot be recorded or played leaves its error in
+ * `st` and `err`, and is 0. */
 typedef struct ct_answers_rng {
     ct_rng rng; /* first */
     ct_rng *source;

@@ -1,4 +1,4 @@
-/* policy.h: the three contracts. A policy answers questions at once; it does no work.
+/* policy.h: the three contracts, and what else only the binding knows. A policy answers questions at once; it does no work.
  *
  * Native policies are C and deterministic from their own state, their seed and the events.
  * Foreign ones (a Python subclass behind the binding's adapter) set `foreign`: what they
@@ -93,6 +93,18 @@ typedef struct ct_stopper_ops {
 struct ct_stopper {
     const ct_stopper_ops *ops;
 };
+
+/* What the engine cannot know about a trial: answered by the binding, and
+ * foreign. NULL = default. */
+typedef struct ct_trial_hooks {
+    /* Resources that a config asks for, as a dict; *out nil = the experiment's default. */
+    ct_status (*request)(void *ctx, const ct_value *config, ct_value *out, ct_err *err);
+    /* Replaces the trial's name (str(trial)). Appends to out; nothing = default. */
+    ct_status (*name)(void *ctx, ct_trial_id t, ct_buf *out, ct_err *err);
+    /* The same for the name of its directory. */
+    ct_status (*dirname)(void *ctx, ct_trial_id t, ct_buf *out, ct_err *err);
+    void *ctx;
+} ct_trial_hooks;
 
 const char *ct_verdict_name(ct_verdict v); /* "CONTINUE" */
 

@@ -103,7 +103,7 @@ unresolved_equal(const ct_ref *a, const ct_ref *b)
 }
 
 static const ct_ref_ops UNRESOLVED = {unresolved_release, unresolved_json,
-                                      unresolved_wire, unresolved_equal};
+                                      unresolved_wire, unresolved_equal, NULL};
 
 bool
 ct_is_unresolved(const ct_value *v)
