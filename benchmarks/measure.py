@@ -6,17 +6,20 @@ nothing is imported here before it is measured.
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import os
 import sys
 import tempfile
 import time
+from array import array
 from types import SimpleNamespace
 from typing import Any
 
 CPUS = 2
 WARM_UP = 100  # results before the clock starts
+LONG = 10_000  # results of a trial whose results are timed
 
 # Each line changes: a compressing or deduplicating logger gains nothing.
 METRICS = tuple(f"metric_{i}" for i in range(10))
@@ -206,33 +209,52 @@ def resident() -> int:
 
 
 def case_memory(side: str) -> dict[str, float]:
-    """Bytes of the driver per finished trial, and seconds per trial early and late."""
+    """Bytes of the driver per finished trial, and costs early and late in a run.
+
+    With ctune, the 100th trial and the last one report LONG results and time them.
+    """
     lib = library(side)
     lib.start()
-    total = 200 if side.startswith("ray") else 100_000
-    seen: list[tuple[int, float]] = []
+    ray = side.startswith("ray")
+    total = 200 if ray else 100_000
+    times = array("d", bytes(8 * total))  # of each trial: at its end, or at its start
+    memory = array("d", bytes(8 * total))
+    long_ones = {} if ray else {100: 0.0, total - 1: 0.0}  # seconds per result
+    started = itertools.count()
 
-    if side.startswith("ray"):
+    def note(i: int) -> None:
+        times[i] = time.perf_counter()
+        if ray or i % 500 == 0:
+            memory[i] = resident()
+
+    if ray:
         from ray.tune import Callback
 
         class Counts(Callback):  # type: ignore[misc]
             def on_trial_complete(self, *args: Any, **kwargs: Any) -> None:
-                seen.append((resident(), time.perf_counter()))
+                note(next(started))
 
         extra = {"callbacks": [Counts()]}
     else:
-        extra = {}
+        extra = {"max_concurrent_trials": 1}  # nothing between the results of a long one
 
     class One(lib.tune.Trainable):  # type: ignore[misc, name-defined]
         def setup(self, config: Any) -> None:
-            if not side.startswith("ray"):  # in the driver's process
-                if len(seen) % 500 == 0:
-                    seen.append((resident(), time.perf_counter()))
-                else:
-                    seen.append((0, time.perf_counter()))
+            self.reported = 0
+            if not ray:  # in the driver's process
+                self.number = next(started)
+                self.count = LONG if self.number in long_ones else 1
+                note(self.number)
 
         def step(self) -> dict[str, float]:
-            return {"loss": 1.0}
+            self.reported += 1
+            if not ray and self.count == LONG:
+                if self.reported == WARM_UP:
+                    self.since = time.perf_counter()
+                elif self.reported == LONG:
+                    took = time.perf_counter() - self.since
+                    long_ones[self.number] = took / (LONG - WARM_UP)
+            return {"loss": 1.0, "done": ray or self.reported == self.count}
 
         def reset_config(self, new_config: Any) -> bool:
             return True
@@ -242,17 +264,19 @@ def case_memory(side: str) -> dict[str, float]:
         One,
         config={"x": lib.tune.uniform(0, 1)},
         num_samples=total,
-        stop={"training_iteration": 1},
-        reuse_actors=side.startswith("ray"),
+        reuse_actors=ray,
         **extra,
     )
-    first, last = total // 10, total // 500 * 500 - 500 if total > 1000 else total - 1
+    first, last = total // 10, total - 1 if ray else total // 500 * 500 - 500
     chunk = total // 10
-    return {
-        "bytes": (seen[last][0] - seen[first][0]) / (last - first),
-        "early": (seen[2 * chunk][1] - seen[chunk][1]) / chunk,
-        "late": (seen[-1][1] - seen[-1 - chunk][1]) / chunk,
+    found = {
+        "bytes": (memory[last] - memory[first]) / (last - first),
+        "early": (times[2 * chunk] - times[chunk]) / chunk,
+        "late": (times[total - 2] - times[total - 2 - chunk]) / chunk,
     }
+    if not ray:
+        found["result_early"], found["result_late"] = long_ones.values()
+    return found
 
 
 class FakeTrial:
