@@ -142,8 +142,14 @@ class Checkpoint(metaclass=_CheckpointMeta):
 
     def set_metadata(self, metadata: Mapping[str, Any]) -> None:
         """Stores a dict of JSON values beside the files, in place of the old one."""
+        try:
+            text = json.dumps(dict(metadata))
+        except (TypeError, ValueError) as error:
+            raise type(error)(
+                f"metadata: must be a dict of JSON values, got {metadata!r:.80}: {error}."
+            ) from None
         with open(self._metadata_path(), "w", encoding="utf-8") as file:
-            json.dump(dict(metadata), file)
+            file.write(text)
 
     def update_metadata(self, metadata: Mapping[str, Any]) -> None:
         """Adds to the stored dict; keys that exist are overwritten."""

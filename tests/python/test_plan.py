@@ -228,7 +228,7 @@ def test_an_empty_mode_counts_as_not_given(plan):
         (
             {"resources_per_trial": {"cpu": "two"}},
             ValueError,
-            ["resources_per_trial", "CPU", "two"],
+            ["resources_per_trial", "cpu", "two"],
         ),
         ({"resources_per_trial": 3}, ValueError, ["resources_per_trial", "3"]),
         ({"max_concurrent_trials": 1.5}, ValueError, ["max_concurrent_trials", "1.5"]),

@@ -128,19 +128,25 @@ def _clean(bundle: Mapping[str, float]) -> dict[str, float]:
         raise ValueError(f'bundles: each must be a dict such as {{"CPU": 1}}, got {bundle!r}.')
     clean: dict[str, float] = {}
     for name, amount in bundle.items():
-        if not isinstance(name, str):
-            raise ValueError(f"bundles: names of resources are texts, got {name!r:.80}.")
         try:
-            number = float(amount)
-        except (TypeError, ValueError):
-            number = -1.0
-        if not 0 <= number < float("inf"):
-            raise ValueError(
-                f"bundles: the amount of {name!r} must be a number, 0 or more, got {amount!r}."
-            )
+            number = _amount(name, amount)
+        except ValueError as error:
+            raise ValueError(f"bundles: {error}") from None
         if number:
             clean[name] = number
     return clean
+
+
+def _amount(name: Any, amount: Any) -> float:
+    if not isinstance(name, str):
+        raise ValueError(f"names of resources are texts, got {name!r:.80}.")
+    try:
+        number = float(amount)
+    except (TypeError, ValueError):
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise ValueError(f"the amount of {name!r} must be a number, 0 or more, got {amount!r:.80}.")
+    return number
 
 
 def resource_dict_to_pg_factory(
@@ -158,6 +164,15 @@ def resource_dict_to_pg_factory(
     if spec is not None and not isinstance(spec, Mapping):
         raise ValueError(f'must be a dict such as {{"cpu": 1}}, got {spec!r:.80}.')
     own = dict(spec or {"cpu": 1})
+    custom = own.pop("custom_resources", None) or {}
+    if not isinstance(custom, Mapping):
+        raise ValueError(f"custom_resources must be a dict, got {custom!r:.80}.")
+    # Checked here, where names are still those of the user.
+    given = {**custom, **own}
+    if not any([_amount(name, value) for name, value in given.items() if value is not None]):
+        raise ValueError(
+            f'{spec!r:.80} asks for nothing; give an amount above 0, such as {{"cpu": 1}}.'
+        )
     bundle: dict[str, Any] = {}
     for name, lower in (("CPU", "cpu"), ("GPU", "gpu"), ("memory", "memory")):
         asked = own.pop(lower, None)
@@ -166,9 +181,6 @@ def resource_dict_to_pg_factory(
             asked = upper if asked is None else asked
         if asked is not None:
             bundle[name] = asked
-    custom = own.pop("custom_resources", None) or {}
-    if not isinstance(custom, Mapping):
-        raise ValueError(f"custom_resources must be a dict of name and amount, got {custom!r:.80}.")
     bundle.update(custom)
     bundle.update(own)
     return PlacementGroupFactory([bundle])
