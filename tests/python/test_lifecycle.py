@@ -208,9 +208,12 @@ def test_a_scheduler_may_stop_other_trials(run, trainable):
 
 def test_noop_leaves_a_trial_as_the_scheduler_put_it(run, trainable):
     class Parks(FIFOScheduler):
+        parked = 0
+
         def on_trial_result(self, controller, trial, result):
             if result["n"] == 2:
                 controller.pause_trial(trial, should_checkpoint=False)
+                self.parked += 1
                 return TrialScheduler.NOOP
             return TrialScheduler.CONTINUE
 
@@ -220,7 +223,15 @@ def test_noop_leaves_a_trial_as_the_scheduler_put_it(run, trainable):
                     return trial
             return None
 
-    analysis = run(trainable, num_samples=2, scheduler=Parks(), time_budget_s=0.5)
+    class AllParked(Stopper):
+        def __call__(self, trial_id, result):
+            return False
+
+        def stop_all(self):
+            return scheduler.parked == 2
+
+    scheduler = Parks()
+    analysis = run(trainable, num_samples=2, scheduler=scheduler, stop=AllParked())
     assert [lines(trial) for trial in analysis.trials] == [[1, 2]] * 2
     assert [trial.status for trial in analysis.trials] == ["TERMINATED"] * 2
 
