@@ -457,6 +457,7 @@ INTERRUPTED = """
 import sys, time
 import ctune
 
+store = sys.argv[2]
 ctune.init(executor=sys.argv[1], num_cpus=2)
 
 def train(config):
@@ -466,12 +467,12 @@ def train(config):
 
 class Slow(ctune.Trainable):
     def step(self):
-        print("stepping", flush=True)
+        open(store + "/stepping", "w").close()
         time.sleep(60)
         return {"n": 1}
 
 trainable = {"quick": train, "slow": Slow}[sys.argv[3]]
-analysis = ctune.run(trainable, num_samples=2, storage_path=sys.argv[2], verbose=0)
+analysis = ctune.run(trainable, num_samples=2, storage_path=store, verbose=0)
 print("ended", [(t.status, (t.last_result or {}).get("n", 0)) for t in analysis.trials], flush=True)
 """
 
@@ -508,7 +509,9 @@ def test_one_interrupt_ends_a_run_and_keeps_everything(tmp_path, where):
 
 def test_a_second_interrupt_stops_at_once(tmp_path):
     driver = interrupted("process", tmp_path, "slow")
-    time.sleep(1.5)
+    until = time.monotonic() + 30
+    while time.monotonic() < until and not (tmp_path / "stepping").exists():
+        time.sleep(0.02)
     driver.send_signal(signal.SIGINT)
     time.sleep(0.5)
     assert driver.poll() is None  # it waits for steps of a minute
