@@ -1,15 +1,18 @@
 /* driver.c: _ctune.Driver: one run of an experiment.
  *
  * It owns the engine's pieces and the Python objects that they reach through hooks. The
- * GIL is released while the executor waits. */
+ * run works without the GIL, and what needs Python takes it (see guard.h); only with a
+ * scheduler, searcher or stopper written in Python is it held during a turn. */
 #include "driver.h"
 
 #include "driver_int.h"
 #include "errors.h"
 #include "executor.h"
+#include "guard.h"
 #include "messages.h"
 #include "scheduler.h"
 #include "searcher.h"
+#include "space.h"
 #include "stopper.h"
 #include "trainable.h"
 #include "trial.h"
@@ -22,7 +25,11 @@
 #include "os/realclock.h"
 #include "query/rank.h"
 
+#include <math.h>
 #include <string.h>
+
+/* Seconds after which a run looks for signals and whether the display is due. */
+#define LOOK_S 0.005
 
 /* --- what other files need --- */
 
@@ -165,6 +172,7 @@ static ct_status
 hook_request(void *ctx, const ct_value *config, ct_value *out, ct_err *err)
 {
     pyct_driver *self = ctx;
+    pyct_entry entry = pyct_enter(self->state);
     PyObject *object = pyct_value_to_object(self->state, self->names, config);
     PyObject *asked =
         object == NULL ? NULL : PyObject_CallOneArg(self->request_hook, object);
@@ -177,6 +185,7 @@ hook_request(void *ctx, const ct_value *config, ct_value *out, ct_err *err)
     }
     Py_XDECREF(asked);
     Py_XDECREF(object);
+    pyct_leave(self->state, entry);
     return st;
 }
 
@@ -184,6 +193,7 @@ static ct_status
 call_namer(pyct_driver *self, const char *parameter, PyObject *namer, ct_trial_id t,
            ct_buf *out, ct_err *err)
 {
+    pyct_entry entry = pyct_enter(self->state);
     PyObject *trial = pyct_driver_trial((PyObject *)self, t);
     PyObject *name = trial == NULL ? NULL : PyObject_CallOneArg(namer, trial);
     Py_ssize_t len;
@@ -203,6 +213,7 @@ call_namer(pyct_driver *self, const char *parameter, PyObject *namer, ct_trial_i
     }
     Py_XDECREF(name);
     Py_XDECREF(trial);
+    pyct_leave(self->state, entry);
     return st;
 }
 
@@ -290,10 +301,10 @@ inline_handle(pyct_driver *self, pyct_seat *seat, const ct_command *c)
     return event;
 }
 
+/* With the GIL. */
 static ct_status
-inline_run(void *ctx, const ct_command *c, ct_event *ev, ct_err *err)
+inline_carry_out(pyct_driver *self, const ct_command *c, ct_event *ev, ct_err *err)
 {
-    pyct_driver *self = ctx;
     pyct_seat *seat = seat_of(self, c->trial, err);
     PyObject *event = NULL;
 
@@ -336,6 +347,17 @@ inline_run(void *ctx, const ct_command *c, ct_event *ev, ct_err *err)
         seat_clear(seat);
     }
     return CT_OK;
+}
+
+static ct_status
+inline_run(void *ctx, const ct_command *c, ct_event *ev, ct_err *err)
+{
+    pyct_driver *self = ctx;
+    pyct_entry entry = pyct_enter(self->state);
+    ct_status st = inline_carry_out(self, c, ev, err);
+
+    pyct_leave(self->state, entry);
+    return st;
 }
 
 /* --- notes to Python --- */
@@ -437,10 +459,18 @@ note_arguments(pyct_driver *self, const ct_note *n, PyObject *kwargs)
     return 0;
 }
 
-static ct_status
-on_note(void *ctx, const ct_note *n, ct_err *err)
+/* Whether Python has anything to do with a note. */
+static bool
+wants_note(const pyct_driver *self, const ct_note *n)
 {
-    pyct_driver *self = ctx;
+    return self->hooks[n->kind] != NULL ||
+           (n->kind == CT_NOTE_TRIAL_STARTED && self->write_params) ||
+           (n->kind == CT_NOTE_TRIAL_FAILURE && n->blob_len > 0);
+}
+
+static ct_status
+tell_note(pyct_driver *self, const ct_note *n, ct_err *err)
+{
     PyObject *hooks = self->hooks[n->kind];
     ct_status st = CT_OK;
 
@@ -467,6 +497,19 @@ on_note(void *ctx, const ct_note *n, ct_err *err)
         st = pyct_foreign(err);
     }
     Py_XDECREF(kwargs);
+    return st;
+}
+
+static ct_status
+on_note(void *ctx, const ct_note *n, ct_err *err)
+{
+    pyct_driver *self = ctx;
+    if (!wants_note(self, n)) {
+        return CT_OK;
+    }
+    pyct_entry entry = pyct_enter(self->state);
+    ct_status st = tell_note(self, n, err);
+    pyct_leave(self->state, entry);
     return st;
 }
 
@@ -649,6 +692,12 @@ make_policies(pyct_driver *self, ct_err *err)
             return -1;
         }
     }
+    self->holds_gil =
+        self->policy_scheduler->ops->foreign ||
+        (self->policy_searcher->ops->foreign &&
+         !pyct_basic_check(self->policy_searcher)) ||
+        (self->policy_stopper != NULL && self->policy_stopper->ops->foreign) ||
+        self->step_begin != NULL || self->step_end != NULL;
     return self->records ? record_policies(self, err) : 0;
 }
 
@@ -1034,10 +1083,9 @@ call_step_hooks(pyct_driver *self, PyObject *hooks)
 }
 
 static ct_status
-one_turn(pyct_driver *self, bool *more, ct_err *err)
+turn_with_gil(pyct_driver *self, bool *more, ct_err *err)
 {
-    if (PyErr_CheckSignals() < 0 ||
-        (self->step_begin != NULL && call_step_hooks(self, self->step_begin) < 0)) {
+    if (self->step_begin != NULL && call_step_hooks(self, self->step_begin) < 0) {
         return pyct_foreign(err);
     }
     ct_status st = ct_drive_turn(self->drive, more, err);
@@ -1049,14 +1097,15 @@ one_turn(pyct_driver *self, bool *more, ct_err *err)
     return st;
 }
 
+/* Now and then, with the GIL: signals and the display. */
 static ct_status
-beat(pyct_driver *self, double *next, ct_err *err)
+look_up(pyct_driver *self, ct_err *err)
 {
-    if (self->heartbeat == NULL) {
-        return CT_OK;
+    if (PyErr_CheckSignals() < 0) {
+        return pyct_foreign(err);
     }
     double now = self->clock.mono(&self->clock);
-    if (now < *next) {
+    if (self->heartbeat == NULL || now < self->next_beat) {
         return CT_OK;
     }
     PyObject *r = PyObject_CallNoArgs(self->heartbeat);
@@ -1066,9 +1115,61 @@ beat(pyct_driver *self, double *next, ct_err *err)
     Py_DECREF(r);
     /* What the display takes is at most a hundredth of the time. */
     double took = self->clock.mono(&self->clock) - now;
-    *next = now + took +
-            (took * 100.0 > self->heartbeat_s ? took * 100.0 : self->heartbeat_s);
+    self->next_beat = now + took + fmax(took * 100.0, self->heartbeat_s);
     return CT_OK;
+}
+
+/* The loop of a run of which no policy is written in Python; without the GIL. A signal may
+ * come at any time, also just before a wait: the wait after one without a look is short. */
+static ct_status
+run_freely(pyct_driver *self, ct_err *err)
+{
+    double longest = self->heartbeat == NULL ? -1.0 : self->heartbeat_s;
+    double looked = 0.0;
+    bool fresh = true; /* looked since the last wait */
+    bool more = true;
+    ct_status st = CT_OK;
+
+    while (more && st == CT_OK) {
+        st = ct_drive_wait(self->drive, fresh ? longest : LOOK_S, err);
+        if (st == CT_OK) {
+            pyct_guard_take(self->state);
+            st = ct_drive_turn(self->drive, &more, err);
+            self->iteration++;
+            pyct_guard_drop(self->state);
+        }
+        double now = self->clock.mono(&self->clock);
+        fresh = now - looked >= LOOK_S;
+        if (st == CT_OK && fresh) {
+            looked = now;
+            pyct_entry entry = pyct_enter(self->state);
+            st = look_up(self, err);
+            pyct_leave(self->state, entry);
+        }
+    }
+    return st;
+}
+
+/* The loop of the others; with the GIL, except while the executor waits. */
+static ct_status
+run_with_gil(pyct_driver *self, ct_err *err)
+{
+    double longest = self->heartbeat == NULL ? -1.0 : self->heartbeat_s;
+    bool more = true;
+    ct_status st = CT_OK;
+
+    while (more && st == CT_OK) {
+        Py_BEGIN_ALLOW_THREADS
+        st = ct_drive_wait(self->drive, longest, err);
+        Py_END_ALLOW_THREADS
+        if (st == CT_OK) {
+            st = look_up(self, err);
+        }
+        if (st == CT_OK) {
+            st = turn_with_gil(self, &more, err);
+        }
+    }
+    return st;
 }
 
 static PyObject *
@@ -1076,9 +1177,7 @@ driver_run(PyObject *op, PyObject *ignored)
 {
     pyct_driver *self = (pyct_driver *)op;
     ct_err err = CT_ERR_INIT;
-    ct_status st = CT_OK;
-    bool more = true;
-    double next_beat = 0.0;
+    ct_status st;
 
     (void)ignored;
     if (self->drive == NULL || self->running) {
@@ -1086,17 +1185,14 @@ driver_run(PyObject *op, PyObject *ignored)
         return NULL;
     }
     self->running = true;
-    while (more && st == CT_OK) {
-        double limit = self->heartbeat == NULL ? -1.0 : self->heartbeat_s;
+    if (self->holds_gil) {
+        st = run_with_gil(self, &err);
+    } else {
+        pyct_guard_run(self->state);
         Py_BEGIN_ALLOW_THREADS
-        st = ct_drive_wait(self->drive, limit, &err);
+        st = run_freely(self, &err);
         Py_END_ALLOW_THREADS
-        if (st == CT_OK) {
-            st = one_turn(self, &more, &err);
-        }
-        if (st == CT_OK) {
-            st = beat(self, &next_beat, &err);
-        }
+        pyct_guard_ran(self->state);
     }
     self->running = false;
     if (st != CT_OK) {
@@ -1366,8 +1462,20 @@ get_error_blob(PyObject *op, void *closure)
     return Py_NewRef(e == NULL ? Py_None : e);
 }
 
+/* Other threads may ask while the run works. */
+PYCT_GUARD_UNARY(driver_snapshot)
+PYCT_GUARD_UNARY(driver_counts)
+PYCT_GUARD_UNARY(driver_used_resources)
+PYCT_GUARD_UNARY(driver_describe)
+PYCT_GUARD_UNARY(driver_stats)
+PYCT_GUARD_UNARY(driver_finished)
+PYCT_GUARD_UNARY(driver_interrupted)
+PYCT_GUARD_FAST(driver_trials_with)
+PYCT_GUARD_FAST(driver_best)
+PYCT_GUARD_GETTER(get_trials)
+
 static PyGetSetDef driver_getset[] = {
-    {"trials", get_trials, NULL, "list of Trial, in table order.", NULL},
+    {"trials", guarded_get_trials, NULL, "list of Trial, in table order.", NULL},
     {"exception", get_exception, NULL, "The last inline trial's exception, or None.",
      NULL},
     {"error_blob", get_error_blob, NULL, "bytes: the last failure, pickled; or None.",
@@ -1382,34 +1490,34 @@ static PyMethodDef driver_methods[] = {
     {"close", driver_close, METH_O,
      "close($self, grace, /)\n--\n\n"
      "End workers (orderly for up to grace seconds), close files."},
-    {"snapshot", driver_snapshot, METH_NOARGS,
+    {"snapshot", guarded_driver_snapshot, METH_NOARGS,
      "snapshot($self, /)\n--\n\n"
      "Write the state beside the journal."},
     {"interrupt", driver_interrupt, METH_O,
      "interrupt($self, level, /)\n--\n\n"
      "1: stop after the running steps; 2: at once. Any thread."},
-    {"counts", driver_counts, METH_NOARGS,
+    {"counts", guarded_driver_counts, METH_NOARGS,
      "counts($self, /)\n--\n\n"
      "dict status -> int."},
-    {"trials_with", PYCT_METHOD(driver_trials_with), METH_FASTCALL,
+    {"trials_with", PYCT_METHOD(guarded_driver_trials_with), METH_FASTCALL,
      "trials_with($self, status, limit, /)\n--\n\n"
      "list of at most limit Trial of that status."},
-    {"best", PYCT_METHOD(driver_best), METH_FASTCALL,
+    {"best", PYCT_METHOD(guarded_driver_best), METH_FASTCALL,
      "best($self, metric, mode, scope=\"last\", filter_nan_and_inf=True, /)\n--\n\n"
      "Trial or None."},
-    {"used_resources", driver_used_resources, METH_NOARGS,
+    {"used_resources", guarded_driver_used_resources, METH_NOARGS,
      "used_resources($self, /)\n--\n\n"
      "dict name -> (used, total)."},
-    {"describe", driver_describe, METH_NOARGS,
+    {"describe", guarded_driver_describe, METH_NOARGS,
      "describe($self, /)\n--\n\n"
      "The scheduler's words."},
-    {"stats", driver_stats, METH_NOARGS,
+    {"stats", guarded_driver_stats, METH_NOARGS,
      "stats($self, /)\n--\n\n"
      "dict of memory and turns."},
-    {"finished", driver_finished, METH_NOARGS,
+    {"finished", guarded_driver_finished, METH_NOARGS,
      "finished($self, /)\n--\n\n"
      "bool."},
-    {"interrupted", driver_interrupted, METH_NOARGS,
+    {"interrupted", guarded_driver_interrupted, METH_NOARGS,
      "interrupted($self, /)\n--\n\n"
      "bool."},
     {NULL, NULL, 0, NULL},

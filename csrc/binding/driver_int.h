@@ -50,7 +50,9 @@ typedef struct pyct_driver {
     ct_record record; /* of the inline step */
     bool write_params;
     bool running;
+    bool holds_gil; /* during turns: some policy or step hook is Python */
     double heartbeat_s;
+    double next_beat;
     uint64_t iteration;
 
     ct_answers answers; /* of foreign policies and hooks, on their way to the journal */

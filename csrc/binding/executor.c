@@ -6,6 +6,7 @@
 #include "executor.h"
 
 #include "errors.h"
+#include "guard.h"
 #include "messages.h"
 
 #include "base/mem.h"
@@ -138,7 +139,7 @@ static ct_status
 adapter_submit(ct_exec *e, const ct_command *c, ct_err *err)
 {
     adapter *a = (adapter *)e;
-    PyGILState_STATE gil = PyGILState_Ensure();
+    pyct_entry entry = pyct_enter(a->state);
     ct_status st = CT_OK;
     PyObject *command = pyct_command_new(a->state, a->names, c);
     PyObject *result = command == NULL
@@ -150,7 +151,7 @@ adapter_submit(ct_exec *e, const ct_command *c, ct_err *err)
     }
     Py_XDECREF(command);
     Py_XDECREF(result);
-    PyGILState_Release(gil);
+    pyct_leave(a->state, entry);
     return st;
 }
 
@@ -196,13 +197,13 @@ static ct_status
 adapter_wait(ct_exec *e, double timeout, ct_err *err)
 {
     adapter *a = (adapter *)e;
-    PyGILState_STATE gil = PyGILState_Ensure();
+    pyct_entry entry = pyct_enter(a->state);
     ct_status st = CT_OK;
 
     if (a->events == NULL || a->next >= PySequence_Fast_GET_SIZE(a->events)) {
         st = adapter_fetch(a, timeout, err);
     }
-    PyGILState_Release(gil);
+    pyct_leave(a->state, entry);
     return st;
 }
 
@@ -210,7 +211,7 @@ static ct_status
 adapter_poll(ct_exec *e, ct_event *out, bool *got, ct_err *err)
 {
     adapter *a = (adapter *)e;
-    PyGILState_STATE gil = PyGILState_Ensure();
+    pyct_entry entry = pyct_enter(a->state);
     ct_status st = CT_OK;
 
     *got = a->events != NULL && a->next < PySequence_Fast_GET_SIZE(a->events);
@@ -225,7 +226,7 @@ adapter_poll(ct_exec *e, ct_event *out, bool *got, ct_err *err)
             st = pyct_foreign(err);
         }
     }
-    PyGILState_Release(gil);
+    pyct_leave(a->state, entry);
     return st;
 }
 
@@ -233,7 +234,7 @@ static void
 adapter_wake(ct_exec *e)
 {
     adapter *a = (adapter *)e;
-    PyGILState_STATE gil = PyGILState_Ensure();
+    pyct_entry entry = pyct_enter(a->state);
     PyObject *type, *value, *traceback;
 
     PyErr_Fetch(&type, &value, &traceback);
@@ -241,7 +242,7 @@ adapter_wake(ct_exec *e)
         PyErr_WriteUnraisable(a->executor);
     }
     PyErr_Restore(type, value, traceback);
-    PyGILState_Release(gil);
+    pyct_leave(a->state, entry);
 }
 
 static ct_status
@@ -253,9 +254,9 @@ adapter_close(ct_exec *e, double grace, ct_err *err)
     (void)grace;
     if (!a->closed) {
         a->closed = true;
-        PyGILState_STATE gil = PyGILState_Ensure();
+        pyct_entry entry = pyct_enter(a->state);
         st = call_plainly(a, "close", err);
-        PyGILState_Release(gil);
+        pyct_leave(a->state, entry);
     }
     return st;
 }
@@ -264,7 +265,7 @@ static void
 adapter_free(ct_exec *e)
 {
     adapter *a = (adapter *)e;
-    PyGILState_STATE gil = PyGILState_Ensure();
+    pyct_entry entry = pyct_enter(a->state);
     PyObject *type, *value, *traceback;
 
     PyErr_Fetch(&type, &value, &traceback);
@@ -278,7 +279,7 @@ adapter_free(ct_exec *e)
     ct_free(a->records);
     Py_XDECREF(a->events);
     Py_DECREF(a->executor);
-    PyGILState_Release(gil);
+    pyct_leave(a->state, entry);
     ct_free(a);
 }
 

@@ -2,6 +2,7 @@
 #include "state.h"
 
 #include "convert.h"
+#include "guard.h"
 #include "types.h"
 
 pyct_state *
@@ -64,7 +65,7 @@ module_exec(PyObject *module)
     static int (*const adders[])(PyObject *, pyct_state *) = {PYCT_ADDERS};
     pyct_state *state = pyct_state_of_module(module);
 
-    if (intern_strings(state) < 0) {
+    if (pyct_guard_init(&state->guard) < 0 || intern_strings(state) < 0) {
         return -1;
     }
     for (size_t i = 0; i < sizeof adders / sizeof adders[0]; i++) {
@@ -110,6 +111,7 @@ module_free(void *module)
     module_clear(module);
     pyct_names_free(state->names);
     state->names = NULL;
+    pyct_guard_deinit(&state->guard);
 }
 
 static PyModuleDef_Slot module_slots[] = {

@@ -1,11 +1,12 @@
 /* refs.c: see refs.h.
  *
  * The engine may drop, print or send a ref while it works without the GIL, so each
- * function here takes it first. */
+ * function here takes it first (and lets go of the guard). */
 #include "refs.h"
 
 #include "base/mem.h"
 #include "errors.h"
+#include "guard.h"
 
 typedef struct pyct_ref {
     ct_ref ref; /* first */
@@ -18,11 +19,11 @@ static void
 ref_release(ct_ref *ref)
 {
     pyct_ref *r = (pyct_ref *)ref;
-    PyGILState_STATE gil = PyGILState_Ensure();
+    pyct_entry entry = pyct_enter(r->state);
 
     Py_DECREF(r->object);
     Py_XDECREF(r->pickle);
-    PyGILState_Release(gil);
+    pyct_leave(r->state, entry);
     ct_free(r);
 }
 
@@ -48,13 +49,13 @@ static ct_status
 ref_json(const ct_ref *ref, ct_buf *out, ct_err *err)
 {
     const pyct_ref *r = (const pyct_ref *)ref;
-    PyGILState_STATE gil = PyGILState_Ensure();
+    pyct_entry entry = pyct_enter(r->state);
     PyObject *call = pyct_lazy(&r->state->json_text, "ctune._encode", "json_text");
     PyObject *text = call == NULL ? NULL : PyObject_CallOneArg(call, r->object);
     ct_status st = append(text, out, err);
 
     Py_XDECREF(text);
-    PyGILState_Release(gil);
+    pyct_leave(r->state, entry);
     return st;
 }
 
@@ -62,14 +63,14 @@ static ct_status
 ref_wire(ct_ref *ref, ct_buf *out, ct_err *err)
 {
     pyct_ref *r = (pyct_ref *)ref;
-    PyGILState_STATE gil = PyGILState_Ensure();
+    pyct_entry entry = pyct_enter(r->state);
 
     if (r->pickle == NULL) {
         PyObject *call = pyct_lazy(&r->state->dumps, "ctune._encode", "dumps");
         r->pickle = call == NULL ? NULL : PyObject_CallOneArg(call, r->object);
     }
     ct_status st = append(r->pickle, out, err);
-    PyGILState_Release(gil);
+    pyct_leave(r->state, entry);
     return st;
 }
 
@@ -78,7 +79,7 @@ static ct_status
 ref_keep(ct_ref *ref, ct_buf *out, ct_err *err)
 {
     pyct_ref *r = (pyct_ref *)ref;
-    PyGILState_STATE gil = PyGILState_Ensure();
+    pyct_entry entry = pyct_enter(r->state);
     PyObject *call = pyct_lazy(&r->state->dumps, "ctune._encode", "dumps");
     PyObject *bytes = call == NULL ? NULL : PyObject_CallOneArg(call, r->object);
     ct_status st = CT_OK;
@@ -91,7 +92,7 @@ ref_keep(ct_ref *ref, ct_buf *out, ct_err *err)
         st = pyct_foreign(err);
     }
     Py_XDECREF(bytes);
-    PyGILState_Release(gil);
+    pyct_leave(r->state, entry);
     return st;
 }
 
@@ -103,14 +104,14 @@ ref_equal(const ct_ref *a, const ct_ref *b)
     if (x->object == y->object) {
         return true;
     }
-    PyGILState_STATE gil = PyGILState_Ensure();
+    pyct_entry entry = pyct_enter(x->state);
     int same = PyObject_RichCompareBool(x->object, y->object, Py_EQ);
 
     if (same < 0) { /* arrays and the like do not compare to a bool: not equal */
         PyErr_Clear();
         same = 0;
     }
-    PyGILState_Release(gil);
+    pyct_leave(x->state, entry);
     return same == 1;
 }
 

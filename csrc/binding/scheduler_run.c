@@ -4,6 +4,7 @@
 #include "convert.h"
 #include "driver.h"
 #include "errors.h"
+#include "guard.h"
 #include "overrides.h"
 #include "scheduler_int.h"
 
@@ -50,7 +51,8 @@ lent_on_add(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_err *err)
 {
     lent_asha *self = (lent_asha *)s;
     ct_trial_id number = self->offset + t;
-    PyGILState_STATE gil = PyGILState_Ensure();
+    pyct_state *state = pyct_state_of((PyObject *)self->owner);
+    pyct_entry entry = pyct_enter(state);
     ct_status st = CT_OK;
     if (number >= self->owner->numbers) { /* not a retry */
         st = lent_meet(self, ct_trials_get(b->trials, t)->id, number, err);
@@ -59,7 +61,7 @@ lent_on_add(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_err *err)
     if (st == CT_OK) {
         st = pyct_asha_add_trial(self->owner, number, err);
     }
-    PyGILState_Release(gil);
+    pyct_leave(state, entry);
     return st;
 }
 

@@ -8,6 +8,7 @@
 
 #include "driver.h"
 #include "errors.h"
+#include "guard.h"
 #include "refs.h"
 #include "types.h"
 
@@ -984,6 +985,7 @@ static PyType_Spec variants_spec = {
 
 typedef struct py_basic {
     ct_searcher searcher; /* first */
+    pyct_state *state;
     ct_searcher *inner;
     ct_space *space;
     pyct_space_ctx *ctx;
@@ -995,6 +997,7 @@ basic_next(ct_searcher *to, const ct_board *b, ct_suggestion *out,
            ct_search_state *state, ct_err *err)
 {
     py_basic *s = (py_basic *)to;
+    pyct_entry entry = pyct_enter(s->state); /* draws and functions are Python's */
     ct_status st = s->inner->ops->next(s->inner, b, out, state, err);
     if (st == CT_OK && PyErr_Occurred()) { /* a draw that could not say so */
         if (*state == CT_SEARCH_TRIAL) {
@@ -1002,6 +1005,7 @@ basic_next(ct_searcher *to, const ct_board *b, ct_suggestion *out,
         }
         st = pyct_foreign(err);
     }
+    pyct_leave(s->state, entry);
     return st;
 }
 
@@ -1090,6 +1094,7 @@ experiment_searcher(pyct_basic *self, const experiment *e, pyct_names *names,
         return NULL;
     }
     s->searcher.ops = &basic_ops;
+    s->state = self->state;
     const char *prefix = PyUnicode_AsUTF8(self->prefix);
     ct_status st = CT_OK;
     if (prefix == NULL ||
@@ -1383,6 +1388,12 @@ pyct_basic_searcher(pyct_state *state, PyObject *search_alg, PyObject *driver,
     }
     Py_DECREF(held);
     return made;
+}
+
+bool
+pyct_basic_check(const ct_searcher *s)
+{
+    return s->ops == &basic_ops;
 }
 
 /* ---- the module ---- */

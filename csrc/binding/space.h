@@ -22,10 +22,11 @@ void pyct_space_ctx_free(pyct_space_ctx *ctx); /* NULL is fine; needs the GIL */
 const ct_function_ops *pyct_space_function_ops(void);
 
 /* The engine's searcher behind a BasicVariantGenerator to which an experiment was
- * added, with the space compiled for the names of the driver. Foreign: it is asked and
- * freed with the GIL held. NULL with *err filled (CT_EFOREIGN: a Python exception is
- * set). */
+ * added, with the space compiled for the names of the driver. Foreign, but it takes the
+ * GIL itself when it is asked; freed with the GIL held. NULL with *err filled
+ * (CT_EFOREIGN: a Python exception is set). */
 ct_searcher *pyct_basic_searcher(pyct_state *state, PyObject *search_alg,
                                  PyObject *driver, ct_err *err);
+bool pyct_basic_check(const ct_searcher *s); /* made by pyct_basic_searcher */
 
 #endif

@@ -8,6 +8,8 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -119,7 +121,21 @@
     X(dumps)     /* ctune._encode.dumps */                                             \
     X(loads)     /* ctune._encode.loads */
 
+/* See guard.h. */
+typedef struct pyct_guard {
+    pthread_mutex_t mutex; /* of the fields below; held for moments only */
+    pthread_cond_t served;
+    uint64_t next; /* ticket that is given out next */
+    uint64_t serving;
+    _Atomic(unsigned long) owner; /* thread, 0 = nobody */
+    unsigned depth;               /* the owner's */
+    unsigned runs;                /* under way without the GIL */
+    pid_t pid;                    /* of the process that runs */
+    bool made;
+} pyct_guard;
+
 typedef struct pyct_state {
+    pyct_guard guard;
     struct {
 #define PYCT_STRING_FIELD(field, text) PyObject *field;
         PYCT_STRING_LIST(PYCT_STRING_FIELD)

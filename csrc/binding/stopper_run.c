@@ -3,6 +3,7 @@
 
 #include "driver.h"
 #include "errors.h"
+#include "guard.h"
 #include "overrides.h"
 #include "stopper_int.h"
 
@@ -39,9 +40,9 @@ lent_stop_all(ct_stopper *s, const ct_board *b, bool *stop, ct_err *err)
     }
     pyct_timeout *owner = (pyct_timeout *)self->owner;
     if (!owner->told) {
-        PyGILState_STATE gil = PyGILState_Ensure();
+        pyct_entry entry = pyct_enter(self->state);
         st = pyct_timeout_tell(self->state, owner) < 0 ? pyct_foreign(err) : CT_OK;
-        PyGILState_Release(gil);
+        pyct_leave(self->state, entry);
     }
     return st;
 }

@@ -3,6 +3,7 @@
 
 #include "driver_int.h"
 #include "errors.h"
+#include "guard.h"
 #include "np.h"
 #include "types.h"
 
@@ -341,30 +342,41 @@ view_repr(PyObject *op)
                                 ct_trial_status_name((ct_trial_status)t->status));
 }
 
+/* Other threads may ask while the run works. */
+#define VIEW_GUARD(attribute, made, doc) PYCT_GUARD_GETTER(get_##attribute)
+VIEW_LIST(VIEW_GUARD)
+PYCT_GUARD_GETTER(get_config)
+PYCT_GUARD_GETTER(get_resources)
+PYCT_GUARD_GETTER(get_last_result)
+PYCT_GUARD_UNARY(view_metric)
+PYCT_GUARD_UNARY(view_metric_names)
+PYCT_GUARD_UNARY(view_metric_analysis)
+PYCT_GUARD_UNARY(view_checkpoints)
+
 static PyGetSetDef view_getset[] = {
 #define VIEW_GETSET(attribute, made, doc)                                              \
-    {#attribute, get_##attribute, NULL, doc, NULL},
-    VIEW_LIST(VIEW_GETSET){"config", get_config, NULL,
+    {#attribute, guarded_get_##attribute, NULL, doc, NULL},
+    VIEW_LIST(VIEW_GETSET){"config", guarded_get_config, NULL,
                            "dict: the same object each time.", NULL},
-    {"resources", get_resources, NULL, "dict name -> amount.", NULL},
-    {"last_result", get_last_result, NULL, "dict: nested; empty before the first.",
-     NULL},
+    {"resources", guarded_get_resources, NULL, "dict name -> amount.", NULL},
+    {"last_result", guarded_get_last_result, NULL,
+     "dict: nested; empty before the first.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
 static PyMethodDef view_methods[] = {
-    {"metric", view_metric, METH_O,
+    {"metric", guarded_view_metric, METH_O,
      "metric($self, name, /)\n--\n\n"
      "float64[results]: the metric's history, NaN where a result lacks "
      "it; read-only, not a copy. None if it was never reported."},
-    {"metric_names", view_metric_names, METH_NOARGS,
+    {"metric_names", guarded_view_metric_names, METH_NOARGS,
      "metric_names($self, /)\n--\n\n"
      "tuple of str."},
-    {"metric_analysis", view_metric_analysis, METH_NOARGS,
+    {"metric_analysis", guarded_view_metric_analysis, METH_NOARGS,
      "metric_analysis($self, /)\n--\n\n"
      "dict metric -> dict of max, min, avg, last, last-5-avg, "
      "last-10-avg."},
-    {"checkpoints", view_checkpoints, METH_NOARGS,
+    {"checkpoints", guarded_view_checkpoints, METH_NOARGS,
      "checkpoints($self, /)\n--\n\n"
      "list of (path, metrics dict, index), oldest first."},
     {NULL, NULL, 0, NULL},

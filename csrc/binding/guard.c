@@ -1,0 +1,214 @@
+/* guard.c: see guard.h. A ticket lock that its owner may take again. */
+#include "guard.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+/* The calls fail only for locks that were never made, or are not ours. */
+static void
+must(int failed)
+{
+    if (failed != 0) {
+        abort();
+    }
+}
+
+static int
+init_locks(pyct_guard *g)
+{
+    if (pthread_mutex_init(&g->mutex, NULL) != 0) {
+        return -1;
+    }
+    if (pthread_cond_init(&g->served, NULL) != 0) {
+        must(pthread_mutex_destroy(&g->mutex));
+        return -1;
+    }
+    return 0;
+}
+
+int
+pyct_guard_init(pyct_guard *g)
+{
+    if (init_locks(g) < 0) {
+        PyErr_SetString(PyExc_OSError, "cannot make a lock");
+        return -1;
+    }
+    g->made = true;
+    return 0;
+}
+
+void
+pyct_guard_deinit(pyct_guard *g)
+{
+    if (g->made) {
+        g->made = false;
+        (void)pthread_cond_destroy(&g->served);
+        (void)pthread_mutex_destroy(&g->mutex);
+    }
+}
+
+void
+pyct_guard_run(pyct_state *state)
+{
+    state->guard.runs++;
+    state->guard.pid = getpid();
+}
+
+void
+pyct_guard_ran(pyct_state *state)
+{
+    state->guard.runs--;
+}
+
+static bool
+mine(pyct_guard *g)
+{
+    return atomic_load_explicit(&g->owner, memory_order_relaxed) ==
+           PyThread_get_thread_ident();
+}
+
+static void
+become_owner(pyct_guard *g, unsigned depth)
+{
+    atomic_store_explicit(&g->owner, PyThread_get_thread_ident(), memory_order_relaxed);
+    g->depth = depth;
+}
+
+static void
+wait_in_line(pyct_guard *g, unsigned depth)
+{
+    must(pthread_mutex_lock(&g->mutex));
+    uint64_t ticket = g->next++;
+    while (g->serving != ticket) {
+        must(pthread_cond_wait(&g->served, &g->mutex));
+    }
+    become_owner(g, depth);
+    must(pthread_mutex_unlock(&g->mutex));
+}
+
+/* Takes it if nobody has it or waits for it. */
+static bool
+take_at_once(pyct_guard *g, unsigned depth)
+{
+    if (pthread_mutex_trylock(&g->mutex) != 0) {
+        return false;
+    }
+    bool first = g->next == g->serving;
+    if (first) {
+        g->next++;
+        become_owner(g, depth);
+    }
+    must(pthread_mutex_unlock(&g->mutex));
+    return first;
+}
+
+static void
+let_go(pyct_guard *g)
+{
+    must(pthread_mutex_lock(&g->mutex));
+    atomic_store_explicit(&g->owner, 0, memory_order_relaxed);
+    g->depth = 0;
+    g->serving++;
+    bool others = g->next != g->serving;
+    must(pthread_mutex_unlock(&g->mutex));
+    if (others) {
+        must(pthread_cond_broadcast(&g->served));
+    }
+}
+
+/* In a child that was forked in the middle of a turn, the thread that worked is gone, and
+ * nobody will ever let go. */
+static bool
+forget_parent(pyct_guard *g)
+{
+    if (g->pid == getpid()) {
+        return false;
+    }
+    g->runs = 0;
+    g->next = 0;
+    g->serving = 0;
+    g->depth = 0;
+    atomic_store_explicit(&g->owner, 0, memory_order_relaxed);
+    must(init_locks(g));
+    return true;
+}
+
+void
+pyct_guard_take(pyct_state *state)
+{
+    wait_in_line(&state->guard, 1);
+}
+
+void
+pyct_guard_drop(pyct_state *state)
+{
+    let_go(&state->guard);
+}
+
+static void
+take_with_gil(pyct_guard *g, unsigned depth)
+{
+    if (!take_at_once(g, depth)) {
+        Py_BEGIN_ALLOW_THREADS
+        wait_in_line(g, depth);
+        Py_END_ALLOW_THREADS
+    }
+}
+
+bool
+pyct_guard_begin(pyct_state *state)
+{
+    pyct_guard *g = &state->guard;
+
+    if (g->runs == 0) {
+        return false;
+    }
+    if (mine(g)) {
+        g->depth++;
+        return true;
+    }
+    if (take_at_once(g, 1)) {
+        return true;
+    }
+    if (forget_parent(g)) {
+        return false;
+    }
+    take_with_gil(g, 1);
+    return true;
+}
+
+void
+pyct_guard_end(pyct_state *state, bool begun)
+{
+    if (begun && --state->guard.depth == 0) {
+        let_go(&state->guard);
+    }
+}
+
+pyct_entry
+pyct_enter(pyct_state *state)
+{
+    pyct_guard *g = &state->guard;
+    pyct_entry entry = {.depth = 0};
+
+    if (mine(g)) {
+        entry.depth = g->depth;
+        let_go(g);
+    }
+    entry.gil = PyGILState_Ensure();
+    return entry;
+}
+
+void
+pyct_leave(pyct_state *state, pyct_entry entry)
+{
+    PyGILState_Release(entry.gil);
+    if (entry.depth == 0) {
+        return;
+    }
+    if (PyGILState_Check()) {
+        take_with_gil(&state->guard, entry.depth);
+    } else {
+        wait_in_line(&state->guard, entry.depth);
+    }
+}
