@@ -84,6 +84,7 @@ typedef struct wild {
     ct_scheduler base;
     ct_pcg *rng;
     double p_pause, p_stop, p_order;
+    ct_orders *once; /* given with the next result instead, or NULL */
 } wild;
 
 static ct_status
@@ -91,6 +92,23 @@ wild_add(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_err *err)
 {
     (void)s, (void)b, (void)t, (void)err;
     return CT_OK;
+}
+
+/* A trial that runs is paused first; its resources may change while it waits. */
+static ct_status
+wild_resize(wild *w, const ct_board *b, ct_trial_id t, ct_orders *orders, ct_err *err)
+{
+    ct_value dict = ct_dict(), cpus = ct_f64((double)(1 + ct_pcg_next(w->rng) % 4));
+
+    if (ct_trials_get(b->trials, t)->status == CT_TRIAL_RUNNING) {
+        return ct_orders_add(orders, CT_ORDER_PAUSE, t, true, NULL, err);
+    }
+    ct_status st = ct_value_put(&dict, CT_KEY_CPU, &cpus, err);
+    if (st == CT_OK) {
+        st = ct_orders_add(orders, CT_ORDER_RESIZE, t, false, &dict, err);
+    }
+    ct_value_deinit(&dict);
+    return st;
 }
 
 static ct_status
@@ -101,14 +119,25 @@ wild_result(ct_scheduler *s, const ct_board *b, ct_trial_id t, const ct_result *
     double u = w->rng->rng.next_double(&w->rng->rng);
 
     (void)t, (void)r;
+    if (w->once != NULL) {
+        *out = CT_CONTINUE;
+        *orders = *w->once;
+        *w->once = (ct_orders)CT_ORDERS_INIT;
+        w->once = NULL;
+        return CT_OK;
+    }
     *out = u < w->p_pause               ? CT_PAUSE
            : u < w->p_pause + w->p_stop ? CT_STOP
                                         : CT_CONTINUE;
     if (w->rng->rng.next_double(&w->rng->rng) < w->p_order) {
         ct_trial_id other =
             (ct_trial_id)(ct_pcg_next(w->rng) % ct_trials_count(b->trials));
-        ct_order_kind kind = (ct_order_kind)(ct_pcg_next(w->rng) % 3);
-        return ct_orders_add(orders, kind, other, true, NULL, err);
+        ct_order_kind kind = (ct_order_kind)(ct_pcg_next(w->rng) % CT_ORDER_COUNT);
+        if (kind == CT_ORDER_RESIZE) {
+            return wild_resize(w, b, other, orders, err);
+        }
+        return ct_orders_add(orders, kind, other, ct_pcg_next(w->rng) % 2 == 0, NULL,
+                             err);
     }
     return CT_OK;
 }
@@ -161,6 +190,7 @@ typedef struct world {
     int steps_per_trial;
     int steps[TRIALS_MAX];
     double p_fail, p_lost, p_twice, p_late;
+    bool resized;           /* trials may want more than one CPU */
     bool open[TRIALS_MAX];  /* a command is with the executor */
     bool alive[TRIALS_MAX]; /* the executor has a worker */
     int ended[TRIALS_MAX];  /* COMPLETE and ERROR notes */
@@ -277,7 +307,8 @@ check_invariants(world *w)
     }
     double used = ct_resources_used(b->resources, CT_KEY_CPU);
     assert_true(used <= ct_resources_total(b->resources, CT_KEY_CPU));
-    assert_true(used <= (double)alive); /* idle workers claim nothing */
+    assert_true(alive > 0 || used == 0.0);
+    assert_true(w->resized || used <= (double)alive); /* idle workers claim nothing */
 }
 
 static void
@@ -458,6 +489,7 @@ test_random_verdicts_orders_and_faults_keep_the_invariants(void **ctx)
         w.sched.p_pause = 0.1;
         w.sched.p_stop = 0.05;
         w.sched.p_order = seed % 3 == 0 ? 0.2 : 0.0;
+        w.resized = seed % 3 == 0;
         w.p_fail = 0.05;
         w.p_lost = 0.05;
         w.p_twice = 0.1;
@@ -465,6 +497,33 @@ test_random_verdicts_orders_and_faults_keep_the_invariants(void **ctx)
         run_to_end(&w);
         world_deinit(&w);
     }
+}
+
+static void
+test_a_resize_beyond_the_machine_is_an_error_that_names_the_trial(void **ctx)
+{
+    ct_err err = CT_ERR_INIT;
+    ct_control_opts o = {0};
+    ct_orders orders = CT_ORDERS_INIT;
+    ct_value dict = ct_dict(), cpus = ct_f64(5.0);
+    world w;
+
+    (void)ctx;
+    assert_ok(world_init(&w, 9, 8, o, &err), err);
+    assert_ok(turn(&w, &err), err); /* four run, four wait */
+    assert_ok(ct_value_put(&dict, CT_KEY_CPU, &cpus, &err), err);
+    assert_ok(ct_orders_add(&orders, CT_ORDER_RESIZE, 7, false, &dict, &err), err);
+    w.sched.once = &orders;
+    ct_status st = CT_OK;
+    for (int i = 0; st == CT_OK && i < 10; i++) {
+        st = turn(&w, &err);
+    }
+    assert_int_equal(st, CT_EINVAL);
+    assert_string_equal(err.param,
+                        ct_trials_get(ct_control_board(w.control)->trials, 7)->id);
+    assert_non_null(strstr(err.text, "5 CPU"));
+    ct_orders_deinit(&orders);
+    world_deinit(&w);
 }
 
 static void
@@ -705,6 +764,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_trial_runs_to_its_end),
         cmocka_unit_test(test_random_verdicts_orders_and_faults_keep_the_invariants),
+        cmocka_unit_test(
+            test_a_resize_beyond_the_machine_is_an_error_that_names_the_trial),
         cmocka_unit_test(test_a_failed_trial_is_tried_again_max_failures_times),
         cmocka_unit_test(test_fail_fast_ends_the_others_as_terminated),
         cmocka_unit_test(test_num_to_keep_keeps_the_latest_ones),

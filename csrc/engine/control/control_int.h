@@ -95,6 +95,10 @@ ct_status control_last_result(ct_control *c, ct_trial_id t, ct_result *out, bool
 ct_status control_ask(ct_control *c, ct_err *err);
 ct_status control_place(ct_control *c, ct_err *err);
 
+/* CT_EINVAL in the name of `who` when the machine can never give the resources. */
+ct_status control_check_request(ct_control *c, ct_request_id request, const char *who,
+                                ct_err *err);
+
 /* finish.c: how trials end */
 ct_status control_complete(ct_control *c, ct_trial_id t, ct_err *err);
 ct_status control_stop_trial(ct_control *c, ct_trial_id t, ct_err *err);

@@ -131,8 +131,16 @@ order_resize(ct_control *c, const ct_order *o, ct_err *err)
             err, CT_EINVAL, trial->id,
             "is running: its resources can change while it is paused or pending");
     }
-    c->place = true;
-    return ct_resources_request(c->resources, &o->value, &trial->request, err);
+    ct_request_id request = trial->request;
+    ct_status st = ct_resources_request(c->resources, &o->value, &request, err);
+    if (st == CT_OK) {
+        st = control_check_request(c, request, trial->id, err);
+    }
+    if (st == CT_OK) {
+        trial->request = request;
+        c->place = true;
+    }
+    return st;
 }
 
 static ct_status

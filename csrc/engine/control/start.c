@@ -112,6 +112,22 @@ name_dir(ct_control *c, ct_trial_id t, ct_err *err)
                        : st;
 }
 
+ct_status
+control_check_request(ct_control *c, ct_request_id request, const char *who,
+                      ct_err *err)
+{
+    double want, total;
+
+    if (ct_resources_possible(c->resources, request)) {
+        return CT_OK;
+    }
+    ct_name lack = ct_resources_lacking(c->resources, request, &want, &total);
+    return ct_fail(err, CT_EINVAL, who,
+                   "asks for %g %s per trial, but there is only %g; ask for less, or "
+                   "give more to ctune.init(num_cpus=…, resources=…)",
+                   want, ct_names_text(c->opts.names, lack), total);
+}
+
 /* --- new trials --- */
 
 static ct_status
@@ -129,20 +145,13 @@ ask_request(ct_control *c, ct_trial_id t, ct_err *err)
         }
         ct_value_deinit(&asked);
     }
-    if (st != CT_OK) {
-        return st;
+    if (st == CT_OK) {
+        st = control_check_request(c, request, "resources_per_trial", err);
     }
-    if (!ct_resources_possible(c->resources, request)) {
-        double want, total;
-        ct_name lack = ct_resources_lacking(c->resources, request, &want, &total);
-        return ct_fail(
-            err, CT_EINVAL, "resources_per_trial",
-            "asks for %g %s per trial, but there is only %g; ask for less, or "
-            "give more to ctune.init(num_cpus=…, resources=…)",
-            want, ct_names_text(c->opts.names, lack), total);
+    if (st == CT_OK) {
+        ct_trials_mut(c->trials, t)->request = request;
     }
-    ct_trials_mut(c->trials, t)->request = request;
-    return CT_OK;
+    return st;
 }
 
 static ct_status
