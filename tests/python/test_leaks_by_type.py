@@ -1,0 +1,461 @@
+"""Every method of every C type, thousands of times: no block and no byte is left behind.
+
+The table below names each method that the extension has; a new one without a line fails the
+test. Each line is code that calls the method, rightly and where that is possible wrongly. A
+child process runs the lines of one type and compares Python's blocks and malloc's bytes.
+"""
+
+import json
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from ctune import _ctune
+
+CALLS = 10_000
+WARM = 300
+
+PRELUDE = """
+import copy, ctypes, gc, json, logging, pickle, sys, tempfile
+import numpy as np
+import ctune
+from ctune import _ctune
+logging.disable(logging.CRITICAL)
+class Info(ctypes.Structure):
+    _fields_ = [(n, ctypes.c_size_t) for n in (
+        "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split())]
+try:
+    mallinfo2 = ctypes.CDLL(None).mallinfo2
+    mallinfo2.restype = Info
+except AttributeError:
+    mallinfo2 = None
+def memory():
+    gc.collect()
+    used = mallinfo2() if mallinfo2 is not None else None
+    return sys.getallocatedblocks(), used.uordblks + used.hblkhd if used is not None else 0
+def fails(call, *args, **kwargs):
+    try:
+        call(*args, **kwargs)
+    except Exception:
+        return
+    raise AssertionError(f"{call} accepted {args} {kwargs}")
+def measure(name, call, calls):
+    def rounds(n):
+        for _ in range(n):
+            call()
+    rounds(WARM)
+    for _ in range(3):  # a leak grows each time, an arena of the allocator once
+        before = memory()
+        rounds(calls)
+        after = memory()
+        grown[name] = [calls, after[0] - before[0], after[1] - before[1]]
+        if not leaks(grown[name]):
+            break
+def leaks(case):
+    # One lost object per ten calls would be a tenth of the calls; lists that keep what is
+    # free move by a few hundred.
+    return case[1] >= case[0] / 10 or case[2] >= case[0]
+grown = {}
+"""
+
+RUN = """
+class T(ctune.Trainable):
+    def step(self):
+        return {"loss": self.config["x"], "text": "a", "done": self.iteration >= 2}
+    def save_checkpoint(self, folder):
+        return {"a": 1}
+    def load_checkpoint(self, checkpoint):
+        pass
+ctune.init(executor="inline")
+folder = tempfile.TemporaryDirectory()
+def run(**more):
+    return ctune.run(T, config={"x": ctune.uniform(0, 1), "o": object}, num_samples=2,
+                     metric="loss", mode="min", verbose=0, storage_path=folder.name,
+                     checkpoint_config=ctune.CheckpointConfig(checkpoint_frequency=1), **more)
+"""
+
+TRIAL = """
+class Trial:
+    trial_id = "a"
+    status = "RUNNING"
+t = Trial()
+class Controller:
+    def get_trials(self):
+        return [t]
+c = Controller()
+r = {"training_iteration": 0.5, "m": 1.0}
+"""
+STATE = (
+    'o.__setstate__(o.__getstate__()); fails(o.__setstate__, {"no": 1}); fails(o.__setstate__, 3)'
+)
+STOP = {
+    "__call__": 'o("a", {"m": 1.0, "training_iteration": 1}); fails(o)',
+    "stop_all": "o.stop_all(); fails(o.stop_all, 1)",
+}
+NOT_IMPLEMENTED = (
+    "on_trial_add on_trial_error on_trial_result on_trial_complete on_trial_remove "
+    "choose_trial_to_run debug_string save restore"
+).split()
+
+# type -> (what is set up once, method -> code of one call). A property needs no line.
+TABLE = {
+    "TrainableBase": (
+        """
+class T(ctune.Trainable):
+    def step(self):
+        if self.bad:
+            raise ValueError("no")
+        return {"loss": 1.0, "nested": {"a": 1}, "text": "x", "many": [1, 2], "o": object()}
+    bad = False
+o = T(config={"a": 1})
+bad = T()
+bad.bad = True
+""",
+        {
+            "__new__": "T(config={'a': 1})",
+            "train": "o.train(); fails(bad.train)",
+            "log_result": "o.log_result({'a': 1}); fails(o.log_result)",
+            "_restore_counters": "o._restore_counters(3, 1.0, None, 2.0); "
+            "fails(o._restore_counters, 'a')",
+            "_mark_restored": "o._mark_restored(); fails(o._mark_restored, 1)",
+            "_zero_counters": "o._zero_counters(); fails(o._zero_counters, 1)",
+        },
+    ),
+    "Event": (
+        'o = _ctune.Event("RESULT", trial=1, serial=2, result={"a": 1})',
+        {
+            "__new__": '_ctune.Event("RESULT", trial=1, serial=2, result={"a": 1}, text="x", '
+            'blob=b"y", path="p"); fails(_ctune.Event, "NOTHING"); fails(_ctune.Event)',
+            "__repr__": "repr(o)",
+        },
+    ),
+    "Connection": (
+        "import os",
+        {
+            "__new__": "fails(_ctune.Connection, -1); fails(_ctune.Connection, 'a')",
+            "serve": "a, b = os.pipe(); o = _ctune.Connection(a); os.close(b); "
+            "ended(o.serve, object())",
+        },
+    ),
+    "Helper": (
+        """
+import os
+def new():
+    global o
+    o = None  # closes descriptor 3, where a helper's must be
+    a, b = os.pipe()
+    os.close(b)
+    if a != 3:
+        os.dup2(a, 3)
+        os.close(a)
+    o = _ctune.Helper(3)
+    return o
+""",
+        {
+            "__new__": "new(); fails(_ctune.Helper, 'a'); fails(_ctune.Helper, 77)",
+            "payload": "ended(new().payload)",
+            "loaded": "ended(new().loaded)",
+            "unloadable": "ended(new().unloadable, 'why'); fails(o.unloadable, 3)",
+            "next": "ended(new().next)",
+            "forked": "ended(new().forked, 1, 2); fails(o.forked)",
+            "become_worker": None,  # once per process: it is a fork's first act
+        },
+    ),
+    "TrialScheduler": (
+        "o = _ctune.TrialScheduler()",
+        {
+            "__new__": "_ctune.TrialScheduler(); fails(_ctune.TrialScheduler, 1)",
+            "__init__": "o.__init__(); fails(o.__init__, 1)",
+            "set_search_properties": "o._metric = None; o.set_search_properties('a', mode='max'); "
+            "o.set_search_properties('b', 'min'); fails(o.set_search_properties)",
+            **{name: f"fails(o.{name})" for name in NOT_IMPLEMENTED},
+            "__getstate__": "pickle.dumps(o)",
+            "__setstate__": STATE,
+        },
+    ),
+    "FIFOScheduler": (
+        TRIAL + "o = _ctune.FIFOScheduler()",
+        {
+            "on_trial_add": "o.on_trial_add(c, t); fails(o.on_trial_add)",
+            "on_trial_error": "o.on_trial_error(c, t); fails(o.on_trial_error)",
+            "on_trial_result": "o.on_trial_result(c, t, r); fails(o.on_trial_result)",
+            "on_trial_complete": "o.on_trial_complete(c, t, r); fails(o.on_trial_complete)",
+            "on_trial_remove": "o.on_trial_remove(c, t); fails(o.on_trial_remove)",
+            "choose_trial_to_run": "o.choose_trial_to_run(c); fails(o.choose_trial_to_run, 3)",
+            "debug_string": "o.debug_string()",
+        },
+    ),
+    "AsyncHyperBandScheduler": (
+        TRIAL
+        + """
+args = ("training_iteration", "m", "max", 9.0, 1.0, 3.0, 2, True)
+o = _ctune.AsyncHyperBandScheduler(*args)
+o.on_trial_add(c, t)
+o.on_trial_result(c, t, {"training_iteration": 3, "m": 1.0})
+b = Trial()
+b.trial_id = "b"
+""",
+        {
+            "__init__": "_ctune.AsyncHyperBandScheduler(*args); o.__init__(*args); "
+            "o.on_trial_add(c, t); fails(_ctune.AsyncHyperBandScheduler, 1); "
+            "fails(_ctune.AsyncHyperBandScheduler, *args[:3], -1, *args[4:])",
+            "set_search_properties": "o.set_search_properties(None, None); "
+            "o.set_search_properties('m', 'max'); fails(o.set_search_properties, 3, 4)",
+            "on_trial_add": "o.on_trial_add(c, t); fails(o.on_trial_add, c, 3)",
+            "on_trial_result": "o.on_trial_result(c, t, r); fails(o.on_trial_result, c, b, r); "
+            "fails(o.on_trial_result, c, t, {'training_iteration': 'x', 'm': 1})",
+            "on_trial_complete": "o.on_trial_complete(c, t, {'m': 1.0, 'training_iteration': 0.5});"
+            " o.on_trial_add(c, t); fails(o.on_trial_complete, c, b, r)",
+            "on_trial_remove": "o.on_trial_remove(c, t); o.on_trial_add(c, t); "
+            "fails(o.on_trial_remove, c, b)",
+            "debug_string": "o.debug_string()",
+            "__getstate__": "pickle.dumps(o)",
+            "__setstate__": STATE,
+        },
+    ),
+    "Stopper": (
+        "o = _ctune.Stopper()",
+        {
+            "__new__": "_ctune.Stopper()",
+            **{"__call__": "fails(o, 'a', {})", "stop_all": "fails(o.stop_all)"},
+        },
+    ),
+    "NoopStopper": ("o = _ctune.NoopStopper()", STOP),
+    "MaximumIterationStopper": (
+        "o = _ctune.MaximumIterationStopper(3)",
+        {
+            **STOP,
+            "__init__": "o.__init__(3); fails(o.__init__, 'x'); fails(o.__init__)",
+            "__getstate__": "pickle.dumps(o)",
+            "__setstate__": STATE,
+        },
+    ),
+    "TimeoutStopper": (
+        "o = _ctune.TimeoutStopper(300.0)",
+        {
+            **STOP,
+            "__init__": "o.__init__(300); fails(o.__init__, 'x'); fails(o.__init__, -1)",
+            "__getstate__": "pickle.dumps(o)",
+            "__setstate__": STATE,
+        },
+    ),
+    "FunctionStopper": (
+        "def f(trial_id, result):\n    return False\no = _ctune.FunctionStopper(f)",
+        {
+            **STOP,
+            "__init__": "o.__init__(f); fails(o.__init__, 3)",
+            "__getstate__": "o.__getstate__()",
+            "__setstate__": STATE,
+        },
+    ),
+    "TrialPlateauStopper": (
+        "o = _ctune.TrialPlateauStopper('m', 0.01, 4, 4)",
+        {
+            **STOP,
+            "__init__": "o.__init__('m', 0.01, 4, 4); fails(o.__init__, 'm', 'x', 1, 2)",
+            "__getstate__": "pickle.dumps(o)",
+            "__setstate__": STATE,
+        },
+    ),
+    "ExperimentPlateauStopper": (
+        "o = _ctune.ExperimentPlateauStopper('m', 0.01, 4, 'min', 1)",
+        {
+            **STOP,
+            "has_plateaued": "o.has_plateaued()",
+            "__init__": "o.__init__('m', 0.01, 4, 'min', 1); fails(o.__init__, 'm', 0, 0, 'x', 0)",
+            "__getstate__": "pickle.dumps(o)",
+            "__setstate__": STATE,
+        },
+    ),
+    "CombinedStopper": (
+        "p = _ctune.NoopStopper()\nq = _ctune.MaximumIterationStopper(3)\n"
+        "o = _ctune.CombinedStopper(p, q)",
+        {
+            **STOP,
+            "__init__": "o.__init__(p, q); fails(o.__init__, 3)",
+            "__getstate__": "pickle.dumps(o)",
+            "__setstate__": STATE,
+        },
+    ),
+    "Searcher": ("", {"__new__": "_ctune.Searcher(1, a=2)"}),
+    "ConcurrencyLimiter": (
+        """
+class Free(ctune.search.Searcher):
+    def suggest(self, trial_id):
+        return {"x": 1}
+    def on_trial_complete(self, trial_id, result=None, error=False):
+        pass
+f = Free(metric="m", mode="min")
+o = _ctune.ConcurrencyLimiter(f, 2)
+batch = _ctune.ConcurrencyLimiter(f, 2, True)
+""",
+        {
+            "__init__": "o.__init__(f, 2); fails(o.__init__, f, 0); fails(o.__init__, f, 'a')",
+            "suggest": "o.suggest('a'); o.suggest('b'); o.suggest('c'); o.on_trial_complete('a'); "
+            "o.on_trial_complete('b'); fails(o.suggest)",
+            "on_trial_result": "o.on_trial_result('a', {'m': 1}); fails(o.on_trial_result)",
+            "on_trial_complete": "batch.suggest('a'); batch.suggest('b'); "
+            "batch.on_trial_complete('a', result={'m': 1}); "
+            "batch.on_trial_complete('b', error=True); fails(o.on_trial_complete)",
+            "set_max_concurrency": "o.set_max_concurrency(2); fails(o.set_max_concurrency, 'a')",
+            "_hand_over": "o._hand_over()",
+            "_put_state": "o._put_state(f, 2, False, ['a'], {'a': ({'m': 1}, False)}, True); "
+            "o._put_state(f, 2, False, [], {}, True); fails(o._put_state, 1)",
+        },
+    ),
+    "Variants": (
+        "spec = {'a': ctune.uniform(0, 1), 'b': ctune.grid_search([1, 2]), 'c': {'d': 1}}\n"
+        "o = _ctune.Variants({'a': 1}, False, 1)",
+        {
+            "__new__": "_ctune.Variants(spec, False, 1); fails(_ctune.Variants, spec, False, 'x')",
+            "__iter__": "iter(o)",
+            "__next__": "list(_ctune.Variants(spec, False, 1))",
+        },
+    ),
+    "BasicSearch": (
+        "config = {'a': ctune.uniform(0, 1), 'b': ctune.grid_search([1, 2]), 'o': object()}\n"
+        "def new():\n    return _ctune.BasicSearch([], 0, False, 1, 'x')\no = new()",
+        {
+            "__new__": "new(); fails(_ctune.BasicSearch, 1)",
+            "add": "o = new(); o.add(config, 1); fails(o.add, 3, 1)",
+            "next": "o = new(); o.add(config, 1); o.next(); o.next(); o.next()",
+            "complete": "o = new(); o.add(config, 1); o.next(); o.complete()",
+        },
+    ),
+    "Domain": ("", {}),
+    "Command": (
+        """
+seen = []
+class Mine(ctune.execution.Executor):
+    def capacity(self):
+        return {"CPU": 1}
+    def prepare(self, trainable):
+        self.host = ctune.execution.TrialHost(trainable)
+        self.events = []
+    def submit(self, command):
+        seen.append(command)
+        self.events.append(self.host.handle(command))
+    def wait(self, timeout):
+        out, self.events = self.events, []
+        return out
+    def interrupt(self):
+        pass
+    def close(self):
+        pass
+ctune.init(executor=Mine())
+ctune.run(lambda config: {"a": 1}, config={"x": 1}, verbose=0,
+          storage_path=tempfile.mkdtemp())
+o = seen[0]
+""",
+        {"__repr__": "repr(o)"},
+    ),
+    "TrialView": (
+        RUN + "o = run().trials[0]._view",
+        {
+            "__repr__": "repr(o)",
+            "metric": "o.metric('loss'); o.metric('nothing'); fails(o.metric, 3)",
+            "metric_names": "o.metric_names()",
+            "metric_analysis": "o.metric_analysis()",
+            "checkpoints": "o.checkpoints()",
+        },
+    ),
+    "Driver": (
+        RUN + "view = run().trials[0]._view\n"
+        "o = next(x for x in gc.get_referents(view) if isinstance(x, _ctune.Driver))",
+        {
+            "__new__": "fails(_ctune.Driver, {}); fails(_ctune.Driver, {'scheduler': 1})",
+            "run": "fails(o.run)",
+            "close": "o.close(0.0); fails(o.close, 'a')",
+            "snapshot": "o.snapshot()",
+            "interrupt": "o.interrupt(1); fails(o.interrupt, 'a')",
+            "counts": "o.counts()",
+            "trials_with": "o.trials_with('TERMINATED', 5); fails(o.trials_with, 'X', 1)",
+            "best": "o.best('loss', 'min'); o.best('loss', 'max', 'avg', False); "
+            "fails(o.best, 'loss', 'min', 'x')",
+            "used_resources": "o.used_resources()",
+            "describe": "o.describe()",
+            "stats": "o.stats()",
+            "finished": "o.finished()",
+            "interrupted": "o.interrupted()",
+        },
+    ),
+    "Controller": (
+        RUN
+        + """
+class Mine(ctune.schedulers.FIFOScheduler):
+    def on_trial_result(self, controller, trial, result):
+        self.controller = controller
+        return "CONTINUE"
+mine = Mine()
+trial = run(scheduler=mine).trials[0]
+o = mine.controller
+""",
+        {
+            "get_trials": "o.get_trials()",
+            "get_live_trials": "o.get_live_trials()",
+            "stop_trial": "fails(o.stop_trial, trial); fails(o.stop_trial, 3)",
+            "pause_trial": "fails(o.pause_trial, trial, should_checkpoint=False)",
+            "unpause_trial": "fails(o.unpause_trial, trial)",
+        },
+    ),
+    "": (
+        "rng = np.random.default_rng(1)\nform = ctune.uniform(0, 1)._engine_form",
+        {
+            "current_trainable": "_ctune.current_trainable()",
+            "host": "_ctune.host()",
+            "sample_domain": "_ctune.sample_domain(form() if callable(form) else form, rng, 3); "
+            "fails(_ctune.sample_domain, 3, rng, 1)",
+        },
+    ),
+}
+
+HELPERS = """
+def ended(call, *args):
+    try:
+        call(*args)
+    except Exception:
+        pass
+"""
+
+
+def attributes(name):
+    """What the type itself adds: methods, and properties."""
+    if name == "":
+        names = {n for n in vars(_ctune) if callable(getattr(_ctune, n)) and n[0] != "_"}
+        return {n for n in names if not isinstance(getattr(_ctune, n), type)}, set()
+    methods, properties = set(), set()
+    for key, value in vars(getattr(_ctune, name)).items():
+        if type(value).__name__ in ("getset_descriptor", "member_descriptor"):
+            properties.add(key)
+        elif callable(value) or isinstance(value, staticmethod):
+            methods.add(key)
+    return methods, properties
+
+
+TYPES = {n for n, t in vars(_ctune).items() if isinstance(t, type)}
+
+
+def test_the_table_names_every_type_and_method():
+    assert set(TABLE) - {""} == TYPES
+    missing = {n: attributes(n)[0] ^ set(TABLE[n][1]) for n in TABLE}
+    assert {n: m for n, m in missing.items() if m} == {}
+
+
+@pytest.mark.parametrize("name", sorted(TABLE))
+def test_no_call_leaves_memory_behind(name):
+    setup, calls = TABLE[name]
+    lines = [PRELUDE.replace("WARM", str(WARM)), HELPERS, textwrap.dedent(setup)]
+    cases = {key: code for key, code in calls.items() if code is not None}
+    cases |= {key: f"o.{key}" for key in attributes(name)[1]}
+    for key, code in cases.items():
+        lines.append(f"def call():\n    global o\n    {code}\nmeasure({key!r}, call, {CALLS})")
+    lines.append('print("grown", json.dumps(grown))')
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    grown = json.loads(done.stdout.split("grown", 1)[1])
+    assert set(grown) == set(cases)
+    assert {k: v for k, v in grown.items() if v[1] >= v[0] / 10 or v[2] >= v[0]} == {}
