@@ -50,5 +50,13 @@ void pyct_leave(pyct_state *state, pyct_entry entry);
 #define PYCT_GUARD_FAST(function)                                                      \
     PYCT_GUARD(function, (PyObject * op, PyObject *const *args, Py_ssize_t nargs),     \
                (op, args, nargs))
+#define PYCT_GUARD_CALL(function)                                                      \
+    PYCT_GUARD(function, (PyObject * op, PyObject * args, PyObject * kwargs),          \
+               (op, args, kwargs))
+#define PYCT_GUARD_NAMED(function)                                                     \
+    PYCT_GUARD(                                                                        \
+        function,                                                                      \
+        (PyObject * op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames),   \
+        (op, args, nargs, kwnames))
 
 #endif

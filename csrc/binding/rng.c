@@ -24,6 +24,8 @@ struct pyct_rng {
     PyObject *release;
     bitgen_t *bits;
     bool legacy;
+    bool keeps; /* between begin and end */
+    bool held;  /* the lock is ours until end */
 };
 
 static void
@@ -105,20 +107,31 @@ ready(pyct_rng *r)
 static int
 lock(pyct_rng *r)
 {
+    if (r->held) {
+        return 0;
+    }
     if (ready(r) < 0) {
         return -1;
     }
-    PyObject *held = PyObject_CallNoArgs(r->acquire);
-    Py_XDECREF(held);
-    return held != NULL ? 0 : -1;
+    PyObject *done = PyObject_CallNoArgs(r->acquire);
+    Py_XDECREF(done);
+    r->held = done != NULL;
+    return r->held ? 0 : -1;
+}
+
+static int
+let_go(pyct_rng *r)
+{
+    PyObject *done = PyObject_CallNoArgs(r->release);
+    Py_XDECREF(done);
+    r->held = false;
+    return done != NULL ? 0 : -1;
 }
 
 static int
 unlock(pyct_rng *r)
 {
-    PyObject *done = PyObject_CallNoArgs(r->release);
-    Py_XDECREF(done);
-    return done != NULL ? 0 : -1;
+    return r->keeps ? 0 : let_go(r);
 }
 
 static double
@@ -140,7 +153,10 @@ rng_normal(ct_rng *rng, double mean, double sd, double *out, ct_err *err)
     if (PyErr_Occurred() || ready(r) < 0) {
         return pyct_foreign(err);
     }
-    if (r->legacy) { /* keeps every second number for itself */
+    if (r->legacy) {                    /* keeps every second number for itself */
+        if (r->held && let_go(r) < 0) { /* it takes the lock */
+            return pyct_foreign(err);
+        }
         PyObject *v = PyObject_CallMethod(r->source, "normal", "dd", mean, sd);
         *out = v != NULL ? PyFloat_AsDouble(v) : 0.0;
         Py_XDECREF(v);
@@ -256,6 +272,31 @@ pyct_rng_check(pyct_rng *r, ct_err *err)
         *err = r->tap.err;
     }
     return r->tap.st;
+}
+
+void
+pyct_rng_begin(pyct_rng *r)
+{
+    if (r != NULL) {
+        r->keeps = true;
+    }
+}
+
+bool
+pyct_rng_end(pyct_rng *r)
+{
+    if (r == NULL || !r->keeps) {
+        return false;
+    }
+    r->keeps = false;
+    if (r->held) { /* also after a failed draw, whose exception is kept */
+        PyObject *type, *value, *trace;
+        PyErr_Fetch(&type, &value, &trace);
+        if (let_go(r) == 0 || type != NULL) {
+            PyErr_Restore(type, value, trace);
+        }
+    }
+    return true;
 }
 
 bool

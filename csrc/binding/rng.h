@@ -4,7 +4,8 @@
  * a new PCG64 Generator) or None: the global legacy stream, asked for anew at each
  * draw, since users may seed and replace it. NumPy is imported at the first draw, not
  * before. Draws are those of Generator.uniform, normal, integers and choice, and of
- * their legacy counterparts, for size 1. Each draw holds the bit generator's lock.
+ * their legacy counterparts, for size 1. Each draw holds the bit generator's lock, or
+ * all draws between begin and end hold it together, which is faster.
  *
  * All functions, and all draws, need the GIL. */
 #ifndef CT_BINDING_RNG_H
@@ -26,6 +27,9 @@ void pyct_rng_record(pyct_rng *r, ct_answers *answers);
 /* After draws that cannot fail by themselves: CT_EFOREIGN when one left an exception, or
  * the error of one that could not be recorded. */
 ct_status pyct_rng_check(pyct_rng *r, ct_err *err);
+/* From the first draw on the lock is kept, until end. Do not call user code in between. */
+void pyct_rng_begin(pyct_rng *r); /* NULL is fine, in all three */
+bool pyct_rng_end(pyct_rng *r);   /* whether begin came before; a failure stays set */
 /* Whether others may draw from the stream: it was not made from a seed here. */
 bool pyct_rng_shared(const pyct_rng *r);
 /* The Generator or RandomState behind it, for Python code that draws. Borrowed; NULL

@@ -9,6 +9,7 @@
 
 #include "convert.h"
 #include "errors.h"
+#include "guard.h"
 #include "overrides.h"
 #include "scheduler_int.h"
 #include "types.h"
@@ -1068,30 +1069,43 @@ asha_get_mode(PyObject *op, void *closure)
     return Py_NewRef(mode != NULL ? mode : Py_None);
 }
 
+/* A run that it was lent to may be at work in another thread. */
+PYCT_GUARD_FAST(asha_on_trial_add)
+PYCT_GUARD_FAST(asha_on_trial_result)
+PYCT_GUARD_FAST(asha_on_trial_complete)
+PYCT_GUARD_FAST(asha_on_trial_remove)
+PYCT_GUARD_UNARY(asha_debug_string)
+PYCT_GUARD_UNARY(asha_getstate)
+PYCT_GUARD_UNARY(asha_setstate)
+PYCT_GUARD_NAMED(asha_set_search_properties)
+PYCT_GUARD_GETTER(asha_get_num_stopped)
+
 static PyMethodDef asha_methods[] = {
-    {"set_search_properties", PYCT_METHOD(asha_set_search_properties),
+    {"set_search_properties", PYCT_METHOD(guarded_asha_set_search_properties),
      METH_FASTCALL | METH_KEYWORDS,
      "set_search_properties($self, metric, mode, **spec)\n--\n\n"
      "Take over the metric and mode of a run; False if one of them was set before."},
-    {"on_trial_add", PYCT_METHOD(asha_on_trial_add), METH_FASTCALL,
+    {"on_trial_add", PYCT_METHOD(guarded_asha_on_trial_add), METH_FASTCALL,
      "on_trial_add($self, tune_controller, trial, /)\n--\n\n"
      "Draws the trial's bracket: one number of numpy.random's global stream."},
-    {"on_trial_result", PYCT_METHOD(asha_on_trial_result), METH_FASTCALL,
+    {"on_trial_result", PYCT_METHOD(guarded_asha_on_trial_result), METH_FASTCALL,
      "on_trial_result($self, tune_controller, trial, result, /)\n--\n\nCONTINUE or STOP."},
-    {"on_trial_complete", PYCT_METHOD(asha_on_trial_complete), METH_FASTCALL,
+    {"on_trial_complete", PYCT_METHOD(guarded_asha_on_trial_complete), METH_FASTCALL,
      "on_trial_complete($self, tune_controller, trial, result, /)\n--\n\n"
      "Records the last result and forgets the trial."},
-    {"on_trial_remove", PYCT_METHOD(asha_on_trial_remove), METH_FASTCALL,
+    {"on_trial_remove", PYCT_METHOD(guarded_asha_on_trial_remove), METH_FASTCALL,
      "on_trial_remove($self, tune_controller, trial, /)\n--\n\nForgets the trial."},
-    {"debug_string", asha_debug_string, METH_NOARGS, "debug_string($self, /)\n--\n\n"},
-    {"__getstate__", asha_getstate, METH_NOARGS, NULL},
-    {"__setstate__", asha_setstate, METH_O, NULL},
+    {"debug_string", guarded_asha_debug_string, METH_NOARGS,
+     "debug_string($self, /)\n--\n\n"},
+    {"__getstate__", guarded_asha_getstate, METH_NOARGS, NULL},
+    {"__setstate__", guarded_asha_setstate, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };
 
 static PyGetSetDef asha_getset[] = {
-    {"num_stopped", asha_get_num_stopped, NULL, "How many times it said STOP.", NULL},
-    {"_num_stopped", asha_get_num_stopped, NULL, NULL, NULL},
+    {"num_stopped", guarded_asha_get_num_stopped, NULL, "How many times it said STOP.",
+     NULL},
+    {"_num_stopped", guarded_asha_get_num_stopped, NULL, NULL, NULL},
     {"_mode", asha_get_mode, asha_set_mode, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };

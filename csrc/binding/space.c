@@ -700,6 +700,7 @@ function_call(void *ctx_, ct_ref *fn, const ct_value *config, ct_node **out,
     pyct_space_ctx *ctx = ctx_;
     PyObject *what = pyct_ref_object(fn);
     PyObject *call = helper(&ctx->state->call_function, "_call_function");
+    bool drawing = pyct_rng_end(ctx->rng); /* it may draw in other threads, or reseed */
     PyObject *stream = ctx->rng != NULL ? pyct_rng_object(ctx->rng) : Py_None;
     PyObject *view = call != NULL && stream != NULL ? view_of(ctx, config) : NULL;
     PyObject *result =
@@ -708,6 +709,9 @@ function_call(void *ctx_, ct_ref *fn, const ct_value *config, ct_node **out,
                   call, what, view, ctx->config_only ? Py_True : Py_False, stream, NULL)
             : NULL;
     Py_XDECREF(view);
+    if (drawing) {
+        pyct_rng_begin(ctx->rng);
+    }
     if (result == NULL) {
         return function_failed(ctx, err);
     }
@@ -942,7 +946,9 @@ variants_next(PyObject *op)
     if (self->variants == NULL) {
         return NULL;
     }
+    pyct_rng_begin(self->rng);
     ct_status st = ct_variants_next(self->variants, &more, &err);
+    (void)pyct_rng_end(self->rng);
     if (st == CT_OK && PyErr_Occurred()) {
         st = pyct_foreign(&err);
     }
@@ -998,7 +1004,9 @@ basic_next(ct_searcher *to, const ct_board *b, ct_suggestion *out,
 {
     py_basic *s = (py_basic *)to;
     pyct_entry entry = pyct_enter(s->state); /* draws and functions are Python's */
+    pyct_rng_begin(s->ctx->rng);
     ct_status st = s->inner->ops->next(s->inner, b, out, state, err);
+    (void)pyct_rng_end(s->ctx->rng);
     if (st == CT_OK && PyErr_Occurred()) { /* a draw that could not say so */
         if (*state == CT_SEARCH_TRIAL) {
             ct_suggestion_deinit(out);

@@ -6,6 +6,7 @@
 #include "stopper.h"
 
 #include "errors.h"
+#include "guard.h"
 #include "overrides.h"
 #include "stopper_int.h"
 #include "types.h"
@@ -425,12 +426,17 @@ timeout_setstate(PyObject *op, PyObject *saved)
     Py_RETURN_NONE;
 }
 
+/* A run that it was lent to may be at work in another thread. */
+PYCT_GUARD_UNARY(timeout_stop_all)
+PYCT_GUARD_UNARY(timeout_getstate)
+PYCT_GUARD_UNARY(timeout_setstate)
+
 static PyMethodDef timeout_methods[] = {
-    {"stop_all", timeout_stop_all, METH_NOARGS,
+    {"stop_all", guarded_timeout_stop_all, METH_NOARGS,
      "stop_all($self, /)\n--\n\nWhether the budget is used up. The first call starts the "
      "clock."},
-    {"__getstate__", timeout_getstate, METH_NOARGS, NULL},
-    {"__setstate__", timeout_setstate, METH_O, NULL},
+    {"__getstate__", guarded_timeout_getstate, METH_NOARGS, NULL},
+    {"__setstate__", guarded_timeout_setstate, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };
 

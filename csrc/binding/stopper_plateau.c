@@ -5,6 +5,7 @@
  * its condition, so that what it has seen can be asked afterwards. */
 #include "convert.h"
 #include "errors.h"
+#include "guard.h"
 #include "overrides.h"
 #include "stopper_int.h"
 #include "types.h"
@@ -477,10 +478,17 @@ plateau_setstate(PyObject *op, PyObject *saved)
 
 /* ---- the types ---- */
 
+/* A run that it was lent to may be at work in another thread. */
+PYCT_GUARD_UNARY(experiment_stop_all)
+PYCT_GUARD_UNARY(experiment_has_plateaued)
+PYCT_GUARD_UNARY(plateau_getstate)
+PYCT_GUARD_UNARY(plateau_setstate)
+PYCT_GUARD_CALL(experiment_call)
+
 static PyMethodDef trial_methods[] = {
     {"stop_all", trial_stop_all, METH_NOARGS, "stop_all($self, /)\n--\n\nFalse."},
-    {"__getstate__", plateau_getstate, METH_NOARGS, NULL},
-    {"__setstate__", plateau_setstate, METH_O, NULL},
+    {"__getstate__", guarded_plateau_getstate, METH_NOARGS, NULL},
+    {"__setstate__", guarded_plateau_setstate, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };
 
@@ -503,12 +511,12 @@ static PyType_Spec trial_spec = {
 };
 
 static PyMethodDef experiment_methods[] = {
-    {"stop_all", experiment_stop_all, METH_NOARGS,
+    {"stop_all", guarded_experiment_stop_all, METH_NOARGS,
      "stop_all($self, /)\n--\n\nWhether the last result found a plateau that lasts."},
-    {"has_plateaued", experiment_has_plateaued, METH_NOARGS,
+    {"has_plateaued", guarded_experiment_has_plateaued, METH_NOARGS,
      "has_plateaued($self, /)\n--\n\nWhether the best values are a plateau now."},
-    {"__getstate__", plateau_getstate, METH_NOARGS, NULL},
-    {"__setstate__", plateau_setstate, METH_O, NULL},
+    {"__getstate__", guarded_plateau_getstate, METH_NOARGS, NULL},
+    {"__setstate__", guarded_plateau_setstate, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };
 
@@ -517,7 +525,7 @@ static PyType_Slot experiment_slots[] = {
     {Py_tp_dealloc, PYCT_SLOT(plateau_dealloc)},
     {Py_tp_traverse, PYCT_SLOT(plateau_traverse)},
     {Py_tp_clear, PYCT_SLOT(plateau_clear)},
-    {Py_tp_call, PYCT_SLOT(experiment_call)},
+    {Py_tp_call, PYCT_SLOT(guarded_experiment_call)},
     {Py_tp_methods, experiment_methods},
     {Py_tp_doc,
      "The best values' plateau: the base of ctune.stopper.ExperimentPlateauStopper."},
