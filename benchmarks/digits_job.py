@@ -55,9 +55,7 @@ def accuracies(config: dict[str, Any], data: dict[str, Any]) -> Iterator[float]:
     from sklearn.linear_model import SGDClassifier
 
     batch_size = config["batch_size"]
-    model = SGDClassifier(
-        random_state=0, **{k: v for k, v in config.items() if k != "batch_size"}
-    )
+    model = SGDClassifier(random_state=0, **{k: v for k, v in config.items() if k != "batch_size"})
     rng = np.random.default_rng(0)
     x, y = data["x_train"], data["y_train"]
     for _ in range(EPOCHS):

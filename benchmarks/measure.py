@@ -292,9 +292,7 @@ def case_asha(side: str) -> dict[str, float]:
     """Seconds per decision; side is LIBRARY-TRIALS. Stops after 2 s of decisions."""
     name, count = side.split("-")
     lib = library(name)
-    scheduler = lib.asha(
-        time_attr="training_iteration", metric="loss", mode="min", max_t=1000
-    )
+    scheduler = lib.asha(time_attr="training_iteration", metric="loss", mode="min", max_t=1000)
     trials = [FakeTrial(i) for i in range(int(count))]
     for trial in trials:
         scheduler.on_trial_add(None, trial)
@@ -337,7 +335,10 @@ def case_configs(side: str) -> dict[str, float]:
         search.add_configurations(
             [
                 Experiment(
-                    name, name, config=space, num_samples=count,
+                    name,
+                    name,
+                    config=space,
+                    num_samples=count,
                     storage_path=tempfile.mkdtemp(),
                 )
             ]
@@ -386,9 +387,7 @@ def case_limiter(side: str) -> dict[str, float]:
         def suggest(self, trial_id: str) -> dict[str, int]:
             return self.config
 
-        def on_trial_complete(
-            self, trial_id: str, result: Any = None, error: bool = False
-        ) -> None:
+        def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
             pass
 
     count = 100_000

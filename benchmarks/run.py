@@ -219,7 +219,6 @@ def rows() -> list[Row]:
             "1/s",
             {"ctune": "ctune", "ray": "ray", "engine": "configs"},
             rate=True,
-            goal="500,000/s",
         ),
         Row(
             "configurations, generate_variants",
@@ -227,6 +226,7 @@ def rows() -> list[Row]:
             "1/s",
             {"ctune": "ctune", "ray": "ray"},
             rate=True,
+            goal="500,000/s",
         ),
         Row(
             "limiter calls",
@@ -336,8 +336,12 @@ def measure(table: list[Row], rounds: int, reference: str) -> None:
                 groups.setdefault(key, []).append((row, column))
     for number in range(rounds):
         for (case, side, column, env), targets in groups.items():
-            print(f"\rbench: round {number + 1}/{rounds}: {case} {side}".ljust(70), end="\r",
-                  file=sys.stderr, flush=True)
+            print(
+                f"\rbench: round {number + 1}/{rounds}: {case} {side}".ljust(70),
+                end="\r",
+                file=sys.stderr,
+                flush=True,
+            )
             python = pythons.get(column, sys.executable)
             command = [python, str(HERE / "measure.py"), case, side]
             found = run_json(command, dict(env))
@@ -380,8 +384,16 @@ def ratios(row: Row, column: str) -> str:
 
 
 def lines(table: list[Row]) -> Iterator[tuple[str, ...]]:
-    yield ("measured", "unit", "ctune", "Ray Tune", "Optuna", "C alone", "ctune is better by",
-           "goal")
+    yield (
+        "measured",
+        "unit",
+        "ctune",
+        "Ray Tune",
+        "Optuna",
+        "C alone",
+        "ctune is better by",
+        "goal",
+    )
     for row in table:
         if row.samples:
             yield (
@@ -403,8 +415,10 @@ def show(table: list[Row]) -> None:
         print("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip())
         if i == 0:
             print("  ".join("-" * w for w in widths))
-    print("Medians, lowest and highest in brackets. Ray Tune has no inline mode: its trials "
-          "are processes in every row.")
+    print(
+        "Medians, lowest and highest in brackets. Ray Tune has no inline mode: its trials "
+        "are processes in every row."
+    )
 
 
 def machine() -> dict[str, Any]:

@@ -1,4 +1,5 @@
 """Writes csrc/engine/base/crc_table.h: python3 tools/gen_crc_table.py"""
+
 from pathlib import Path
 
 POLY = 0x82F63B78  # Castagnoli, bit-reversed
@@ -32,7 +33,7 @@ def main() -> None:
     for table in tables():
         lines.append("    {")
         for i in range(0, 256, 6):
-            row = ", ".join(f"0x{c:08X}" for c in table[i:i + 6])
+            row = ", ".join(f"0x{c:08X}" for c in table[i : i + 6])
             lines.append(f"        {row},")
         lines.append("    },")
     lines += ["};", "", "#endif", ""]

@@ -6,6 +6,7 @@ up. All of it is exact integer arithmetic. The logarithms that number.c computes
 multiplication and a shift are compared here with the exact ones over the whole range of
 double exponents.
 """
+
 from pathlib import Path
 
 OUT = Path(__file__).parent.parent / "csrc/engine/base/pow10.h"

@@ -1400,7 +1400,7 @@ driver_describe(PyObject *op, PyObject *ignored)
     if (s == NULL || s->ops->describe == NULL) { /* closed, or it says nothing */
         return PyUnicode_FromString("");
     }
-    if (s->ops->describe(s, &text, &err) == CT_OK) {
+    if (s->ops->describe(s, pyct_driver_board(self), &text, &err) == CT_OK) {
         out = PyUnicode_DecodeUTF8((char *)text.data, (Py_ssize_t)text.len, "replace");
     } else {
         pyct_raise(self->state, &err);

@@ -77,42 +77,41 @@ become_owner(pyct_guard *g, unsigned depth)
 static void
 wait_in_line(pyct_guard *g, unsigned depth)
 {
-    must(pthread_mutex_lock(&g->mutex));
-    uint64_t ticket = g->next++;
-    while (g->serving != ticket) {
-        must(pthread_cond_wait(&g->served, &g->mutex));
+    uint64_t ticket = atomic_fetch_add(&g->next, 1);
+    if (atomic_load(&g->serving) != ticket) {
+        must(pthread_mutex_lock(&g->mutex));
+        while (atomic_load(&g->serving) != ticket) {
+            must(pthread_cond_wait(&g->served, &g->mutex));
+        }
+        must(pthread_mutex_unlock(&g->mutex));
     }
     become_owner(g, depth);
-    must(pthread_mutex_unlock(&g->mutex));
 }
 
 /* Takes it if nobody has it or waits for it. */
 static bool
 take_at_once(pyct_guard *g, unsigned depth)
 {
-    if (pthread_mutex_trylock(&g->mutex) != 0) {
+    uint64_t ticket = atomic_load(&g->serving);
+    if (!atomic_compare_exchange_strong(&g->next, &ticket, ticket + 1)) {
         return false;
     }
-    bool first = g->next == g->serving;
-    if (first) {
-        g->next++;
-        become_owner(g, depth);
-    }
-    must(pthread_mutex_unlock(&g->mutex));
-    return first;
+    become_owner(g, depth);
+    return true;
 }
 
+/* Who took a ticket before this moment is seen here; who takes one later sees that it is
+ * served. */
 static void
 let_go(pyct_guard *g)
 {
-    must(pthread_mutex_lock(&g->mutex));
     atomic_store_explicit(&g->owner, 0, memory_order_relaxed);
     g->depth = 0;
-    g->serving++;
-    bool others = g->next != g->serving;
-    must(pthread_mutex_unlock(&g->mutex));
-    if (others) {
+    uint64_t now = atomic_fetch_add(&g->serving, 1) + 1;
+    if (atomic_load(&g->next) != now) {
+        must(pthread_mutex_lock(&g->mutex));
         must(pthread_cond_broadcast(&g->served));
+        must(pthread_mutex_unlock(&g->mutex));
     }
 }
 
@@ -125,8 +124,8 @@ forget_parent(pyct_guard *g)
         return false;
     }
     g->runs = 0;
-    g->next = 0;
-    g->serving = 0;
+    atomic_store(&g->next, 0);
+    atomic_store(&g->serving, 0);
     g->depth = 0;
     atomic_store_explicit(&g->owner, 0, memory_order_relaxed);
     must(init_locks(g));

@@ -6,35 +6,80 @@
 #include "errors.h"
 #include "guard.h"
 #include "overrides.h"
-#include "scheduler_int.h"
+#include "native.h"
 
 #include "base/mem.h"
 #include "sched/fifo.h"
 
 #include <string.h>
 
-/* ---- a native ASHA in a run ---- */
+/* ---- a native scheduler in a run ---- */
 
-typedef struct lent_asha {
+typedef struct lent {
     ct_scheduler scheduler; /* first */
-    pyct_asha *owner;       /* strong */
+    ct_scheduler_ops ops;   /* own copy: name and buffering are the engine's */
+    pyct_native *owner;     /* strong */
     ct_name time_attr;      /* in the run's table */
     ct_name metric;
-    ct_trial_id offset; /* number of the run's trial 0 */
-} lent_asha;
+    ct_trial_id offset;    /* number of the run's trial 0 */
+    const ct_board *board; /* of the question under way */
+} lent;
+
+/* The engine's numbers include those of earlier trials. */
+static ct_trial_status
+lent_status(void *ctx, ct_trial_id number)
+{
+    const lent *self = ctx;
+    return number >= self->offset ? ct_board_status(self->board, number - self->offset)
+                                  : CT_TRIAL_TERMINATED;
+}
 
 static bool
-lent_numbers(const lent_asha *self, const ct_result *r, double *time, double *value)
+lent_any(void *ctx, ct_trial_status s)
 {
-    return r != NULL && ct_result_get(r, self->time_attr, time) &&
-           ct_result_get(r, self->metric, value);
+    return ct_board_any(((const lent *)ctx)->board, s);
+}
+
+static const ct_board_ops LENT_VIEW = {lent_status, lent_any};
+
+static ct_board
+view_of(lent *self, const ct_board *b)
+{
+    ct_board view = *b;
+    self->board = b;
+    view.ops = &LENT_VIEW;
+    view.ctx = self;
+    return view;
+}
+
+/* The result as the engine knows it: under its own two names. */
+static ct_result
+numbers_of(const lent *self, const ct_result *r, ct_metric items[2])
+{
+    ct_result out = {items, 0, NULL};
+    if (r != NULL && ct_result_get(r, self->time_attr, &items[0].value)) {
+        items[out.count++].name = PYCT_TIME;
+    }
+    if (r != NULL && ct_result_get(r, self->metric, &items[out.count].value)) {
+        items[out.count++].name = PYCT_METRIC;
+    }
+    return out;
+}
+
+/* Orders of this question speak of the run's trials. */
+static void
+renumber(const lent *self, ct_orders *orders, size_t from)
+{
+    for (size_t i = from; i < orders->count; i++) {
+        orders->items[i].trial -= self->offset;
+    }
 }
 
 /* Remembers the text id for later questions from Python. */
 static ct_status
-lent_meet(lent_asha *self, const char *id, ct_trial_id number, ct_err *err)
+lent_meet(lent *self, const char *id, ct_trial_id number, ct_err *err)
 {
-    pyct_asha *owner = self->owner;
+    pyct_native *owner = self->owner;
     ct_status st = ct_grow((void **)&owner->met, &owner->met_cap, owner->met_count + 1,
                            sizeof *owner->met, err);
     char *copy = st == CT_OK ? ct_strndup(id, strlen(id)) : NULL;
@@ -45,100 +90,128 @@ lent_meet(lent_asha *self, const char *id, ct_trial_id number, ct_err *err)
     return CT_OK;
 }
 
-/* The draw needs the GIL; native turns may run without it. */
+/* A draw needs the GIL; native turns work without it. */
 static ct_status
-lent_on_add(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_err *err)
+lent_draw_and_add(lent *self, const ct_board *view, ct_trial_id number, ct_err *err)
 {
-    lent_asha *self = (lent_asha *)s;
-    ct_trial_id number = self->offset + t;
+    ct_scheduler *engine = self->owner->engine;
+    if (self->owner->rng == NULL) {
+        return engine->ops->on_add(engine, view, number, err);
+    }
     pyct_state *state = pyct_state_of((PyObject *)self->owner);
     pyct_entry entry = pyct_enter(state);
-    ct_status st = CT_OK;
-    if (number >= self->owner->numbers) { /* not a retry */
-        st = lent_meet(self, ct_trials_get(b->trials, t)->id, number, err);
-        self->owner->numbers = st == CT_OK ? number + 1 : self->owner->numbers;
-    }
+    ct_status st = engine->ops->on_add(engine, view, number, err);
     if (st == CT_OK) {
-        st = pyct_asha_add_trial(self->owner, number, err);
+        st = pyct_rng_check(self->owner->rng, err);
     }
     pyct_leave(state, entry);
     return st;
 }
 
 static ct_status
+lent_on_add(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_err *err)
+{
+    lent *self = (lent *)s;
+    ct_trial_id number = self->offset + t;
+    ct_board view = view_of(self, b);
+    ct_status st = CT_OK;
+    if (number >= self->owner->numbers) { /* not a retry */
+        st = lent_meet(self, ct_trials_get(b->trials, t)->id, number, err);
+        self->owner->numbers = st == CT_OK ? number + 1 : self->owner->numbers;
+    }
+    return st == CT_OK ? lent_draw_and_add(self, &view, number, err) : st;
+}
+
+static ct_status
 lent_on_result(ct_scheduler *s, const ct_board *b, ct_trial_id t, const ct_result *r,
                ct_verdict *out, ct_orders *orders, ct_err *err)
 {
-    (void)b;
-    (void)orders;
-    lent_asha *self = (lent_asha *)s;
-    double time;
-    double value;
+    lent *self = (lent *)s;
+    ct_scheduler *engine = self->owner->engine;
+    ct_metric items[2];
+    ct_result numbers = numbers_of(self, r, items);
+    ct_board view = view_of(self, b);
+    size_t from = orders->count;
     *out = CT_CONTINUE;
-    return lent_numbers(self, r, &time, &value)
-               ? ct_asha_result(self->owner->asha, self->offset + t, time, value, out,
-                                err)
-               : CT_OK;
+    if (self->owner->kind->lenient && numbers.count < 2) {
+        return CT_OK;
+    }
+    ct_status st = engine->ops->on_result(engine, &view, self->offset + t, &numbers,
+                                          out, orders, err);
+    renumber(self, orders, from);
+    return st;
 }
 
 static ct_status
 lent_on_complete(ct_scheduler *s, const ct_board *b, ct_trial_id t, const ct_result *r,
                  ct_orders *orders, ct_err *err)
 {
-    (void)b;
-    (void)orders;
-    lent_asha *self = (lent_asha *)s;
-    double time;
-    double value;
-    return lent_numbers(self, r, &time, &value)
-               ? ct_asha_complete(self->owner->asha, self->offset + t, time, value, err)
-               : CT_OK;
+    lent *self = (lent *)s;
+    ct_scheduler *engine = self->owner->engine;
+    ct_metric items[2];
+    ct_result numbers = numbers_of(self, r, items);
+    ct_board view = view_of(self, b);
+    size_t from = orders->count;
+    ct_status st = engine->ops->on_complete(engine, &view, self->offset + t, &numbers,
+                                            orders, err);
+    renumber(self, orders, from);
+    return st;
 }
 
 static ct_status
 lent_on_error(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_orders *orders,
               ct_err *err)
 {
-    (void)s;
-    (void)b;
-    (void)t;
-    (void)orders;
-    (void)err;
-    return CT_OK;
+    lent *self = (lent *)s;
+    ct_scheduler *engine = self->owner->engine;
+    ct_board view = view_of(self, b);
+    size_t from = orders->count;
+    ct_status st = engine->ops->on_error(engine, &view, self->offset + t, orders, err);
+    renumber(self, orders, from);
+    return st;
 }
 
 static ct_status
 lent_on_remove(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_orders *orders,
                ct_err *err)
 {
-    (void)b;
-    (void)orders;
-    (void)err;
-    lent_asha *self = (lent_asha *)s;
-    ct_asha_remove(self->owner->asha, self->offset + t);
-    return CT_OK;
+    lent *self = (lent *)s;
+    ct_scheduler *engine = self->owner->engine;
+    ct_board view = view_of(self, b);
+    size_t from = orders->count;
+    ct_status st = engine->ops->on_remove(engine, &view, self->offset + t, orders, err);
+    renumber(self, orders, from);
+    return st;
 }
 
 static ct_status
-native_choose(ct_scheduler *s, const ct_board *b, ct_trial_id *out, ct_orders *orders,
-              ct_err *err)
+lent_choose(ct_scheduler *s, const ct_board *b, ct_trial_id *out, ct_orders *orders,
+            ct_err *err)
 {
-    (void)s;
-    (void)orders;
-    (void)err;
-    *out = ct_fifo_choose(b);
-    return CT_OK;
+    lent *self = (lent *)s;
+    ct_scheduler *engine = self->owner->engine;
+    ct_board view = view_of(self, b);
+    size_t from = orders->count;
+    if (!self->owner->kind->chooses) {
+        *out = ct_fifo_choose(b);
+        return CT_OK;
+    }
+    ct_status st = engine->ops->choose(engine, &view, out, orders, err);
+    renumber(self, orders, from);
+    *out = *out != CT_TRIAL_NONE ? *out - self->offset : CT_TRIAL_NONE;
+    return st;
 }
 
 /* [offset, engine]: the numbers of the run's trials stay what they were. */
 static ct_status
 lent_save(ct_scheduler *s, ct_names *names, ct_value *out, ct_err *err)
 {
-    lent_asha *self = (lent_asha *)s;
+    lent *self = (lent *)s;
+    ct_scheduler *inner = self->owner->engine;
     ct_value list = ct_list();
     ct_value offset = ct_i64((int64_t)self->offset);
     ct_value engine = ct_nil();
-    ct_status st = ct_asha_save(self->owner->asha, names, &engine, err);
+    ct_status st = inner->ops->save(inner, names, &engine, err);
     if (st == CT_OK) {
         st = ct_value_push(&list, &offset, err);
     }
@@ -157,13 +230,14 @@ lent_save(ct_scheduler *s, ct_names *names, ct_value *out, ct_err *err)
 static ct_status
 lent_restore(ct_scheduler *s, ct_names *names, const ct_value *v, ct_err *err)
 {
-    lent_asha *self = (lent_asha *)s;
+    lent *self = (lent *)s;
+    ct_scheduler *inner = self->owner->engine;
     if (v->kind != CT_LIST || v->len != 2 || v->u.items[0].kind != CT_I64 ||
         v->u.items[0].u.i < 0 || v->u.items[0].u.i >= (int64_t)CT_TRIAL_NONE) {
         return ct_fail(err, CT_ECORRUPT, "scheduler",
-                       "the saved state is not one of AsyncHyperBandScheduler");
+                       "the saved state is not one of %s", self->owner->kind->name);
     }
-    ct_status st = ct_asha_restore(self->owner->asha, names, &v->u.items[1], err);
+    ct_status st = inner->ops->restore(inner, names, &v->u.items[1], err);
     if (st == CT_OK) {
         self->offset = (ct_trial_id)v->u.items[0].u.i;
     }
@@ -171,29 +245,56 @@ lent_restore(ct_scheduler *s, ct_names *names, const ct_value *v, ct_err *err)
 }
 
 static ct_status
-lent_describe(ct_scheduler *s, ct_buf *out, ct_err *err)
+lent_describe(ct_scheduler *s, const ct_board *b, ct_buf *out, ct_err *err)
 {
-    return ct_asha_describe(((lent_asha *)s)->owner->asha, out, err);
+    lent *self = (lent *)s;
+    ct_scheduler *inner = self->owner->engine;
+    ct_board view = view_of(self, b);
+    return inner->ops->describe(inner, &view, out, err);
+}
+
+/* When the run is over, its trials keep the status that they had. Lost without memory:
+ * then they count as terminated. */
+static void
+keep_statuses(lent *self)
+{
+    pyct_native *owner = self->owner;
+    size_t n = owner->numbers;
+    if (!owner->kind->chooses || self->board == NULL ||
+        ct_grow((void **)&owner->ended, &owner->ended_cap, n, sizeof *owner->ended,
+                NULL) != CT_OK) {
+        return;
+    }
+    for (; owner->ended_count < self->offset; owner->ended_count++) {
+        owner->ended[owner->ended_count] = CT_TRIAL_TERMINATED;
+    }
+    for (size_t i = self->offset; i < n; i++) {
+        owner->ended[i] = (uint8_t)lent_status(self, (ct_trial_id)i);
+    }
+    owner->ended_count = n;
 }
 
 static void
 lent_free(ct_scheduler *s)
 {
-    pyct_rng_record(((lent_asha *)s)->owner->rng, NULL);
-    Py_DECREF((PyObject *)((lent_asha *)s)->owner);
+    lent *self = (lent *)s;
+    keep_statuses(self);
+    self->owner->driver = NULL;
+    if (self->owner->rng != NULL) {
+        pyct_rng_record(self->owner->rng, NULL);
+    }
+    Py_DECREF((PyObject *)self->owner);
     ct_free(s);
 }
 
 static const ct_scheduler_ops LENT_OPS = {
-    .name = "async_hyperband",
     .foreign = false,
-    .supports_buffering = true,
     .on_add = lent_on_add,
     .on_result = lent_on_result,
     .on_complete = lent_on_complete,
     .on_error = lent_on_error,
     .on_remove = lent_on_remove,
-    .choose = native_choose,
+    .choose = lent_choose,
     .save = lent_save,
     .restore = lent_restore,
     .describe = lent_describe,
@@ -201,29 +302,41 @@ static const ct_scheduler_ops LENT_OPS = {
 };
 
 static ct_scheduler *
-lend_asha(PyObject *scheduler, PyObject *driver, ct_err *err)
+lend(PyObject *scheduler, PyObject *driver, ct_err *err)
 {
-    pyct_asha *owner = pyct_asha_ready(scheduler);
+    pyct_native *owner = pyct_native_ready(scheduler);
     pyct_names *names = pyct_driver_names(driver);
     ct_name time_attr;
     ct_name metric;
-    if (owner == NULL || pyct_asha_objective(owner) < 0 ||
+    if (owner == NULL || pyct_native_objective(owner) < 0 ||
         pyct_name_of(names, owner->time_attr, &time_attr) < 0 ||
         pyct_name_of(names, owner->base.metric, &metric) < 0) {
         (void)pyct_foreign(err);
         return NULL;
     }
-    lent_asha *self = ct_alloc(sizeof *self);
+    if (owner->driver != NULL) {
+        (void)ct_fail(err, CT_EINVAL, "scheduler",
+                      "is in use by another run; give each run a scheduler of its own");
+        return NULL;
+    }
+    lent *self = ct_calloc(1, sizeof *self);
     if (self == NULL) {
         (void)ct_fail_mem(err);
         return NULL;
     }
-    *self = (lent_asha){{&LENT_OPS},
-                        (pyct_asha *)Py_NewRef(scheduler),
-                        time_attr,
-                        metric,
-                        owner->numbers};
-    pyct_rng_record(owner->rng, pyct_driver_answers(driver));
+    self->ops = LENT_OPS;
+    self->ops.name = owner->engine->ops->name;
+    self->ops.supports_buffering = owner->engine->ops->supports_buffering;
+    self->scheduler.ops = &self->ops;
+    self->owner = (pyct_native *)Py_NewRef(scheduler);
+    self->time_attr = time_attr;
+    self->metric = metric;
+    self->offset = owner->numbers;
+    owner->driver = driver;
+    owner->offset = self->offset;
+    if (owner->rng != NULL) {
+        pyct_rng_record(owner->rng, pyct_driver_answers(driver));
+    }
     return &self->scheduler;
 }
 
@@ -447,8 +560,9 @@ foreign_restore(ct_scheduler *s, ct_names *names, const ct_value *v, ct_err *err
 }
 
 static ct_status
-foreign_describe(ct_scheduler *s, ct_buf *out, ct_err *err)
+foreign_describe(ct_scheduler *s, const ct_board *b, ct_buf *out, ct_err *err)
 {
+    (void)b;
     foreign_scheduler *self = (foreign_scheduler *)s;
     PyObject *text = PyObject_CallMethod(self->object, "debug_string", NULL);
     Py_ssize_t len = 0;
@@ -544,14 +658,23 @@ foreign_new(pyct_state *state, PyObject *object, PyObject *driver, const bool *s
     return &self->scheduler;
 }
 
-/* Whether any question method of an ASHA object is not the native one. */
+/* Whether any question method of a native scheduler is not that of its class in C. */
 static int
-asha_overridden(pyct_state *state, PyObject *object)
+native_overridden(pyct_state *state, PyObject *object)
 {
+    PyTypeObject *const types[] = {state->asha_type, state->bohb_type,
+                                   state->hyperband_type, state->median_type};
+    size_t i = 0;
+    while (i < sizeof types / sizeof types[0] &&
+           !PyObject_TypeCheck(object, types[i])) {
+        i++;
+    }
+    if (i == sizeof types / sizeof types[0]) {
+        return 1;
+    }
     int found = 0;
     for (int m = 0; found == 0 && m < METHOD_COUNT; m++) {
-        found = pyct_overridden(object, state->asha_type,
-                                method_name(state, (method_kind)m));
+        found = pyct_overridden(object, types[i], method_name(state, (method_kind)m));
     }
     return found;
 }
@@ -584,15 +707,15 @@ pyct_scheduler_adapter(pyct_state *state, PyObject *scheduler, PyObject *driver,
     int calls =
         check_interface(state, scheduler) < 0 ? -1 : find_skips(state, scheduler, skip);
     int overridden = 1;
-    if (calls > 0 && PyObject_TypeCheck(scheduler, state->asha_type)) {
-        overridden = asha_overridden(state, scheduler);
+    if (calls > 0 && PyObject_TypeCheck(scheduler, state->native_type)) {
+        overridden = native_overridden(state, scheduler);
     }
     if (calls < 0 || overridden < 0) {
         (void)pyct_foreign(err);
         return NULL;
     }
     if (overridden == 0) {
-        return lend_asha(scheduler, driver, err);
+        return lend(scheduler, driver, err);
     }
     if (calls == 0) {
         ct_scheduler *fifo = NULL;

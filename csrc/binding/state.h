@@ -55,6 +55,7 @@
     X(basic_search, "_search")                                                         \
     X(stop_all, "stop_all")                                                            \
     X(get_trials, "get_trials")                                                        \
+    X(get_live_trials, "get_live_trials")                                              \
     X(current_trainable, "ctune.current_trainable")                                    \
     X(metric, "metric")                                                                \
     X(mode, "mode")                                                                    \
@@ -81,7 +82,11 @@
     X(helper_type)                                                                     \
     X(scheduler_type)                                                                  \
     X(fifo_type)                                                                       \
+    X(native_type)                                                                     \
     X(asha_type)                                                                       \
+    X(hyperband_type)                                                                  \
+    X(bohb_type)                                                                       \
+    X(median_type)                                                                     \
     X(searcher_type)                                                                   \
     X(limiter_type)                                                                    \
     X(stopper_type)                                                                    \
@@ -123,10 +128,10 @@
 
 /* See guard.h. */
 typedef struct pyct_guard {
-    pthread_mutex_t mutex; /* of the fields below; held for moments only */
+    pthread_mutex_t mutex; /* for those who wait */
     pthread_cond_t served;
-    uint64_t next; /* ticket that is given out next */
-    uint64_t serving;
+    _Atomic(uint64_t) next; /* ticket that is given out next */
+    _Atomic(uint64_t) serving;
     _Atomic(unsigned long) owner; /* thread, 0 = nobody */
     unsigned depth;               /* the owner's */
     unsigned runs;                /* under way without the GIL */

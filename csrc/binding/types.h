@@ -9,6 +9,10 @@ int pyct_messages_add(PyObject *module, pyct_state *state);
 int pyct_connection_add(PyObject *module, pyct_state *state);
 int pyct_helper_add(PyObject *module, pyct_state *state);
 int pyct_scheduler_add(PyObject *module, pyct_state *state);
+int pyct_native_add(PyObject *module, pyct_state *state);
+int pyct_asha_add(PyObject *module, pyct_state *state);
+int pyct_hyperband_add(PyObject *module, pyct_state *state);
+int pyct_median_add(PyObject *module, pyct_state *state);
 int pyct_stopper_add(PyObject *module, pyct_state *state);
 int pyct_plateau_add(PyObject *module, pyct_state *state);
 int pyct_searcher_add(PyObject *module, pyct_state *state);
@@ -19,10 +23,25 @@ int pyct_controller_add(PyObject *module, pyct_state *state);
 int pyct_driver_add(PyObject *module, pyct_state *state);
 
 /* In the order in which module.c calls them. */
-#define PYCT_ADDERS                                                                    \
-    pyct_trainable_add, pyct_messages_add, pyct_connection_add, pyct_helper_add,       \
-        pyct_scheduler_add, pyct_stopper_add, pyct_plateau_add, pyct_searcher_add,     \
-        pyct_limiter_add, pyct_space_add, pyct_trial_add, pyct_controller_add,         \
-        pyct_driver_add
+// clang-format off
+#define PYCT_ADDERS \
+    pyct_trainable_add, \
+    pyct_messages_add, \
+    pyct_connection_add, \
+    pyct_helper_add, \
+    pyct_scheduler_add, \
+    pyct_native_add, \
+    pyct_asha_add, \
+    pyct_hyperband_add, \
+    pyct_median_add, \
+    pyct_stopper_add, \
+    pyct_plateau_add, \
+    pyct_searcher_add, \
+    pyct_limiter_add, \
+    pyct_space_add, \
+    pyct_trial_add, \
+    pyct_controller_add, \
+    pyct_driver_add
+// clang-format on
 
 #endif

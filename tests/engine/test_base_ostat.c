@@ -262,6 +262,49 @@ test_tree_accepts_values_again_after_a_failure(void **state)
     ct_ostat_free(s);
 }
 
+/* Values of few kinds, so that equal ones lie in many leaves. */
+static void
+test_what_is_removed_is_gone(void **ctx)
+{
+    enum { KINDS = 50, STEPS = 60000 };
+    (void)ctx;
+    for (uint64_t seed = 0; seed < 4; seed++) {
+        ct_err err = CT_ERR_INIT;
+        ct_ostat *s = NULL;
+        size_t count[KINDS] = {0};
+        size_t total = 0;
+        ct_pcg rng;
+        ct_pcg_init(&rng, seed, 1);
+        assert_ok(ct_ostat_new(&s, &err), err);
+        for (int i = 0; i < STEPS; i++) {
+            size_t k = ct_pcg_next(&rng) % KINDS;
+            bool grow = ct_pcg_next(&rng) % 100 < (i < STEPS / 2 ? 70 : 30);
+            if (grow) {
+                assert_ok(ct_ostat_insert(s, (double)k, &err), err);
+                count[k]++;
+                total++;
+            } else {
+                assert_int_equal(ct_ostat_remove(s, (double)k), count[k] > 0);
+                total -= count[k] > 0 ? 1 : 0;
+                count[k] -= count[k] > 0 ? 1 : 0;
+            }
+            assert_int_equal(ct_ostat_count(s), total);
+            if (i % 500 == 0) {
+                size_t rank = 0;
+                for (size_t v = 0; v < KINDS; v++) {
+                    if (count[v] > 0) {
+                        assert_true(ct_ostat_at(s, rank) == (double)v);
+                        assert_true(ct_ostat_at(s, rank + count[v] - 1) == (double)v);
+                    }
+                    rank += count[v];
+                }
+            }
+        }
+        assert_false(ct_ostat_remove(s, 0.5));
+        ct_ostat_free(s);
+    }
+}
+
 int
 main(void)
 {
@@ -269,6 +312,7 @@ main(void)
         cmocka_unit_test(test_ranks_agree_with_sorting),
         cmocka_unit_test(test_percentiles_agree_with_numpy_bit_for_bit),
         cmocka_unit_test(test_infinities_give_what_numpy_gives),
+        cmocka_unit_test(test_what_is_removed_is_gone),
         cmocka_unit_test(test_tree_survives_failing_allocations),
         cmocka_unit_test(test_tree_accepts_values_again_after_a_failure),
     };

@@ -93,7 +93,7 @@ test_every_result_continues_and_state_is_empty(void **state)
     assert_ok(ops->save(b.fifo, b.names, &saved, &err), err);
     assert_int_equal(saved.kind, CT_NIL);
     assert_ok(ops->restore(b.fifo, b.names, &saved, &err), err);
-    assert_ok(ops->describe(b.fifo, &text, &err), err);
+    assert_ok(ops->describe(b.fifo, NULL, &text, &err), err);
     assert_ok(ct_buf_terminate(&text, &err), err);
     assert_string_equal((char *)text.data, "Using FIFO scheduling algorithm.");
     ct_buf_deinit(&text);

@@ -85,8 +85,52 @@ class Controller:
     def get_trials(self):
         return [t]
 c = Controller()
-r = {"training_iteration": 0.5, "m": 1.0}
+r = dict(training_iteration=0.5, m=1.0)
 """
+NATIVE = (
+    TRIAL
+    + """
+from types import SimpleNamespace
+class Searcher:
+    def on_pause(self, trial_id):
+        pass
+    on_unpause = on_pause
+c.search_alg = SimpleNamespace(searcher=Searcher())
+args = ("training_iteration", "m", "max", ARGS)
+bad = (*args[:3], -1.0, *args[4:])
+def new():
+    return _ctune.CLASS(*args)
+def run_through(scheduler):
+    trials = [Trial() for _ in range(3)]
+    c.get_trials = c.get_live_trials = lambda: trials
+    c.stop_trial = lambda trial: scheduler.on_trial_remove(c, trial)
+    after = {"CONTINUE": "RUNNING", "PAUSE": "PAUSED", "STOP": "TERMINATED"}
+    for i, trial in enumerate(trials):
+        trial.trial_id = str(i)
+        trial.status = "RUNNING"
+        scheduler.on_trial_add(c, trial)
+    for i in (1, 2, 3):
+        for trial in trials:
+            result = {"training_iteration": i, "m": float(trial.trial_id)}
+            if trial.status == "RUNNING":
+                trial.status = after[scheduler.on_trial_result(c, trial, result)]
+        chosen = scheduler.choose_trial_to_run(c)
+        if chosen is not None:
+            chosen.status = "RUNNING"
+    return scheduler
+o = new()
+o.on_trial_add(c, t)
+o.on_trial_result(c, t, {"training_iteration": 0.75, "m": 1.0})
+b = Trial()
+b.trial_id = "b"
+"""
+)
+
+
+def native(cls, args):
+    return NATIVE.replace("CLASS", cls).replace("ARGS", args)
+
+
 STATE = (
     'o.__setstate__(o.__getstate__()); fails(o.__setstate__, {"no": 1}); fails(o.__setstate__, 3)'
 )
@@ -187,32 +231,49 @@ def new():
             "debug_string": "o.debug_string()",
         },
     ),
-    "AsyncHyperBandScheduler": (
-        TRIAL
-        + """
-args = ("training_iteration", "m", "max", 9.0, 1.0, 3.0, 2, True)
-o = _ctune.AsyncHyperBandScheduler(*args)
-o.on_trial_add(c, t)
-o.on_trial_result(c, t, {"training_iteration": 3, "m": 1.0})
-b = Trial()
-b.trial_id = "b"
-""",
+    "NativeScheduler": (
+        native("AsyncHyperBandScheduler", "9.0, 1.0, 3.0, 2, True"),
         {
-            "__init__": "_ctune.AsyncHyperBandScheduler(*args); o.__init__(*args); "
-            "o.on_trial_add(c, t); fails(_ctune.AsyncHyperBandScheduler, 1); "
-            "fails(_ctune.AsyncHyperBandScheduler, *args[:3], -1, *args[4:])",
+            "__init__": "new(); o.__init__(*args); o.on_trial_add(c, t); "
+            "fails(_ctune.NativeScheduler); fails(type(o), 1); fails(type(o), *bad)",
             "set_search_properties": "o.set_search_properties(None, None); "
             "o.set_search_properties('m', 'max'); fails(o.set_search_properties, 3, 4)",
             "on_trial_add": "o.on_trial_add(c, t); fails(o.on_trial_add, c, 3)",
             "on_trial_result": "o.on_trial_result(c, t, r); fails(o.on_trial_result, c, b, r); "
             "fails(o.on_trial_result, c, t, {'training_iteration': 'x', 'm': 1})",
-            "on_trial_complete": "o.on_trial_complete(c, t, {'m': 1.0, 'training_iteration': 0.5});"
-            " o.on_trial_add(c, t); fails(o.on_trial_complete, c, b, r)",
+            "on_trial_complete": "o.on_trial_complete(c, t, r); o.on_trial_add(c, t); "
+            "fails(o.on_trial_complete, c, b, r)",
             "on_trial_remove": "o.on_trial_remove(c, t); o.on_trial_add(c, t); "
             "fails(o.on_trial_remove, c, b)",
             "debug_string": "o.debug_string()",
             "__getstate__": "pickle.dumps(o)",
             "__setstate__": STATE,
+        },
+    ),
+    "AsyncHyperBandScheduler": (
+        native("AsyncHyperBandScheduler", "9.0, 1.0, 3.0, 2, True"),
+        {"__new__": "new()"},
+    ),
+    "HyperBandScheduler": (
+        native("HyperBandScheduler", "9, 3, True"),
+        {
+            "__new__": "new(); run_through(new()); fails(type(o), *bad)",
+            "on_trial_error": "o = new(); o.on_trial_add(c, t); o.on_trial_error(c, t); "
+            "fails(o.on_trial_error, c, b)",
+            "choose_trial_to_run": "o.choose_trial_to_run(c); fails(o.choose_trial_to_run)",
+            "state": "o.state(); o.debug_string(); pickle.dumps(o); "
+            "o.__setstate__(o.__getstate__())",
+        },
+    ),
+    "HyperBandForBOHB": (
+        native("HyperBandForBOHB", "9, 3, True"),
+        {"__new__": "run_through(new())"},
+    ),
+    "MedianStoppingRule": (
+        native("MedianStoppingRule", "1.0, 1, 0, True"),
+        {
+            "__new__": "x = run_through(new()); x.__setstate__(x.__getstate__()); "
+            "fails(type(o), *bad)"
         },
     ),
     "Stopper": (

@@ -349,7 +349,7 @@ def test_state_with_wild_trial_numbers_is_refused():
     scheduler.on_trial_add(None, Trial(1))
     for wild in (7, -1, 2**80, "x"):
         state = scheduler.__getstate__()
-        state["trials"]["1"] = wild
+        state["trials"][0][1] = wild
         with pytest.raises(ValueError):
             scheduler.__setstate__(state)
 

@@ -5,6 +5,7 @@
  * is split before it is entered, so that no split ever travels upwards. A split changes
  * no value and no count of the whole, so that running out of memory half way does no
  * harm; counts are raised only after the value is in. All leaves have the same depth.
+ * A removal leaves nodes as they are, empty ones too, and largest values as bounds.
  *
  * Percentiles follow NumPy's "linear" method, operation by operation. */
 #include "base/ostat.h"
@@ -162,7 +163,8 @@ root_split(ct_ostat *s, ct_err *err)
     root->n = 1;
     root->child[0] = s->root;
     root->count[0] = s->count;
-    root->max[0] = ct_ostat_at(s, s->count - 1);
+    root->max[0] = s->level > 0 ? ((inner *)s->root)->max[INNER_MAX - 1]
+                                : ((leaf *)s->root)->v[LEAF_MAX - 1];
     ct_status st = child_split(root, 0, s->level, err);
     if (st != CT_OK) {
         ct_free(root);
@@ -242,6 +244,49 @@ ct_ostat_insert(ct_ostat *s, double v, ct_err *err)
     }
     s->count++;
     return CT_OK;
+}
+
+static bool
+leaf_remove(leaf *l, double v)
+{
+    size_t i = 0;
+    while (i < l->n && l->v[i] < v) {
+        i++;
+    }
+    if (i == l->n || l->v[i] > v) {
+        return false;
+    }
+    l->n--;
+    memmove(l->v + i, l->v + i + 1, (l->n - i) * sizeof *l->v);
+    return true;
+}
+
+/* Equal values may lie on both sides of a bound. */
+static bool
+node_remove(void *node, size_t level, double v)
+{
+    if (level == 0) {
+        return leaf_remove(node, v);
+    }
+    inner *in = node;
+    for (size_t i = inner_pick(in, v); i < in->n; i++) {
+        if (in->count[i] > 0 && node_remove(in->child[i], level - 1, v)) {
+            in->count[i]--;
+            return true;
+        }
+        if (in->max[i] > v) {
+            break;
+        }
+    }
+    return false;
+}
+
+bool
+ct_ostat_remove(ct_ostat *s, double v)
+{
+    bool found = node_remove(s->root, s->level, v);
+    s->count -= found ? 1 : 0;
+    return found;
 }
 
 size_t

@@ -70,7 +70,10 @@ ct_control_new(ct_control **out, const ct_control_opts *opts, ct_err *err)
         ct_control_free(c);
         return st;
     }
-    c->board = (ct_board){opts->names, c->trials, c->metrics, c->resources, 0.0};
+    c->board = (ct_board){.names = opts->names,
+                          .trials = c->trials,
+                          .metrics = c->metrics,
+                          .resources = c->resources};
     *out = c;
     return CT_OK;
 }

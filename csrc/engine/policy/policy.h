@@ -34,7 +34,8 @@ typedef struct ct_scheduler_ops {
     ct_status (*save)(ct_scheduler *s, ct_names *names, ct_value *out, ct_err *err);
     ct_status (*restore)(ct_scheduler *s, ct_names *names, const ct_value *v,
                          ct_err *err);
-    ct_status (*describe)(ct_scheduler *s, ct_buf *out, ct_err *err); /* debug string */
+    /* The debug string. */
+    ct_status (*describe)(ct_scheduler *s, const ct_board *b, ct_buf *out, ct_err *err);
     void (*free)(ct_scheduler *s);
 } ct_scheduler_ops;
 struct ct_scheduler {

@@ -261,10 +261,10 @@ scheduler_restore(ct_scheduler *s, ct_names *names, const ct_value *v, ct_err *e
 }
 
 static ct_status
-scheduler_describe(ct_scheduler *s, ct_buf *out, ct_err *err)
+scheduler_describe(ct_scheduler *s, const ct_board *b, ct_buf *out, ct_err *err)
 {
     ct_scheduler *inner = ((recorded_scheduler *)s)->inner;
-    return inner->ops->describe(inner, out, err);
+    return inner->ops->describe(inner, b, out, err);
 }
 
 static void

@@ -316,18 +316,27 @@ score_of(const ct_asha *a, double value)
     return a->opts.maximize ? value : -value;
 }
 
+bool
+ct_asha_over(ct_asha *a, double time, ct_verdict *out)
+{
+    if (time < a->opts.max_t || isnan(time) || !a->opts.stop_last_trials) {
+        return false;
+    }
+    *out = CT_STOP;
+    a->num_stopped++;
+    return true;
+}
+
 ct_status
 ct_asha_result(ct_asha *a, ct_trial_id t, double time, double value, ct_verdict *out,
                ct_err *err)
 {
-    ct_status st = CT_OK;
-    if (time >= a->opts.max_t && a->opts.stop_last_trials) {
-        *out = CT_STOP;
-    } else {
-        st = trial_check(a, t, err);
-        if (st == CT_OK) {
-            st = bracket_result(a, t, time, score_of(a, value), out, err);
-        }
+    if (ct_asha_over(a, time, out)) {
+        return CT_OK;
+    }
+    ct_status st = trial_check(a, t, err);
+    if (st == CT_OK) {
+        st = bracket_result(a, t, time, score_of(a, value), out, err);
     }
     if (st == CT_OK && *out == CT_STOP) {
         a->num_stopped++;
@@ -676,8 +685,9 @@ asha_restore(ct_scheduler *s, ct_names *names, const ct_value *v, ct_err *err)
 }
 
 static ct_status
-asha_describe(ct_scheduler *s, ct_buf *out, ct_err *err)
+asha_describe(ct_scheduler *s, const ct_board *b, ct_buf *out, ct_err *err)
 {
+    (void)b;
     return ct_asha_describe((const ct_asha *)s, out, err);
 }
 

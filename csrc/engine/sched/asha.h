@@ -38,6 +38,8 @@ ct_status ct_asha_result(ct_asha *a, ct_trial_id t, double time, double value,
 ct_status ct_asha_complete(ct_asha *a, ct_trial_id t, double time, double value,
                            ct_err *err);
 void ct_asha_remove(ct_asha *a, ct_trial_id t);
+/* Whether a result at that time ends any trial: then *out = STOP, which is counted. */
+bool ct_asha_over(ct_asha *a, double time, ct_verdict *out);
 bool ct_asha_knows(const ct_asha *a, ct_trial_id t);
 uint64_t ct_asha_num_stopped(const ct_asha *a);
 /* Rungs for display and tests: bracket s, rung k (largest milestone first). */

@@ -91,9 +91,10 @@ fifo_restore(ct_scheduler *s, ct_names *names, const ct_value *v, ct_err *err)
 }
 
 static ct_status
-fifo_describe(ct_scheduler *s, ct_buf *out, ct_err *err)
+fifo_describe(ct_scheduler *s, const ct_board *b, ct_buf *out, ct_err *err)
 {
     (void)s;
+    (void)b;
     return ct_buf_puts(out, "Using FIFO scheduling algorithm.", err);
 }
 

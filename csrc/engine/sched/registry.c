@@ -3,6 +3,8 @@
 
 #include "sched/asha.h"
 #include "sched/fifo.h"
+#include "sched/hyperband.h"
+#include "sched/median.h"
 
 #include <ctype.h>
 #include <string.h>
@@ -144,6 +146,17 @@ asha_numbers(const make_args *in, ct_asha_opts *o, ct_err *err)
 }
 
 static ct_status
+objective(const make_args *in, const char *time_default, ct_name *time_attr,
+          ct_name *metric, bool *maximize, ct_err *err)
+{
+    ct_status st = option_text(in, "time_attr", time_default, time_attr, err);
+    if (st == CT_OK) {
+        st = option_text(in, "metric", NULL, metric, err);
+    }
+    return st == CT_OK ? option_mode(in, maximize, err) : st;
+}
+
+static ct_status
 make_asha(ct_scheduler **out, const make_args *in, ct_err *err)
 {
     static const char *const known[] = {"time_attr",
@@ -164,13 +177,8 @@ make_asha(ct_scheduler **out, const make_args *in, ct_err *err)
     ct_asha *a = NULL;
     ct_status st = options_known(in, known, err);
     if (st == CT_OK) {
-        st = option_text(in, "time_attr", "training_iteration", &o.time_attr, err);
-    }
-    if (st == CT_OK) {
-        st = option_text(in, "metric", NULL, &o.metric, err);
-    }
-    if (st == CT_OK) {
-        st = option_mode(in, &o.maximize, err);
+        st = objective(in, "training_iteration", &o.time_attr, &o.metric, &o.maximize,
+                       err);
     }
     if (st == CT_OK) {
         st = asha_numbers(in, &o, err);
@@ -180,6 +188,84 @@ make_asha(ct_scheduler **out, const make_args *in, ct_err *err)
     }
     if (st == CT_OK) {
         *out = ct_asha_scheduler(a);
+    }
+    return st;
+}
+
+static ct_status
+make_hyperband_as(ct_scheduler **out, const make_args *in, bool bohb, ct_err *err)
+{
+    static const char *const known[] = {
+        "time_attr",        "metric",           "mode", "max_t",
+        "reduction_factor", "stop_last_trials", NULL};
+    ct_hyperband_opts o = {
+        .max_t = 81.0, .reduction_factor = 3.0, .stop_last_trials = true, .bohb = bohb};
+    ct_hyperband *h = NULL;
+    ct_status st = options_known(in, known, err);
+    if (st == CT_OK) {
+        st = objective(in, "training_iteration", &o.time_attr, &o.metric, &o.maximize,
+                       err);
+    }
+    if (st == CT_OK) {
+        st = option_number(in, "max_t", &o.max_t, err);
+    }
+    if (st == CT_OK) {
+        st = option_number(in, "reduction_factor", &o.reduction_factor, err);
+    }
+    if (st == CT_OK) {
+        st = option_bool(in, "stop_last_trials", &o.stop_last_trials, err);
+    }
+    if (st == CT_OK) {
+        st = ct_hyperband_new(&h, &o, err);
+    }
+    if (st == CT_OK) {
+        *out = ct_hyperband_scheduler(h);
+    }
+    return st;
+}
+
+static ct_status
+make_hyperband(ct_scheduler **out, const make_args *in, ct_err *err)
+{
+    return make_hyperband_as(out, in, false, err);
+}
+
+static ct_status
+make_bohb(ct_scheduler **out, const make_args *in, ct_err *err)
+{
+    return make_hyperband_as(out, in, true, err);
+}
+
+static ct_status
+make_median(ct_scheduler **out, const make_args *in, ct_err *err)
+{
+    static const char *const known[] = {
+        "time_attr",      "metric",    "mode", "grace_period", "min_samples_required",
+        "min_time_slice", "hard_stop", NULL};
+    ct_median_opts o = {
+        .grace_period = 60.0, .min_samples_required = 3.0, .hard_stop = true};
+    ct_median *m = NULL;
+    ct_status st = options_known(in, known, err);
+    if (st == CT_OK) {
+        st = objective(in, "time_total_s", &o.time_attr, &o.metric, &o.maximize, err);
+    }
+    if (st == CT_OK) {
+        st = option_number(in, "grace_period", &o.grace_period, err);
+    }
+    if (st == CT_OK) {
+        st = option_number(in, "min_samples_required", &o.min_samples_required, err);
+    }
+    if (st == CT_OK) {
+        st = option_number(in, "min_time_slice", &o.min_time_slice, err);
+    }
+    if (st == CT_OK) {
+        st = option_bool(in, "hard_stop", &o.hard_stop, err);
+    }
+    if (st == CT_OK) {
+        st = ct_median_new(&m, &o, err);
+    }
+    if (st == CT_OK) {
+        *out = ct_median_scheduler(m);
     }
     return st;
 }
@@ -196,10 +282,10 @@ static const known_name KNOWN[] = {
     {"fifo", "fifo", make_fifo},
     {"async_hyperband", "async_hyperband", make_asha},
     {"asynchyperband", "async_hyperband", make_asha},
-    {"median_stopping_rule", "median_stopping_rule", NULL},
-    {"medianstopping", "median_stopping_rule", NULL},
-    {"hyperband", "hyperband", NULL},
-    {"hb_bohb", "hb_bohb", NULL},
+    {"median_stopping_rule", "median_stopping_rule", make_median},
+    {"medianstopping", "median_stopping_rule", make_median},
+    {"hyperband", "hyperband", make_hyperband},
+    {"hb_bohb", "hb_bohb", make_bohb},
     {"pbt", "pbt", NULL},
     {"pbt_replay", "pbt_replay", NULL},
     {"pb2", "pb2", NULL},
@@ -283,8 +369,7 @@ ct_sched_create(ct_scheduler **out, const char *name, const ct_value *options,
     }
     if (k->make == NULL) {
         return ct_fail(err, CT_EUNSUPPORTED, "scheduler",
-                       "\"%s\" is not implemented yet; fifo and async_hyperband are",
-                       k->name);
+                       "\"%s\" has no constructor in the engine", k->name);
     }
     make_args in = {options, names, rng};
     return k->make(out, &in, err);

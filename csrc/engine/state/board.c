@@ -1,6 +1,20 @@
-/* board.c: looking a number up in a result. Results have few entries: a scan is
- * enough. */
+/* board.c: see board.h. */
 #include "state/board.h"
+
+ct_trial_status
+ct_board_status(const ct_board *b, ct_trial_id t)
+{
+    return b->ops != NULL ? b->ops->status(b->ctx, t)
+                          : (ct_trial_status)ct_trials_get(b->trials, t)->status;
+}
+
+bool
+ct_board_any(const ct_board *b, ct_trial_status s)
+{
+    return b->ops != NULL ? b->ops->any(b->ctx, s) : ct_trials_with(b->trials, s) > 0;
+}
+
+/* Results have few entries: a scan is enough. */
 
 bool
 ct_result_get(const ct_result *r, ct_name name, double *out)

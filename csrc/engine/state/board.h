@@ -6,13 +6,24 @@
 #include "state/resources.h"
 #include "state/trials.h"
 
+/* Answers for schedulers that are asked outside a run, where no table of trials is. */
+typedef struct ct_board_ops {
+    ct_trial_status (*status)(void *ctx, ct_trial_id t);
+    bool (*any)(void *ctx, ct_trial_status s); /* some trial has it */
+} ct_board_ops;
+
 typedef struct ct_board {
     const ct_names *names;
     const ct_trials *trials;
     const ct_metrics *metrics;
     const ct_resources *resources;
-    double now; /* time of the event being handled */
+    double now;              /* time of the event being handled */
+    const ct_board_ops *ops; /* NULL = the table answers */
+    void *ctx;
 } ct_board;
+
+ct_trial_status ct_board_status(const ct_board *b, ct_trial_id t);
+bool ct_board_any(const ct_board *b, ct_trial_status s);
 
 /* One result as a policy sees it: its flattened numbers, and the whole record. */
 typedef struct ct_result {

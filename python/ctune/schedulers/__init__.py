@@ -7,12 +7,18 @@ import inspect
 from typing import Any
 
 from ctune.schedulers.async_hyperband import ASHAScheduler, AsyncHyperBandScheduler
+from ctune.schedulers.hb_bohb import HyperBandForBOHB
+from ctune.schedulers.hyperband import HyperBandScheduler
+from ctune.schedulers.median_stopping_rule import MedianStoppingRule
 from ctune.schedulers.trial_scheduler import FIFOScheduler, TrialScheduler
 
 __all__ = [
     "ASHAScheduler",
     "AsyncHyperBandScheduler",
     "FIFOScheduler",
+    "HyperBandForBOHB",
+    "HyperBandScheduler",
+    "MedianStoppingRule",
     "TrialScheduler",
     "create_scheduler",
 ]
@@ -21,13 +27,13 @@ SCHEDULER_IMPORT: dict[str, type[TrialScheduler]] = {
     "fifo": FIFOScheduler,
     "async_hyperband": AsyncHyperBandScheduler,
     "asynchyperband": AsyncHyperBandScheduler,
+    "median_stopping_rule": MedianStoppingRule,
+    "medianstopping": MedianStoppingRule,
+    "hyperband": HyperBandScheduler,
+    "hb_bohb": HyperBandForBOHB,
 }
 
 _NOT_YET = (
-    "median_stopping_rule",
-    "medianstopping",
-    "hyperband",
-    "hb_bohb",
     "pbt",
     "pbt_replay",
     "pb2",
@@ -39,7 +45,8 @@ def create_scheduler(scheduler: str, **kwargs: Any) -> TrialScheduler:
     """Make a scheduler from its name.
 
     Args:
-        scheduler: "fifo", "async_hyperband" or "asynchyperband", in any case.
+        scheduler: "fifo", "async_hyperband", "median_stopping_rule", "hyperband", "hb_bohb",
+            or the aliases "asynchyperband" and "medianstopping"; in any case.
         **kwargs: Arguments of its constructor. Those that it does not have are dropped, so
             that one set of arguments serves several names.
 

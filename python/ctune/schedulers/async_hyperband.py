@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import pickle
-import tempfile
-
 from ctune import _ctune
-from ctune.schedulers.trial_scheduler import FIFOScheduler
+from ctune.schedulers._native import NativeScheduler
 
 __all__ = ["ASHAScheduler", "AsyncHyperBandScheduler"]
 
 
-class AsyncHyperBandScheduler(_ctune.AsyncHyperBandScheduler, FIFOScheduler):
+class AsyncHyperBandScheduler(_ctune.AsyncHyperBandScheduler, NativeScheduler):
     """Stop a trial that, on reaching a rung, is below the rung's upper 1/reduction_factor.
 
     Rungs lie at `grace_period * reduction_factor**k` up to `max_t`. A trial that reaches one
@@ -72,28 +68,6 @@ class AsyncHyperBandScheduler(_ctune.AsyncHyperBandScheduler, FIFOScheduler):
             brackets,
             stop_last_trials,
         )
-
-    def save(self, checkpoint_path: str) -> None:
-        """Write options and state to a file, replacing it in one step.
-
-        Trial ids are pickled: use text, as trials of a run have.
-        """
-        folder = os.path.dirname(os.path.abspath(checkpoint_path))
-        with tempfile.NamedTemporaryFile(dir=folder, delete=False) as f:
-            try:
-                pickle.dump(self.__getstate__(), f)
-            except BaseException:
-                os.unlink(f.name)
-                raise
-        os.replace(f.name, checkpoint_path)
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Become the scheduler that was saved: its options and state replace the present ones.
-
-        The file is unpickled: read only files that you trust.
-        """
-        with open(checkpoint_path, "rb") as f:
-            self.__setstate__(pickle.load(f))
 
 
 ASHAScheduler = AsyncHyperBandScheduler

@@ -1,0 +1,53 @@
+"""What the schedulers written in C have in common."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+
+from ctune import _ctune
+from ctune.schedulers.trial_scheduler import FIFOScheduler
+
+__all__ = ["NativeScheduler"]
+
+
+class NativeScheduler(_ctune.NativeScheduler, FIFOScheduler):
+    """A scheduler whose decisions are made in C; its state goes to a file as JSON.
+
+    Attributes:
+        num_stopped: How many trials it stopped early.
+    """
+
+    def save(self, checkpoint_path: str) -> None:
+        """Write options and state to a file, replacing it in one step.
+
+        Raises:
+            TypeError: A trial id, or an attribute of a subclass, has no JSON form. Trials of
+                a run have text as ids.
+        """
+        text = json.dumps(self.__getstate__())
+        folder = os.path.dirname(os.path.abspath(checkpoint_path))
+        with tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as f:
+            try:
+                f.write(text)
+            except BaseException:
+                os.unlink(f.name)
+                raise
+        os.replace(f.name, checkpoint_path)
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Become the scheduler that was saved: its options and state replace the present ones.
+
+        Raises:
+            ValueError: The file is not the saved state of a scheduler of this class. The
+                scheduler is then as it was.
+        """
+        with open(checkpoint_path) as f:
+            try:
+                state = json.load(f)
+            except ValueError as e:
+                raise ValueError(
+                    f"{checkpoint_path}: this is not the saved state of a scheduler: {e}"
+                ) from None
+        self.__setstate__(state)

@@ -1,0 +1,67 @@
+"""HyperBand, HyperBand for BOHB and the median rule decide as the reference recorded."""
+
+import json
+import random
+import sys
+from pathlib import Path
+
+import pytest
+
+from ctune.schedulers import HyperBandForBOHB, HyperBandScheduler, MedianStoppingRule
+
+REFERENCE = Path(__file__).parent.parent / "reference"
+sys.path.insert(0, str(REFERENCE))
+import streams  # noqa: E402
+
+CLASSES = {
+    "hyperband": HyperBandScheduler,
+    "hb_bohb": HyperBandForBOHB,
+    "median": MedianStoppingRule,
+}
+
+
+def cases(name):
+    return streams.load(REFERENCE / f"{name}.json.gz")
+
+
+def stream_of(name, case):
+    style = streams.styles(name)[case["style"]]
+    scheduler = CLASSES[name](**case["options"])
+    return streams.Stream(scheduler, case["number"], case["options"], style)
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_every_decision_is_that_of_the_reference(name):
+    decisions = 0
+    recorded = cases(name)
+    for number, case in enumerate(recorded):
+        tokens = case["tokens"].split()
+        stream = stream_of(name, case)
+        stream.play(tokens)
+        at = len(stream.tokens) - 1
+        assert stream.tokens == tokens, f"case {number} {case['options']}: at {at}"
+        assert stream.scheduler.debug_string() == case["debug"], number
+        decisions += sum(t[0] in "rc" for t in tokens)
+    assert len(recorded) >= 500
+    assert decisions >= 100_000
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_a_stream_goes_on_the_same_after_a_restore_at_any_place(name, tmp_path):
+    rng = random.Random(7)
+    for number, case in list(enumerate(cases(name)))[::9]:
+        tokens = case["tokens"].split()
+        cut = rng.randrange(1, len(tokens))
+        while tokens[cut][0] in "spu":  # what one event brought about belongs together
+            cut -= 1
+        stream = stream_of(name, case)
+        stream.play(tokens[:cut])
+        stream.scheduler.save(str(tmp_path / "state.json"))
+        json.loads((tmp_path / "state.json").read_text())
+        restored = CLASSES[name](metric="other", mode="min")
+        restored.restore(str(tmp_path / "state.json"))
+        assert restored.metric == case["options"]["metric"]
+        stream.scheduler = stream.controller.scheduler = restored
+        stream.play(tokens)
+        assert stream.tokens == tokens, f"case {number}, cut at {cut}"
+        assert restored.debug_string() == case["debug"]
