@@ -377,6 +377,26 @@ def case_variants(side: str) -> dict[str, float]:
     return {"seconds": (time.perf_counter() - start) / count}
 
 
+def case_simulate(side: str) -> dict[str, float]:
+    """Seconds per result of a simulated experiment: 20,000 trials of at most 50 epochs."""
+    import numpy as np
+
+    import ctune
+    from ctune.schedulers import ASHAScheduler, HyperBandScheduler
+
+    curves = np.random.default_rng(0).random((20_000, 50))
+    make: dict[str, Any] = {
+        "ctune-fifo": lambda: None,
+        "ctune-asha": lambda: ASHAScheduler(max_t=50),
+        "ctune-hyperband": lambda: HyperBandScheduler(max_t=50),
+    }
+    scheduler = make[side]()
+    start = time.perf_counter()
+    found = ctune.simulate(curves, scheduler=scheduler, num_workers=64)
+    took = time.perf_counter() - start
+    return {"seconds": took / len(found.events("RESULT"))}
+
+
 def case_limiter(side: str) -> dict[str, float]:
     """Seconds per call of a limiter, without what the searcher inside costs."""
     lib = library(side)

@@ -212,6 +212,17 @@ def rows() -> list[Row]:
                 goal={100: "1,000,000/s", 100_000: "500,000/s"}.get(count, ""),
             )
         )
+    for name in ("fifo", "asha", "hyperband"):
+        made.append(
+            Row(
+                f"simulated results, {name}",
+                "simulate",
+                "1/s",
+                {"ctune": f"ctune-{name}"},
+                rate=True,
+                goal="1,000,000/s" if name == "fifo" else "",
+            )
+        )
     made += [
         Row(
             "configurations as trials",

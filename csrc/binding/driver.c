@@ -12,6 +12,7 @@
 #include "messages.h"
 #include "scheduler.h"
 #include "searcher.h"
+#include "simulation.h"
 #include "space.h"
 #include "stopper.h"
 #include "trainable.h"
@@ -504,6 +505,12 @@ static ct_status
 on_note(void *ctx, const ct_note *n, ct_err *err)
 {
     pyct_driver *self = ctx;
+    if (self->simulated) {
+        ct_status st = pyct_simulation_note(self->executor, n, err);
+        if (st != CT_OK) {
+            return st;
+        }
+    }
     if (!wants_note(self, n)) {
         return CT_OK;
     }
@@ -708,6 +715,9 @@ make_executor(pyct_driver *self, ct_err *err)
 
     if (self->executor == NULL) {
         ct_inline_new(&self->exec, &ops, err);
+    } else if (pyct_simulation_check(self->state, self->executor)) {
+        self->exec =
+            pyct_simulation_exec(self->executor, self->names, &self->virtual, err);
     } else if (PyDict_Check(self->executor)) {
         self->exec =
             pyct_process_executor(self->state, self->executor, self->names, err);
@@ -732,6 +742,9 @@ make_files(pyct_driver *self, PyObject *options, ct_err *err)
         take_integer(options, "errors", &errors) < 0 ||
         take_integer(options, "journal", &journal) < 0) {
         return pyct_foreign(err) == CT_OK ? 0 : -1;
+    }
+    if (self->simulated) { /* its directory exists in names only */
+        return 0;
     }
     out.json = json != 0;
     out.csv = csv != 0;
@@ -851,6 +864,7 @@ heard(const pyct_driver *self, bool files)
     uint32_t kinds =
         UINT32_C(1) << CT_NOTE_TRIAL_FAILURE | UINT32_C(1) << CT_NOTE_CHECKPOINT_DROP;
 
+    files = files || self->simulated; /* which hears of all */
     for (int k = 0; k < CT_NOTE_COUNT; k++) {
         kinds |= self->hooks[k] == NULL ? 0 : UINT32_C(1) << k;
     }
@@ -875,10 +889,11 @@ make_drive(pyct_driver *self, PyObject *options, ct_err *err)
         .journal = self->journal,
         .answers = self->records ? &self->answers : NULL,
         .output = self->output,
-        .clock = &self->clock,
+        .clock = self->simulated ? &self->virtual.clock : &self->clock,
         .observer = {on_note, self},
         .heard = heard(self, json != 0 || csv != 0 || self->write_params),
-        .make_dirs = true,
+        .make_dirs = !self->simulated,
+        .simulated = self->simulated,
         .interrupt_grace = grace,
     };
     return ct_drive_new(&self->drive, &o, err) == CT_OK ? 0 : -1;
@@ -901,6 +916,7 @@ driver_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     }
     self->state = pyct_state_of((PyObject *)self);
     ct_real_clock_init(&self->clock);
+    ct_virtual_clock_init(&self->virtual, 0.0);
     self->names = pyct_names_new(self->state);
     self->views = PyList_New(0);
     self->trials = PyList_New(0);
@@ -909,11 +925,13 @@ driver_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         ct_answers_init(&self->answers, pyct_names_table(self->names),
                         (ct_ref_reader){NULL, NULL});
     }
+    self->simulated = false;
     if (self->names == NULL || self->views == NULL || self->trials == NULL ||
         self->shown == NULL || take_objects(self, options) < 0) {
         Py_DECREF(self);
         return NULL;
     }
+    self->simulated = pyct_simulation_check(self->state, self->executor);
     /* The controller comes before the executor: what is wrong with the options is said
      * before any process starts. */
     if (make_policies(self, &err) < 0 || make_control(self, options, &err) < 0 ||
@@ -1445,6 +1463,13 @@ get_trials(PyObject *op, void *closure)
 }
 
 static PyObject *
+get_virtual_time(PyObject *op, void *closure)
+{
+    (void)closure;
+    return PyFloat_FromDouble(((pyct_driver *)op)->virtual.time);
+}
+
+static PyObject *
 get_exception(PyObject *op, void *closure)
 {
     PyObject *e = ((pyct_driver *)op)->exception;
@@ -1476,6 +1501,8 @@ PYCT_GUARD_GETTER(get_trials)
 
 static PyGetSetDef driver_getset[] = {
     {"trials", guarded_get_trials, NULL, "list of Trial, in table order.", NULL},
+    {"virtual_time", get_virtual_time, NULL,
+     "float: seconds that passed in a simulation.", NULL},
     {"exception", get_exception, NULL, "The last inline trial's exception, or None.",
      NULL},
     {"error_blob", get_error_blob, NULL, "bytes: the last failure, pickled; or None.",

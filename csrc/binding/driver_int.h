@@ -18,6 +18,8 @@ typedef struct pyct_driver {
     pyct_state *state;
     pyct_names *names;
     ct_clock clock;
+    ct_virtual_clock virtual; /* of a simulation */
+    bool simulated;
 
     /* What the caller gave; strong. */
     PyObject *scheduler;

@@ -113,6 +113,7 @@ pyct_process_executor(pyct_state *state, PyObject *options, pyct_names *names,
 typedef struct adapter {
     ct_exec base; /* first */
     pyct_state *state;
+    pyct_guard *guard; /* counted: freed with the last objects of a process */
     PyObject *executor;
     pyct_names *names;
     PyObject *events; /* list of the last wait, or NULL */
@@ -139,7 +140,7 @@ static ct_status
 adapter_submit(ct_exec *e, const ct_command *c, ct_err *err)
 {
     adapter *a = (adapter *)e;
-    pyct_entry entry = pyct_enter(a->state);
+    pyct_entry entry = pyct_guard_enter(a->guard);
     ct_status st = CT_OK;
     PyObject *command = pyct_command_new(a->state, a->names, c);
     PyObject *result = command == NULL
@@ -151,7 +152,7 @@ adapter_submit(ct_exec *e, const ct_command *c, ct_err *err)
     }
     Py_XDECREF(command);
     Py_XDECREF(result);
-    pyct_leave(a->state, entry);
+    pyct_guard_leave(a->guard, entry);
     return st;
 }
 
@@ -197,13 +198,13 @@ static ct_status
 adapter_wait(ct_exec *e, double timeout, ct_err *err)
 {
     adapter *a = (adapter *)e;
-    pyct_entry entry = pyct_enter(a->state);
+    pyct_entry entry = pyct_guard_enter(a->guard);
     ct_status st = CT_OK;
 
     if (a->events == NULL || a->next >= PySequence_Fast_GET_SIZE(a->events)) {
         st = adapter_fetch(a, timeout, err);
     }
-    pyct_leave(a->state, entry);
+    pyct_guard_leave(a->guard, entry);
     return st;
 }
 
@@ -211,7 +212,7 @@ static ct_status
 adapter_poll(ct_exec *e, ct_event *out, bool *got, ct_err *err)
 {
     adapter *a = (adapter *)e;
-    pyct_entry entry = pyct_enter(a->state);
+    pyct_entry entry = pyct_guard_enter(a->guard);
     ct_status st = CT_OK;
 
     *got = a->events != NULL && a->next < PySequence_Fast_GET_SIZE(a->events);
@@ -226,7 +227,7 @@ adapter_poll(ct_exec *e, ct_event *out, bool *got, ct_err *err)
             st = pyct_foreign(err);
         }
     }
-    pyct_leave(a->state, entry);
+    pyct_guard_leave(a->guard, entry);
     return st;
 }
 
@@ -234,7 +235,7 @@ static void
 adapter_wake(ct_exec *e)
 {
     adapter *a = (adapter *)e;
-    pyct_entry entry = pyct_enter(a->state);
+    pyct_entry entry = pyct_guard_enter(a->guard);
     PyObject *type, *value, *traceback;
 
     PyErr_Fetch(&type, &value, &traceback);
@@ -242,7 +243,7 @@ adapter_wake(ct_exec *e)
         PyErr_WriteUnraisable(a->executor);
     }
     PyErr_Restore(type, value, traceback);
-    pyct_leave(a->state, entry);
+    pyct_guard_leave(a->guard, entry);
 }
 
 static ct_status
@@ -254,9 +255,9 @@ adapter_close(ct_exec *e, double grace, ct_err *err)
     (void)grace;
     if (!a->closed) {
         a->closed = true;
-        pyct_entry entry = pyct_enter(a->state);
+        pyct_entry entry = pyct_guard_enter(a->guard);
         st = call_plainly(a, "close", err);
-        pyct_leave(a->state, entry);
+        pyct_guard_leave(a->guard, entry);
     }
     return st;
 }
@@ -265,7 +266,7 @@ static void
 adapter_free(ct_exec *e)
 {
     adapter *a = (adapter *)e;
-    pyct_entry entry = pyct_enter(a->state);
+    pyct_entry entry = pyct_guard_enter(a->guard);
     PyObject *type, *value, *traceback;
 
     PyErr_Fetch(&type, &value, &traceback);
@@ -279,7 +280,8 @@ adapter_free(ct_exec *e)
     ct_free(a->records);
     Py_XDECREF(a->events);
     Py_DECREF(a->executor);
-    pyct_leave(a->state, entry);
+    pyct_guard_leave(a->guard, entry);
+    pyct_guard_release(a->guard);
     ct_free(a);
 }
 
@@ -305,6 +307,7 @@ pyct_executor_adapter(pyct_state *state, PyObject *executor, pyct_names *names,
     }
     a->base.ops = &adapter_ops;
     a->state = state;
+    a->guard = pyct_guard_retain(state->guard);
     a->executor = Py_NewRef(executor);
     a->names = names;
     return &a->base;

@@ -1,8 +1,24 @@
 /* guard.c: see guard.h. A ticket lock that its owner may take again. */
 #include "guard.h"
 
+#include "base/mem.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+struct pyct_guard {
+    _Atomic(uint32_t) count;
+    pthread_mutex_t mutex; /* for those who wait */
+    pthread_cond_t served;
+    _Atomic(uint64_t) next; /* ticket that is given out next */
+    _Atomic(uint64_t) serving;
+    _Atomic(unsigned long) owner; /* thread, 0 = nobody */
+    unsigned depth;               /* the owner's */
+    unsigned runs;                /* under way without the GIL */
+    pid_t pid;                    /* of the process that runs */
+};
 
 /* The calls fail only for locks that were never made, or are not ours. */
 static void
@@ -26,38 +42,51 @@ init_locks(pyct_guard *g)
     return 0;
 }
 
-int
-pyct_guard_init(pyct_guard *g)
+pyct_guard *
+pyct_guard_new(void)
 {
-    if (init_locks(g) < 0) {
-        PyErr_SetString(PyExc_OSError, "cannot make a lock");
-        return -1;
+    pyct_guard *g = ct_calloc(1, sizeof *g);
+    if (g == NULL) {
+        PyErr_NoMemory();
+        return NULL;
     }
-    g->made = true;
-    return 0;
+    if (init_locks(g) < 0) {
+        ct_free(g);
+        PyErr_SetString(PyExc_OSError, "cannot make a lock");
+        return NULL;
+    }
+    atomic_init(&g->count, 1);
+    return g;
+}
+
+pyct_guard *
+pyct_guard_retain(pyct_guard *g)
+{
+    atomic_fetch_add(&g->count, 1);
+    return g;
 }
 
 void
-pyct_guard_deinit(pyct_guard *g)
+pyct_guard_release(pyct_guard *g)
 {
-    if (g->made) {
-        g->made = false;
+    if (g != NULL && atomic_fetch_sub(&g->count, 1) == 1) {
         (void)pthread_cond_destroy(&g->served);
         (void)pthread_mutex_destroy(&g->mutex);
+        ct_free(g);
     }
 }
 
 void
 pyct_guard_run(pyct_state *state)
 {
-    state->guard.runs++;
-    state->guard.pid = getpid();
+    state->guard->runs++;
+    state->guard->pid = getpid();
 }
 
 void
 pyct_guard_ran(pyct_state *state)
 {
-    state->guard.runs--;
+    state->guard->runs--;
 }
 
 static bool
@@ -135,13 +164,13 @@ forget_parent(pyct_guard *g)
 void
 pyct_guard_take(pyct_state *state)
 {
-    wait_in_line(&state->guard, 1);
+    wait_in_line(state->guard, 1);
 }
 
 void
 pyct_guard_drop(pyct_state *state)
 {
-    let_go(&state->guard);
+    let_go(state->guard);
 }
 
 static void
@@ -157,7 +186,7 @@ take_with_gil(pyct_guard *g, unsigned depth)
 bool
 pyct_guard_begin(pyct_state *state)
 {
-    pyct_guard *g = &state->guard;
+    pyct_guard *g = state->guard;
 
     if (g->runs == 0) {
         return false;
@@ -179,15 +208,14 @@ pyct_guard_begin(pyct_state *state)
 void
 pyct_guard_end(pyct_state *state, bool begun)
 {
-    if (begun && --state->guard.depth == 0) {
-        let_go(&state->guard);
+    if (begun && --state->guard->depth == 0) {
+        let_go(state->guard);
     }
 }
 
 pyct_entry
-pyct_enter(pyct_state *state)
+pyct_guard_enter(pyct_guard *g)
 {
-    pyct_guard *g = &state->guard;
     pyct_entry entry = {.depth = 0};
 
     if (mine(g)) {
@@ -199,15 +227,27 @@ pyct_enter(pyct_state *state)
 }
 
 void
-pyct_leave(pyct_state *state, pyct_entry entry)
+pyct_guard_leave(pyct_guard *g, pyct_entry entry)
 {
     PyGILState_Release(entry.gil);
     if (entry.depth == 0) {
         return;
     }
     if (PyGILState_Check()) {
-        take_with_gil(&state->guard, entry.depth);
+        take_with_gil(g, entry.depth);
     } else {
-        wait_in_line(&state->guard, entry.depth);
+        wait_in_line(g, entry.depth);
     }
+}
+
+pyct_entry
+pyct_enter(pyct_state *state)
+{
+    return pyct_guard_enter(state->guard);
+}
+
+void
+pyct_leave(pyct_state *state, pyct_entry entry)
+{
+    pyct_guard_leave(state->guard, entry);
 }

@@ -11,8 +11,11 @@
 
 #include "state.h"
 
-int pyct_guard_init(pyct_guard *g); /* -1 with an exception */
-void pyct_guard_deinit(pyct_guard *g);
+/* One per module, counted: what Python drops last may outlive the module. NULL with an
+ * exception. */
+pyct_guard *pyct_guard_new(void);
+pyct_guard *pyct_guard_retain(pyct_guard *g);
+void pyct_guard_release(pyct_guard *g); /* NULL is fine */
 
 /* A run begins and ends; with the GIL. */
 void pyct_guard_run(pyct_state *state);
@@ -30,6 +33,8 @@ typedef struct pyct_entry {
     PyGILState_STATE gil;
     unsigned depth; /* how often this thread held the guard */
 } pyct_entry;
+pyct_entry pyct_guard_enter(pyct_guard *g);
+void pyct_guard_leave(pyct_guard *g, pyct_entry entry);
 pyct_entry pyct_enter(pyct_state *state);
 void pyct_leave(pyct_state *state, pyct_entry entry);
 

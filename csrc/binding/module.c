@@ -65,7 +65,8 @@ module_exec(PyObject *module)
     static int (*const adders[])(PyObject *, pyct_state *) = {PYCT_ADDERS};
     pyct_state *state = pyct_state_of_module(module);
 
-    if (pyct_guard_init(&state->guard) < 0 || intern_strings(state) < 0) {
+    state->guard = pyct_guard_new();
+    if (state->guard == NULL || intern_strings(state) < 0) {
         return -1;
     }
     for (size_t i = 0; i < sizeof adders / sizeof adders[0]; i++) {
@@ -111,7 +112,8 @@ module_free(void *module)
     module_clear(module);
     pyct_names_free(state->names);
     state->names = NULL;
-    pyct_guard_deinit(&state->guard);
+    pyct_guard_release(state->guard);
+    state->guard = NULL;
 }
 
 static PyModuleDef_Slot module_slots[] = {

@@ -9,21 +9,23 @@
 #include "guard.h"
 
 typedef struct pyct_ref {
-    ct_ref ref; /* first */
-    pyct_state *state;
-    PyObject *object; /* strong */
-    PyObject *pickle; /* bytes, made at the first use; the same for every trial */
+    ct_ref ref;        /* first */
+    pyct_state *state; /* may be gone when the object is dropped last */
+    pyct_guard *guard; /* counted */
+    PyObject *object;  /* strong */
+    PyObject *pickle;  /* bytes, made at the first use; the same for every trial */
 } pyct_ref;
 
 static void
 ref_release(ct_ref *ref)
 {
     pyct_ref *r = (pyct_ref *)ref;
-    pyct_entry entry = pyct_enter(r->state);
+    pyct_entry entry = pyct_guard_enter(r->guard);
 
     Py_DECREF(r->object);
     Py_XDECREF(r->pickle);
-    pyct_leave(r->state, entry);
+    pyct_guard_leave(r->guard, entry);
+    pyct_guard_release(r->guard);
     ct_free(r);
 }
 
@@ -49,13 +51,13 @@ static ct_status
 ref_json(const ct_ref *ref, ct_buf *out, ct_err *err)
 {
     const pyct_ref *r = (const pyct_ref *)ref;
-    pyct_entry entry = pyct_enter(r->state);
+    pyct_entry entry = pyct_guard_enter(r->guard);
     PyObject *call = pyct_lazy(&r->state->json_text, "ctune._encode", "json_text");
     PyObject *text = call == NULL ? NULL : PyObject_CallOneArg(call, r->object);
     ct_status st = append(text, out, err);
 
     Py_XDECREF(text);
-    pyct_leave(r->state, entry);
+    pyct_guard_leave(r->guard, entry);
     return st;
 }
 
@@ -63,14 +65,14 @@ static ct_status
 ref_wire(ct_ref *ref, ct_buf *out, ct_err *err)
 {
     pyct_ref *r = (pyct_ref *)ref;
-    pyct_entry entry = pyct_enter(r->state);
+    pyct_entry entry = pyct_guard_enter(r->guard);
 
     if (r->pickle == NULL) {
         PyObject *call = pyct_lazy(&r->state->dumps, "ctune._encode", "dumps");
         r->pickle = call == NULL ? NULL : PyObject_CallOneArg(call, r->object);
     }
     ct_status st = append(r->pickle, out, err);
-    pyct_leave(r->state, entry);
+    pyct_guard_leave(r->guard, entry);
     return st;
 }
 
@@ -79,7 +81,7 @@ static ct_status
 ref_keep(ct_ref *ref, ct_buf *out, ct_err *err)
 {
     pyct_ref *r = (pyct_ref *)ref;
-    pyct_entry entry = pyct_enter(r->state);
+    pyct_entry entry = pyct_guard_enter(r->guard);
     PyObject *call = pyct_lazy(&r->state->dumps, "ctune._encode", "dumps");
     PyObject *bytes = call == NULL ? NULL : PyObject_CallOneArg(call, r->object);
     ct_status st = CT_OK;
@@ -92,7 +94,7 @@ ref_keep(ct_ref *ref, ct_buf *out, ct_err *err)
         st = pyct_foreign(err);
     }
     Py_XDECREF(bytes);
-    pyct_leave(r->state, entry);
+    pyct_guard_leave(r->guard, entry);
     return st;
 }
 
@@ -104,14 +106,14 @@ ref_equal(const ct_ref *a, const ct_ref *b)
     if (x->object == y->object) {
         return true;
     }
-    pyct_entry entry = pyct_enter(x->state);
+    pyct_entry entry = pyct_guard_enter(x->guard);
     int same = PyObject_RichCompareBool(x->object, y->object, Py_EQ);
 
     if (same < 0) { /* arrays and the like do not compare to a bool: not equal */
         PyErr_Clear();
         same = 0;
     }
-    pyct_leave(x->state, entry);
+    pyct_guard_leave(x->guard, entry);
     return same == 1;
 }
 
@@ -130,6 +132,7 @@ pyct_ref_new(pyct_state *state, PyObject *object)
     r->ref.ops = &ref_ops;
     r->ref.count = 1;
     r->state = state;
+    r->guard = pyct_guard_retain(state->guard);
     r->object = Py_NewRef(object);
     r->pickle = NULL;
     return &r->ref;

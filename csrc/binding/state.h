@@ -8,8 +8,6 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -100,6 +98,7 @@
     X(domain_type)                                                                     \
     X(variants_type)                                                                   \
     X(basic_type)                                                                      \
+    X(simulation_type)                                                                 \
     X(driver_type)                                                                     \
     X(controller_type)                                                                 \
     X(trial_view_type)
@@ -126,21 +125,10 @@
     X(dumps)     /* ctune._encode.dumps */                                             \
     X(loads)     /* ctune._encode.loads */
 
-/* See guard.h. */
-typedef struct pyct_guard {
-    pthread_mutex_t mutex; /* for those who wait */
-    pthread_cond_t served;
-    _Atomic(uint64_t) next; /* ticket that is given out next */
-    _Atomic(uint64_t) serving;
-    _Atomic(unsigned long) owner; /* thread, 0 = nobody */
-    unsigned depth;               /* the owner's */
-    unsigned runs;                /* under way without the GIL */
-    pid_t pid;                    /* of the process that runs */
-    bool made;
-} pyct_guard;
+typedef struct pyct_guard pyct_guard; /* see guard.h */
 
 typedef struct pyct_state {
-    pyct_guard guard;
+    pyct_guard *guard;
     struct {
 #define PYCT_STRING_FIELD(field, text) PyObject *field;
         PYCT_STRING_LIST(PYCT_STRING_FIELD)

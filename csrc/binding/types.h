@@ -19,6 +19,7 @@ int pyct_searcher_add(PyObject *module, pyct_state *state);
 int pyct_limiter_add(PyObject *module, pyct_state *state);
 int pyct_space_add(PyObject *module, pyct_state *state);
 int pyct_trial_add(PyObject *module, pyct_state *state);
+int pyct_simulation_add(PyObject *module, pyct_state *state);
 int pyct_controller_add(PyObject *module, pyct_state *state);
 int pyct_driver_add(PyObject *module, pyct_state *state);
 
@@ -40,6 +41,7 @@ int pyct_driver_add(PyObject *module, pyct_state *state);
     pyct_limiter_add, \
     pyct_space_add, \
     pyct_trial_add, \
+    pyct_simulation_add, \
     pyct_controller_add, \
     pyct_driver_add
 // clang-format on

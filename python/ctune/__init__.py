@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ctune._config import CheckpointConfig, FailureConfig, ResumeConfig, SyncConfig
     from ctune._runtime import init, is_initialized, shutdown
     from ctune._session import TuneContext, get_checkpoint, get_context, report
+    from ctune._simulate import Simulated, simulate
     from ctune.analysis import ExperimentAnalysis
     from ctune.callback import Callback
     from ctune.error import TuneError
@@ -60,6 +61,7 @@ __all__ = [
     "FailureConfig",
     "PlacementGroupFactory",
     "ResumeConfig",
+    "Simulated",
     "Stopper",
     "SyncConfig",
     "Trainable",
@@ -90,6 +92,7 @@ __all__ = [
     "run_experiments",
     "sample_from",
     "shutdown",
+    "simulate",
     "tune",
     "uniform",
     "with_parameters",
@@ -101,6 +104,7 @@ _HOMES = {
     "_checkpoint": ("Checkpoint",),
     "_config": ("CheckpointConfig", "FailureConfig", "ResumeConfig", "SyncConfig"),
     "_runtime": ("init", "is_initialized", "shutdown"),
+    "_simulate": ("Simulated", "simulate"),
     "_session": ("TuneContext", "get_checkpoint", "get_context", "report"),
     "analysis": ("ExperimentAnalysis",),
     "callback": ("Callback",),

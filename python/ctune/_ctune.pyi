@@ -461,6 +461,30 @@ class Controller:
     def pause_trial(self, trial: Trial | str, should_checkpoint: bool = True) -> None: ...
     def unpause_trial(self, trial: Trial | str, /) -> None: ...
 
+NOTE_KINDS: tuple[str, ...]
+
+@final
+class Simulation:
+    """Workers in virtual time; made by ctune.simulate()."""
+
+    def __new__(
+        cls,
+        curves: Any,
+        seconds: Any,
+        function: Callable[[dict[str, Any], int], dict[str, Any]] | None,
+        metrics: tuple[str, ...],
+        rows: int,
+        epochs: int,
+        second: float,
+        spread: float,
+        loss: float,
+        start_s: float,
+        save_s: float,
+        seed: int,
+        trace: bool,
+    ) -> Self: ...
+    def trace(self) -> bytes: ...
+
 @final
 class Driver:
     """One run of an experiment; made by ctune._run."""
@@ -472,6 +496,8 @@ class Driver:
     def exception(self) -> BaseException | None: ...
     @property
     def error_blob(self) -> bytes | None: ...
+    @property
+    def virtual_time(self) -> float: ...
     def run(self) -> None: ...
     def close(self, grace: float, /) -> None: ...
     def snapshot(self) -> None: ...

@@ -305,6 +305,81 @@ def make_plan(
     )
 
 
+def make_simulation_plan(
+    simulation: Any,
+    *,
+    name: str,
+    directory: str,
+    metric: str,
+    mode: str,
+    stop: Any,
+    config: Any,
+    num_samples: int,
+    search_alg: Any,
+    scheduler: Any,
+    num_workers: int,
+    max_failures: int,
+    reuse_actors: bool,
+) -> Plan:
+    """Settles the arguments of simulate(), which documents them. Writes nothing.
+
+    Raises:
+        ValueError, TypeError, TuneError: An argument is wrong; the message begins with
+            its name.
+    """
+    if mode not in ("min", "max"):
+        raise ValueError(f'mode: simulate() takes "min" or "max", got {mode!r}.')
+    space = _space(config)
+    samples = _num_samples(num_samples)
+    scheduler_ = _scheduler(scheduler)
+    criteria = _stop(stop)
+    public = {"stop": stop, "num_samples": samples, "time_budget_s": None}
+    algorithm = _search_algorithm(search_alg, None)
+    if space:
+        _search_properties(algorithm, search_alg, metric, mode, space, public)
+    _scheduler_properties(scheduler_, metric, mode, public)
+    algorithm.add_configurations(
+        {name: {"run": name, "config": space, "num_samples": samples, "stop": criteria}}
+    )
+    totals = {"CPU": float(num_workers)}
+    return Plan(
+        trainable=Trainable,
+        trainable_name=name,
+        is_function=False,
+        name=name,
+        storage_path=os.path.dirname(directory),
+        experiment_dir=directory,
+        metric=metric,
+        mode=mode,
+        stop=criteria,
+        time_budget_s=None,
+        config=space,
+        resources={"CPU": 1.0},
+        num_samples=samples,
+        total_samples=getattr(algorithm, "total_samples", None),
+        search_alg=algorithm,
+        scheduler=scheduler_,
+        checkpoint_config=CheckpointConfig(),
+        verbose=0,
+        max_failures=max_failures,
+        fail_fast=False,
+        raise_on_failed_trial=False,
+        reuse_actors=reuse_actors,
+        trial_name_creator=None,
+        trial_dirname_creator=None,
+        callbacks=[],
+        json=False,
+        csv=False,
+        executor=simulation,
+        total_resources=totals,
+        max_pending=_max_pending(algorithm, totals),
+        max_dirname=130,
+        force_stop_s=0.0,
+        log_trial_errors=False,
+        trainable_blob=None,
+    )
+
+
 # --- what is gone, and what is not there yet -----------------------------------------
 
 

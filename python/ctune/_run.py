@@ -24,7 +24,7 @@ from ctune.experiment.trial import Trial
 if TYPE_CHECKING:
     from ctune._plan import Plan
 
-__all__ = ["execute"]
+__all__ = ["execute", "execute_simulation"]
 
 logger = logging.getLogger("ctune")
 
@@ -105,7 +105,7 @@ def _logged(hook: Callable[..., Any]) -> Callable[..., None]:
     return call
 
 
-def _hooks(plan: Plan, display: Display) -> dict[str, tuple[Callable[..., Any], ...]]:
+def _hooks(plan: Plan, display: Display | _NoDisplay) -> dict[str, tuple[Callable[..., Any], ...]]:
     """Note -> the callables that hear it, callbacks first, in list order."""
     hooks: dict[str, tuple[Callable[..., Any], ...]] = {}
     for note, name in _HOOKS.items():
@@ -183,7 +183,7 @@ def _as_list(stop: Any) -> list[Any]:
     return [stop]
 
 
-def _options(plan: Plan, trials_of: Any, display: Display) -> dict[str, Any]:
+def _options(plan: Plan, trials_of: Any, display: Display | _NoDisplay) -> dict[str, Any]:
     checkpoint = plan.checkpoint_config
     return {
         "scheduler": plan.scheduler,
@@ -195,7 +195,7 @@ def _options(plan: Plan, trials_of: Any, display: Display) -> dict[str, Any]:
         "request_hook": plan.resources if callable(plan.resources) else None,
         "name_hook": plan.trial_name_creator,
         "dirname_hook": plan.trial_dirname_creator,
-        "heartbeat": display.heartbeat if display.wanted else None,
+        "heartbeat": display.heartbeat if isinstance(display, Display) and display.wanted else None,
         "heartbeat_s": _HEARTBEAT_S,
         "checkpoint_factory": _checkpoint,
         "hooks": _hooks(plan, display),
@@ -353,3 +353,26 @@ def _conclude(plan: Plan, driver: _ctune.Driver, interrupted: bool) -> Experimen
         default_metric=plan.metric,
         default_mode=plan.mode,
     )
+
+
+class _NoDisplay:
+    wanted = False
+
+    def hooks(self) -> dict[str, Callable[..., Any]]:
+        return {}
+
+
+def execute_simulation(plan: Plan) -> _ctune.Driver:
+    """Runs a plan of simulated workers: no files, no display. The driver knows the result.
+
+    Raises:
+        TuneError: A policy failed, or lets no trial run although some wait.
+    """
+    options = _options(plan, Trial._attached(plan), _NoDisplay())
+    driver = _ctune.Driver({**options, "journal": -1})
+    try:
+        with _Interrupts(driver):
+            _drive(plan, driver)
+    finally:
+        driver.close(0.0)
+    return driver

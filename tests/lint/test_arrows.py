@@ -22,7 +22,7 @@ MEMORY_CALL = re.compile(
 FILE_CALL = re.compile(r"(?<![\w>.])(fopen|freopen|tmpfile|remove|rename|system|popen|getenv)\s*\(")
 
 # Only the front doors start a run.
-MAY_IMPORT_RUN = re.compile(r"ctune|ctune\.tune|ctune\.tuner(\..*)?")
+MAY_IMPORT_RUN = re.compile(r"ctune|ctune\.tune|ctune\._simulate|ctune\.tuner(\..*)?")
 
 
 def engine_problems(rooms: dict[str, set[str]], engine: Path) -> Iterator[str]:

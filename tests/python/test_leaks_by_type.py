@@ -386,6 +386,21 @@ batch = _ctune.ConcurrencyLimiter(f, 2, True)
         },
     ),
     "Domain": ("", {}),
+    "Simulation": (
+        """
+table = np.ones((3, 4, 1))
+def new(table=table, function=None, **more):
+    given = dict(curves=table, seconds=None, function=function, metrics=("m",), rows=3, epochs=4,
+                 second=1.0, spread=0.0, loss=0.0, start_s=0.0, save_s=0.0, seed=1, trace=True)
+    return _ctune.Simulation(**{**given, **more})
+o = new()
+""",
+        {
+            "__new__": "new(seconds=np.ones((3, 4))); fails(new, rows=4); fails(new, 'x'); "
+            "fails(new, None); fails(new, seconds=np.ones(3, 'f4')); new(None, print)",
+            "trace": "o.trace()",
+        },
+    ),
     "Command": (
         """
 seen = []

@@ -14,6 +14,8 @@
 /* Turns that nobody outside hears of may wait for their write this long, or this much. */
 #define UNHEARD_S 0.05
 #define UNHEARD_BYTES (64u * 1024u)
+/* So often a simulation may do nothing: Python policies may count questions. */
+#define STUCK_TURNS 1000
 /* Events taken in one turn: bounds the memory of a turn. */
 #define TURN_EVENTS 256
 
@@ -25,6 +27,7 @@ struct ct_drive {
     double last_tick;
     double last_commit;
     uint64_t turns;
+    int idle_turns; /* simulated ones, in a row, in which nothing was done */
 };
 
 ct_status
@@ -56,6 +59,8 @@ ct_drive_wait(ct_drive *d, double timeout, ct_err *err)
 
     if (d->turns == 0) { /* nothing was submitted yet */
         timeout = 0.0;
+    } else if (d->opts.simulated) {
+        timeout = ct_control_idle(d->opts.control) ? limit : -1.0;
     } else if (timeout < 0.0 || timeout > limit) {
         timeout = limit;
     }
@@ -88,7 +93,9 @@ take_own(ct_drive *d, double now, double mono, ct_err *err)
         ev.code = level;
         return take(d, &ev, err);
     }
-    if (d->turns > 0 && mono - d->last_tick >= tick) {
+    bool due = d->opts.simulated ? ct_control_idle(d->opts.control)
+                                 : mono - d->last_tick >= tick;
+    if (d->turns > 0 && due) {
         d->last_tick = mono;
         ev.kind = CT_EVENT_TICK;
         return take(d, &ev, err);
@@ -149,7 +156,7 @@ send_notes(ct_drive *d, ct_err *err)
     while (ct_control_next_note(d->opts.control, &n)) {
         ct_status st = CT_OK;
         if (n.kind == CT_NOTE_CHECKPOINT_DROP) {
-            st = ct_dir_remove_tree(n.path, err);
+            st = d->opts.make_dirs ? ct_dir_remove_tree(n.path, err) : CT_OK;
         } else if (d->opts.output != NULL) {
             st = ct_output_note(d->opts.output, board, &n, err);
         }
@@ -219,6 +226,26 @@ commit(ct_drive *d, double now, double mono, bool last, ct_err *err)
     return ct_journal_commit(j, now, err);
 }
 
+/* In virtual time nothing comes from outside: when nothing was done for many turns, nothing
+ * will ever happen again. */
+static ct_status
+check_stuck(ct_drive *d, ct_err *err)
+{
+    const ct_control *c = d->opts.control;
+    bool idle = ct_control_idle(c) && !ct_control_acted(c);
+    d->idle_turns = d->opts.simulated && idle ? d->idle_turns + 1 : 0;
+    if (d->idle_turns < STUCK_TURNS) {
+        return CT_OK;
+    }
+    const ct_trials *trials = ct_control_board(c)->trials;
+    return ct_fail(
+        err, CT_ETUNE, "simulation",
+        "stands still: the scheduler starts none of %zu pending and %zu paused "
+        "trials, and the searcher suggests nothing",
+        ct_trials_with(trials, CT_TRIAL_PENDING),
+        ct_trials_with(trials, CT_TRIAL_PAUSED));
+}
+
 /* A failed feed ends the run, but what was taken so far is committed and told first. */
 static ct_status
 take_all(ct_drive *d, double now, double mono, ct_err *err)
@@ -242,6 +269,10 @@ ct_drive_turn(ct_drive *d, bool *more, ct_err *err)
     ct_control_begin(d->opts.control);
     ct_status st = take_all(d, now, mono, err);
     *more = st == CT_OK && !ct_control_done(d->opts.control) && !quiet(d, mono);
+    if (*more) {
+        st = check_stuck(d, err);
+        *more = st == CT_OK;
+    }
     ct_status end = commit(d, now, mono, !*more, &later);
     if (end == CT_OK && st == CT_OK) {
         end = send_commands(d, &later);

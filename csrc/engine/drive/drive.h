@@ -31,8 +31,10 @@ typedef struct ct_drive_opts {
     ct_output *output;   /* NULL = none */
     ct_clock *clock;
     ct_observer observer;
-    uint32_t heard;         /* kinds of notes that output or observer act on, as bits */
-    bool make_dirs;         /* make a trial's directory before it starts */
+    uint32_t heard; /* kinds of notes that output or observer act on, as bits */
+    bool
+        make_dirs; /* make a trial's directory before it starts, remove what it gave up */
+    bool simulated; /* time passes only in waits, and waits may be of any length */
     double interrupt_grace; /* seconds for open commands after an interrupt */
 } ct_drive_opts;
 
@@ -40,9 +42,10 @@ typedef struct ct_drive ct_drive;
 
 ct_status ct_drive_new(ct_drive **out, const ct_drive_opts *opts, ct_err *err);
 void ct_drive_free(ct_drive *d);
-/* Waits for an event, at most `timeout` seconds. */
+/* Waits for an event, at most `timeout` seconds; simulated: until the next one. */
 ct_status ct_drive_wait(ct_drive *d, double timeout, ct_err *err);
-/* *more is false when the experiment has ended (or was interrupted and is quiet). */
+/* Errors: those of policies and files; CT_ETUNE when simulated trials wait and nothing
+ * will ever wake them. *more is false when the experiment has ended (or was interrupted and is quiet). */
 ct_status ct_drive_turn(ct_drive *d, bool *more, ct_err *err);
 /* Any thread, also signal handlers: 1 = stop gracefully, 2 = at once. */
 void ct_drive_interrupt(ct_drive *d, int level);
