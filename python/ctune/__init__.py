@@ -136,6 +136,7 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 _SUBMODULES = frozenset(
     (
         "analysis",
+        "bench",
         "callback",
         "error",
         "execution",
