@@ -294,6 +294,12 @@ pyct_native_ready(PyObject *op)
     return NULL;
 }
 
+bool
+pyct_native_chooses(const pyct_native *self)
+{
+    return self->kind->chooses != NULL && self->kind->chooses(self->engine);
+}
+
 int
 pyct_native_objective(pyct_native *self)
 {
@@ -364,7 +370,7 @@ number_of(pyct_native *self, PyObject *trial, PyObject **key, ct_trial_id *out)
 static int
 remember(pyct_native *self, ct_trial_id t, PyObject *trial)
 {
-    if (!self->kind->chooses) {
+    if (!pyct_native_chooses(self)) {
         return 0;
     }
     while (PyList_GET_SIZE(self->trials) <= (Py_ssize_t)t) {
@@ -908,7 +914,7 @@ static PyObject *
 statuses_list(pyct_native *self)
 {
     PyObject *list = PyList_New(0);
-    ct_trial_id n = self->kind->chooses ? self->numbers : 0;
+    ct_trial_id n = pyct_native_chooses(self) ? self->numbers : 0;
     for (ct_trial_id t = 0; list != NULL && t < n; t++) {
         PyObject *status = PyLong_FromLong((long)duck_status(self, t));
         if (status == NULL || PyErr_Occurred() || PyList_Append(list, status) < 0) {

@@ -34,7 +34,8 @@ typedef struct pyct_native_kind {
     /* Writes into the result before it is judged; -1 with an exception. NULL = nothing. */
     int (*annotate)(pyct_native *self, ct_trial_id t, double time, PyObject *result);
     bool lenient; /* results that lack a number are ignored */
-    bool chooses; /* chooses trials itself, and asks for their status */
+    /* Whether it chooses trials itself, and asks for their status; NULL: never. */
+    bool (*chooses)(const ct_scheduler *engine);
 } pyct_native_kind;
 
 /* The keys of an engine's results. */
@@ -77,6 +78,7 @@ pyct_native *pyct_native_ready(PyObject *op);
 int pyct_native_objective(pyct_native *self);
 /* A number of an argument: TypeError names the argument. */
 int pyct_native_number(PyObject *value, const char *name, double *out);
+bool pyct_native_chooses(const pyct_native *self);
 /* The next trial that the engine chooses, as methods of kinds that choose have it. */
 PyObject *pyct_native_choose(PyObject *op, PyObject *const *args, Py_ssize_t nargs);
 PyObject *pyct_native_error(PyObject *op, PyObject *const *args, Py_ssize_t nargs);

@@ -351,8 +351,8 @@ first_with_status(pyct_state *state, PyObject *trials, PyObject *wanted,
     return hit == 0 && PyErr_Occurred() ? -1 : hit;
 }
 
-static PyObject *
-fifo_choose_trial_to_run(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+PyObject *
+pyct_fifo_choose(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
     pyct_state *state = pyct_state_of(op);
     PyObject *found = NULL;
@@ -390,7 +390,7 @@ static PyMethodDef fifo_methods[] = {
      "on_trial_complete($self, tune_controller, trial, result, /)\n--\n\n"},
     {"on_trial_remove", PYCT_METHOD(fifo_on_trial_remove), METH_FASTCALL,
      "on_trial_remove($self, tune_controller, trial, /)\n--\n\n"},
-    {"choose_trial_to_run", PYCT_METHOD(fifo_choose_trial_to_run), METH_FASTCALL,
+    {"choose_trial_to_run", PYCT_METHOD(pyct_fifo_choose), METH_FASTCALL,
      "choose_trial_to_run($self, tune_controller, /)\n--\n\n"
      "The first pending trial of get_trials(), else the first paused one, else None."},
     {"debug_string", fifo_debug_string, METH_NOARGS, "debug_string($self, /)\n--\n\n"},

@@ -2,13 +2,22 @@
 #include "native.h"
 
 #include "errors.h"
+#include "guard.h"
 #include "types.h"
 
 #include "sched/asha.h"
 
 /* time_attr, metric, mode, max_t, grace_period, reduction_factor, brackets,
- * stop_last_trials. */
-enum { MAX_T = 3, GRACE_PERIOD, REDUCTION_FACTOR, BRACKETS, STOP_LAST_TRIALS, ARGS };
+ * stop_last_trials, promotion. */
+enum {
+    MAX_T = 3,
+    GRACE_PERIOD,
+    REDUCTION_FACTOR,
+    BRACKETS,
+    STOP_LAST_TRIALS,
+    PROMOTION,
+    ARGS
+};
 
 static int
 brackets_arg(PyObject *value, int64_t *out)
@@ -43,11 +52,13 @@ asha_make(pyct_native *self, PyObject *const *v, bool maximize, ct_scheduler **o
         return -1;
     }
     int stop_last = PyObject_IsTrue(v[STOP_LAST_TRIALS]);
-    if (stop_last < 0 ||
+    int promotion = stop_last < 0 ? -1 : PyObject_IsTrue(v[PROMOTION]);
+    if (promotion < 0 ||
         (self->rng == NULL && pyct_rng_new(state, Py_None, &self->rng) < 0)) {
         return -1;
     }
     o.stop_last_trials = stop_last;
+    o.promotion = promotion;
     o.rng = pyct_rng_source(self->rng);
     if (ct_asha_new(&made, &o, &err) != CT_OK) {
         (void)pyct_raise(state, &err);
@@ -82,6 +93,12 @@ asha_answers_anyone(pyct_native *self, double time, ct_verdict *out)
     return ct_asha_over((ct_asha *)self->engine, time, out);
 }
 
+static bool
+asha_chooses(const ct_scheduler *engine)
+{
+    return ct_asha_chooses((const ct_asha *)engine);
+}
+
 static const pyct_native_kind ASHA = {
     .name = "AsyncHyperBandScheduler",
     .args = ARGS,
@@ -91,6 +108,7 @@ static const pyct_native_kind ASHA = {
     .knows = asha_knows,
     .answers_anyone = asha_answers_anyone,
     .lenient = true,
+    .chooses = asha_chooses,
 };
 
 static PyObject *
@@ -101,6 +119,28 @@ asha_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     return pyct_native_new(type, &ASHA);
 }
 
+/* As FIFO, unless it promotes. */
+static PyObject *
+asha_choose(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+{
+    pyct_native *self = pyct_native_ready(op);
+    if (self == NULL) {
+        return NULL;
+    }
+    return pyct_native_chooses(self) ? pyct_native_choose(op, args, nargs)
+                                     : pyct_fifo_choose(op, args, nargs);
+}
+
+PYCT_GUARD_FAST(asha_choose)
+
+static PyMethodDef asha_methods[] = {
+    {"choose_trial_to_run", PYCT_METHOD(guarded_asha_choose), METH_FASTCALL,
+     "choose_trial_to_run($self, tune_controller, /)\n--\n\n"
+     "The first pending trial, else the first paused one; with promotion=True the best "
+     "one that a rung lets go on, else the first pending one."},
+    {NULL, NULL, 0, NULL},
+};
+
 static PyGetSetDef asha_getset[] = {
     {"_max_t", pyct_native_option, NULL, NULL, (void *)MAX_T},
     {"_reduction_factor", pyct_native_option, NULL, NULL, (void *)REDUCTION_FACTOR},
@@ -110,6 +150,7 @@ static PyGetSetDef asha_getset[] = {
 
 static PyType_Slot asha_slots[] = {
     {Py_tp_new, PYCT_SLOT(asha_new)},
+    {Py_tp_methods, asha_methods},
     {Py_tp_getset, asha_getset},
     {Py_tp_doc, "ASHA: the base of ctune.schedulers.AsyncHyperBandScheduler."},
     {0, NULL},

@@ -98,6 +98,13 @@ bohb_annotate(pyct_native *self, ct_trial_id t, double time, PyObject *result)
     return st;
 }
 
+static bool
+chooses(const ct_scheduler *engine)
+{
+    (void)engine;
+    return true;
+}
+
 static const pyct_native_kind HYPERBAND = {
     .name = "HyperBandScheduler",
     .args = ARGS,
@@ -105,7 +112,7 @@ static const pyct_native_kind HYPERBAND = {
     .set_mode = set_mode,
     .num_stopped = num_stopped,
     .knows = knows,
-    .chooses = true,
+    .chooses = chooses,
 };
 static const pyct_native_kind BOHB = {
     .name = "HyperBandForBOHB",
@@ -115,7 +122,7 @@ static const pyct_native_kind BOHB = {
     .num_stopped = num_stopped,
     .knows = knows,
     .annotate = bohb_annotate,
-    .chooses = true,
+    .chooses = chooses,
 };
 
 static PyObject *

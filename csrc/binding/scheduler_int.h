@@ -18,6 +18,9 @@ int pyct_search_properties(pyct_state *state, PyObject *const *args, Py_ssize_t 
                            PyObject *kwnames, PyObject *out[2]);
 PyObject *pyct_verdict_object(pyct_state *state, ct_verdict v);
 
+/* FIFOScheduler.choose_trial_to_run. */
+PyObject *pyct_fifo_choose(PyObject *op, PyObject *const *args, Py_ssize_t nargs);
+
 /* The parts of TrialScheduler that its subclasses in C build on. */
 int pyct_scheduler_traverse(PyObject *op, visitproc visit, void *arg);
 int pyct_scheduler_clear(PyObject *op);

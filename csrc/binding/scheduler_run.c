@@ -192,7 +192,7 @@ lent_choose(ct_scheduler *s, const ct_board *b, ct_trial_id *out, ct_orders *ord
     ct_scheduler *engine = self->owner->engine;
     ct_board view = view_of(self, b);
     size_t from = orders->count;
-    if (!self->owner->kind->chooses) {
+    if (!pyct_native_chooses(self->owner)) {
         *out = ct_fifo_choose(b);
         return CT_OK;
     }
@@ -260,7 +260,7 @@ keep_statuses(lent *self)
 {
     pyct_native *owner = self->owner;
     size_t n = owner->numbers;
-    if (!owner->kind->chooses || self->board == NULL ||
+    if (!pyct_native_chooses(owner) || self->board == NULL ||
         ct_grow((void **)&owner->ended, &owner->ended_cap, n, sizeof *owner->ended,
                 NULL) != CT_OK) {
         return;
@@ -609,6 +609,13 @@ find_skips(pyct_state *state, PyObject *object, bool skip[METHOD_COUNT])
         if (PyObject_TypeCheck(object, state->fifo_type)) {
             own = pyct_overridden(object, state->fifo_type,
                                   method_name(state, (method_kind)m));
+        }
+        if (own > 0 && m == METHOD_CHOOSE &&
+            PyObject_TypeCheck(object, state->asha_type) &&
+            ((pyct_native *)object)->engine != NULL &&
+            !pyct_native_chooses((pyct_native *)object)) { /* ASHA's is FIFO's then */
+            own = pyct_overridden(object, state->asha_type,
+                                  method_name(state, METHOD_CHOOSE));
         }
         if (own < 0) {
             return -1;

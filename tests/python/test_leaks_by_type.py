@@ -232,7 +232,7 @@ def new():
         },
     ),
     "NativeScheduler": (
-        native("AsyncHyperBandScheduler", "9.0, 1.0, 3.0, 2, True"),
+        native("AsyncHyperBandScheduler", "9.0, 1.0, 3.0, 2, True, False"),
         {
             "__init__": "new(); o.__init__(*args); o.on_trial_add(c, t); "
             "fails(_ctune.NativeScheduler); fails(type(o), 1); fails(type(o), *bad)",
@@ -251,8 +251,11 @@ def new():
         },
     ),
     "AsyncHyperBandScheduler": (
-        native("AsyncHyperBandScheduler", "9.0, 1.0, 3.0, 2, True"),
-        {"__new__": "new()"},
+        native("AsyncHyperBandScheduler", "9.0, 1.0, 3.0, 2, True, True"),
+        {
+            "__new__": "x = run_through(new()); x.__setstate__(x.__getstate__())",
+            "choose_trial_to_run": "o.choose_trial_to_run(c); fails(o.choose_trial_to_run)",
+        },
     ),
     "HyperBandScheduler": (
         native("HyperBandScheduler", "9, 3, True"),

@@ -1,9 +1,12 @@
-/* asha.c: asynchronous successive halving, stopping form.
+/* asha.c: asynchronous successive halving.
  *
  * Source: Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys 2020,
  * algorithm 2 with the stopping rule that Ray Tune documents: a trial that reaches a rung
  * is compared with those recorded there before it, and stops when its score is below the
  * rung's (1 - 1/eta) quantile; then it is recorded, stopped or not.
+ *
+ * In the promoting form a trial pauses at each rung that it reaches, and the best of a rung
+ * go on when a worker is free (promotion.h).
  *
  * Bracket s has rungs at grace_period * eta^(k + s). Their number and every comparison
  * follow the documented expressions in their order of floating-point operations, because
@@ -15,6 +18,7 @@
 
 #include "base/mem.h"
 #include "sched/fifo.h"
+#include "sched/promotion.h"
 #include "sched/rungs.h"
 
 #include <assert.h>
@@ -38,6 +42,7 @@ struct ct_asha {
     uint32_t *bracket_of; /* per trial */
     size_t trials;        /* length of bracket_of */
     uint64_t num_stopped;
+    ct_promotion *promotion; /* NULL: the stopping form */
 };
 
 /* ---- construction ---- */
@@ -145,10 +150,27 @@ asha_free(ct_scheduler *s)
     for (size_t i = 0; a->rungs != NULL && i < a->brackets; i++) {
         ct_rungs_free(a->rungs[i]);
     }
+    ct_promotion_free(a->promotion);
     ct_free(a->rungs);
     ct_free(a->cumulative);
     ct_free(a->bracket_of);
     ct_free(a);
+}
+
+static ct_status
+promotion_new(const ct_asha *a, ct_promotion **out, ct_err *err)
+{
+    size_t *counts = ct_calloc(a->brackets, sizeof *counts);
+    if (counts == NULL) {
+        return ct_fail_mem(err);
+    }
+    for (size_t s = 0; s < a->brackets; s++) {
+        counts[s] = ct_rungs_count(a->rungs[s]);
+    }
+    ct_status st =
+        ct_promotion_new(out, counts, a->brackets, a->opts.reduction_factor, err);
+    ct_free(counts);
+    return st;
 }
 
 static const ct_scheduler_ops ASHA_OPS;
@@ -177,6 +199,12 @@ ct_asha_new(ct_asha **out, const ct_asha_opts *opts, ct_err *err)
     }
     for (size_t s = 0; s < a->brackets; s++) {
         st = bracket_new(&a->rungs[s], opts, s, err);
+        if (st != CT_OK) {
+            goto done;
+        }
+    }
+    if (opts->promotion) {
+        st = promotion_new(a, &a->promotion, err);
         if (st != CT_OK) {
             goto done;
         }
@@ -272,6 +300,9 @@ ct_asha_add(ct_asha *a, ct_trial_id t, ct_err *err)
 {
     assert(t != CT_TRIAL_NONE);
     ct_status st = trials_reserve(a, t, err);
+    if (st == CT_OK && a->promotion != NULL) {
+        st = ct_promotion_add(a->promotion, t, err);
+    }
     if (st == CT_OK) {
         a->bracket_of[t] = bracket_draw(a, a->opts.rng->next_double(a->opts.rng));
     }
@@ -293,7 +324,8 @@ bracket_result(ct_asha *a, ct_trial_id t, double time, double score, ct_verdict 
             continue;
         }
         if (ct_rungs_has(rungs, k, t)) {
-            if (time >= milestone && !a->opts.stop_last_trials) {
+            if (a->promotion != NULL ||
+                (time >= milestone && !a->opts.stop_last_trials)) {
                 break;
             }
             continue;
@@ -305,6 +337,10 @@ bracket_result(ct_asha *a, ct_trial_id t, double time, double score, ct_verdict 
             return st;
         }
         *out = below ? CT_STOP : CT_CONTINUE;
+        if (a->promotion != NULL) {
+            *out = CT_PAUSE;
+            return ct_promotion_wait(a->promotion, t, a->bracket_of[t], k, score, err);
+        }
         break;
     }
     return CT_OK;
@@ -335,6 +371,9 @@ ct_asha_result(ct_asha *a, ct_trial_id t, double time, double value, ct_verdict 
         return CT_OK;
     }
     ct_status st = trial_check(a, t, err);
+    if (st == CT_OK && a->promotion != NULL) {
+        ct_promotion_resumed(a->promotion, t);
+    }
     if (st == CT_OK) {
         st = bracket_result(a, t, time, score_of(a, value), out, err);
     }
@@ -353,7 +392,7 @@ ct_asha_complete(ct_asha *a, ct_trial_id t, double time, double value, ct_err *e
         st = bracket_result(a, t, time, score_of(a, value), &ignored, err);
     }
     if (st == CT_OK) {
-        a->bracket_of[t] = NO_BRACKET;
+        ct_asha_remove(a, t);
     }
     return st;
 }
@@ -364,6 +403,21 @@ ct_asha_remove(ct_asha *a, ct_trial_id t)
     if (t < a->trials) {
         a->bracket_of[t] = NO_BRACKET;
     }
+    if (a->promotion != NULL) {
+        ct_promotion_forget(a->promotion, t);
+    }
+}
+
+bool
+ct_asha_chooses(const ct_asha *a)
+{
+    return a->promotion != NULL;
+}
+
+size_t
+ct_asha_promoted(const ct_asha *a, size_t bracket, size_t rung)
+{
+    return a->promotion != NULL ? ct_promotion_count(a->promotion, bracket, rung) : 0;
 }
 
 /* ---- for display and tests ---- */
@@ -430,7 +484,8 @@ ct_asha_describe(const ct_asha *a, ct_buf *out, ct_err *err)
     return st;
 }
 
-/* ---- state: {"num_stopped": i64, "bracket_of": [i64], "rungs": [book]} ---- */
+/* ---- state: {"num_stopped": i64, "bracket_of": [i64], "rungs": [book]}, and "promotion"
+ * in that form ---- */
 
 static ct_status
 put(ct_value *dict, ct_names *names, const char *key, ct_value *item, ct_err *err)
@@ -503,6 +558,13 @@ ct_asha_save(const ct_asha *a, ct_names *names, ct_value *out, ct_err *err)
     if (st == CT_OK) {
         st = put(&dict, names, "rungs", &books, err);
     }
+    if (st == CT_OK && a->promotion != NULL) {
+        ct_value queues = ct_nil();
+        st = ct_promotion_save(a->promotion, &queues, err);
+        if (st == CT_OK) {
+            st = put(&dict, names, "promotion", &queues, err);
+        }
+    }
     if (st == CT_OK) {
         *out = dict;
         dict = ct_nil();
@@ -549,6 +611,29 @@ restore_books(const ct_asha *a, ct_names *names, const ct_value *v, ct_rungs **b
     return st;
 }
 
+/* The last thing that can fail: it replaces the queues. */
+static ct_status
+restore_promotion(ct_asha *a, const ct_value *v, ct_err *err)
+{
+    ct_promotion *fresh = NULL;
+    if (v == NULL) {
+        return ct_fail(err, CT_ECORRUPT, "promotion",
+                       "the saved state is one of the stopping form; use the options "
+                       "that it was saved with");
+    }
+    ct_status st = promotion_new(a, &fresh, err);
+    if (st == CT_OK) {
+        st = ct_promotion_restore(fresh, v, err);
+    }
+    if (st == CT_OK) {
+        ct_promotion *old = a->promotion;
+        a->promotion = fresh;
+        fresh = old;
+    }
+    ct_promotion_free(fresh);
+    return st;
+}
+
 ct_status
 ct_asha_restore(ct_asha *a, ct_names *names, const ct_value *v, ct_err *err)
 {
@@ -573,6 +658,9 @@ ct_asha_restore(ct_asha *a, ct_names *names, const ct_value *v, ct_err *err)
                                  : ct_fail_mem(err);
     if (st == CT_OK) {
         st = restore_books(a, names, books, fresh, err);
+    }
+    if (st == CT_OK && a->promotion != NULL) {
+        st = restore_promotion(a, get(v, names, "promotion"), err);
     }
     if (st == CT_OK) {
         ct_rungs **old = a->rungs;
@@ -665,11 +753,20 @@ static ct_status
 asha_choose(ct_scheduler *s, const ct_board *b, ct_trial_id *out, ct_orders *orders,
             ct_err *err)
 {
-    (void)s;
-    (void)orders;
-    (void)err;
-    *out = ct_fifo_choose(b);
-    return CT_OK;
+    ct_asha *a = (ct_asha *)s;
+    if (a->promotion == NULL) {
+        *out = ct_fifo_choose(b);
+        return CT_OK;
+    }
+    *out = ct_promotion_choose(a->promotion, a->rungs, b);
+    if (*out != CT_TRIAL_NONE || ct_board_any(b, CT_TRIAL_RUNNING) ||
+        ct_board_any(b, CT_TRIAL_PENDING)) {
+        return CT_OK;
+    }
+    size_t given_up;
+    ct_status st = ct_promotion_give_up(a->promotion, orders, &given_up, err);
+    a->num_stopped += given_up;
+    return st;
 }
 
 static ct_status

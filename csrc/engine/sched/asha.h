@@ -1,5 +1,5 @@
 /* asha.h: asynchronous successive halving (Li et al., "A System for Massively Parallel
- * Hyperparameter Tuning", MLSys 2020), in the stopping form that Ray Tune documents. */
+ * Hyperparameter Tuning", MLSys 2020), in the stopping form that Ray Tune documents, or in the promoting one of the paper. */
 #ifndef CT_SCHED_ASHA_H
 #define CT_SCHED_ASHA_H
 
@@ -15,7 +15,8 @@ typedef struct ct_asha_opts {
     double reduction_factor;
     int64_t brackets;
     bool stop_last_trials;
-    ct_rng *rng; /* one next_double per added trial, as numpy.random.choice draws */
+    bool promotion; /* pause at each rung, and promote the best: the paper's form */
+    ct_rng *rng;    /* one next_double per added trial, as numpy.random.choice draws */
 } ct_asha_opts;
 
 typedef struct ct_asha ct_asha; /* a ct_scheduler is its first member */
@@ -40,6 +41,10 @@ ct_status ct_asha_complete(ct_asha *a, ct_trial_id t, double time, double value,
 void ct_asha_remove(ct_asha *a, ct_trial_id t);
 /* Whether a result at that time ends any trial: then *out = STOP, which is counted. */
 bool ct_asha_over(ct_asha *a, double time, ct_verdict *out);
+/* Whether it chooses trials itself: the promoting form. */
+bool ct_asha_chooses(const ct_asha *a);
+/* How many trials a rung has promoted. */
+size_t ct_asha_promoted(const ct_asha *a, size_t bracket, size_t rung);
 bool ct_asha_knows(const ct_asha *a, ct_trial_id t);
 uint64_t ct_asha_num_stopped(const ct_asha *a);
 /* Rungs for display and tests: bracket s, rung k (largest milestone first). */

@@ -147,6 +147,17 @@ ct_rungs_record(ct_rungs *r, size_t k, ct_trial_id t, double score, ct_err *err)
 }
 
 bool
+ct_rungs_nth_best(const ct_rungs *r, size_t k, size_t n, double *out)
+{
+    const ct_ostat *scores = r->rungs[k].scores;
+    if (scores == NULL || n < 1 || n > ct_ostat_count(scores)) {
+        return false;
+    }
+    *out = ct_ostat_at(scores, ct_ostat_count(scores) - n);
+    return true;
+}
+
+bool
 ct_rungs_cutoff(const ct_rungs *r, size_t k, double q, double *out)
 {
     assert(k < r->count);

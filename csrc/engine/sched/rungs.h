@@ -29,6 +29,9 @@ size_t ct_rungs_recorded(const ct_rungs *r, size_t k); /* NaN included */
  * of them are, false when there is none. */
 bool ct_rungs_cutoff(const ct_rungs *r, size_t k, double q, double *out);
 
+/* The n-th best number of a rung, n from 1; false when there are fewer. */
+bool ct_rungs_nth_best(const ct_rungs *r, size_t k, size_t n, double *out);
+
 /* State as {"milestones": [f64], "scores": [[f64]], "nan": [i64], "trials": [i64 id, i64
  * words of bits…]}; equal books give equal values. Restoring replaces the book, and only
  * if the milestones are the same. Errors: CT_ECORRUPT, CT_ENOMEM; nothing changed then. */

@@ -32,6 +32,11 @@ class AsyncHyperBandScheduler(_ctune.AsyncHyperBandScheduler, NativeScheduler):
             decisions that can be repeated.
         stop_last_trials: Whether trials stop at `max_t`. Otherwise those that got past the
             last rung go on.
+        promotion: The form of the paper: a trial pauses at each rung that it reaches, and
+            whenever a worker is free, the best 1/reduction_factor of a rung go on, from the
+            highest rung down; only when none may, a new trial starts. Trials that are never
+            promoted stop when nothing else is left to do. Trainables must be able to save
+            and load their state. Default: trials never pause, as documented for Ray Tune.
 
     Attributes:
         num_stopped: How many times it answered STOP.
@@ -57,6 +62,7 @@ class AsyncHyperBandScheduler(_ctune.AsyncHyperBandScheduler, NativeScheduler):
         reduction_factor: float = 4,
         brackets: int = 1,
         stop_last_trials: bool = True,
+        promotion: bool = False,
     ) -> None:
         super().__init__(
             time_attr,
@@ -67,6 +73,7 @@ class AsyncHyperBandScheduler(_ctune.AsyncHyperBandScheduler, NativeScheduler):
             reduction_factor,
             brackets,
             stop_last_trials,
+            promotion,
         )
 
 
