@@ -385,10 +385,10 @@ ct_promotion_restore(ct_promotion *p, const ct_value *v, ct_err *err)
         if (!whole(&v->u.items[2].u.items[i], CT_TRIAL_NONE, &t)) {
             return corrupt(err);
         }
-        uint8_t stage = (size_t)t < p->trials ? p->waiters[(size_t)t].stage : ELSEWHERE;
+        uint8_t kept = (size_t)t < p->trials ? p->waiters[(size_t)t].stage : ELSEWHERE;
         st = ct_promotion_add(p, (ct_trial_id)t, err);
         if (st == CT_OK) {
-            p->waiters[(size_t)t].stage = stage;
+            p->waiters[(size_t)t].stage = kept;
         }
     }
     return st;
