@@ -621,6 +621,10 @@ pyct_native_tell_searcher(pyct_native *self, ct_trial_id t, const char *method,
         owner != NULL ? PyObject_GetAttrString(owner, "search_alg") : NULL;
     PyObject *searcher =
         search != NULL ? PyObject_GetAttr(search, state->str.searcher) : NULL;
+    if (search != NULL && searcher == NULL &&
+        PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        PyErr_Clear(); /* random search has nobody to tell */
+    }
     PyObject *trial = NULL;
     if (searcher != NULL && self->driver != NULL) {
         trial = pyct_driver_trial(self->driver, t - self->offset);

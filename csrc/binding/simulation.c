@@ -50,7 +50,7 @@ typedef struct pyct_simulation {
     Py_ssize_t rows;
     Py_ssize_t epochs;
     double second;  /* per epoch, without a table */
-    double spread;  /* of stragglers: a factor 1 + |normal(0, spread)| per epoch */
+    double spread;  /* of stragglers: factors 1 + |normal(0, spread)|, one per start */
     double loss;    /* probability that a worker is lost in a second */
     double start_s; /* of a worker */
     double save_s;
@@ -121,12 +121,21 @@ take_config(pyct_simulation *s, worker *w, const ct_value *config, ct_err *err)
     return CT_OK;
 }
 
+static double
+normal(pyct_simulation *s)
+{
+    double u = 1.0 - s->rng.rng.next_double(&s->rng.rng); /* above 0 */
+    double v = s->rng.rng.next_double(&s->rng.rng);
+    return sqrt(-2.0 * log(u)) * cos(6.283185307179586 * v);
+}
+
 static ct_status
 start(pyct_simulation *s, const ct_command *c, ct_err *err)
 {
     worker *w = &s->workers[c->trial];
     w->epoch = epoch_of(c->checkpoint);
     w->total = w->epoch > 0 ? w->total : 0.0;
+    w->speed = s->spread > 0.0 ? 1.0 + fabs(s->spread * normal(s)) : 1.0;
     return take_config(s, w, c->config, err);
 }
 
@@ -167,15 +176,7 @@ put_metrics(pyct_simulation *s, const worker *w, ct_err *err)
 }
 
 static double
-normal(pyct_simulation *s)
-{
-    double u = 1.0 - s->rng.rng.next_double(&s->rng.rng); /* above 0 */
-    double v = s->rng.rng.next_double(&s->rng.rng);
-    return sqrt(-2.0 * log(u)) * cos(6.283185307179586 * v);
-}
-
-static double
-epoch_seconds(pyct_simulation *s, const worker *w)
+epoch_seconds(const pyct_simulation *s, const worker *w)
 {
     double seconds = s->second;
     if (s->seconds != NULL) {
@@ -183,7 +184,7 @@ epoch_seconds(pyct_simulation *s, const worker *w)
             ((const double *)
                  s->second_view.buf)[w->row * s->epochs + (Py_ssize_t)w->epoch - 1];
     }
-    return s->spread > 0.0 ? seconds * (1.0 + fabs(s->spread * normal(s))) : seconds;
+    return seconds * w->speed;
 }
 
 static ct_status

@@ -96,9 +96,10 @@ def simulate(
         num_workers: How many trials run at the same time.
         durations: Seconds of an epoch: a number, or with curves float[configurations] or
             float[configurations, epochs].
-        straggler_std: Standard deviation s of the noise by which each epoch takes longer:
-            its time is multiplied by 1 + |z|, z normal with mean 0 and deviation s (Li et
-            al., "A System for Massively Parallel Hyperparameter Tuning", appendix A.1).
+        straggler_std: Standard deviation s of the noise by which work takes longer: each
+            time a trial starts or goes on after a pause, its epochs take 1 + |z| times as
+            long, z normal with mean 0 and deviation s (Li et al., "A System for Massively
+            Parallel Hyperparameter Tuning", appendix A.1).
         failures: Probability that a worker is lost in a second of virtual time. A lost trial
             starts again from its latest checkpoint.
         max_failures: How often a trial may be lost; -1: without limit.

@@ -91,10 +91,6 @@ def test_decisions_are_those_of_a_real_run(make, inline, tmp_path):
 @pytest.mark.parametrize("name", ["hyperband", "hb_bohb"])
 def test_paused_trials_go_on_where_they_were(name):
     scheduler = ctune.create_scheduler(name, max_t=9)
-    if name == "hb_bohb":
-        with pytest.raises(ctune.TuneError, match="searcher"):  # it wants one to tell
-            simulate(curves(17), scheduler=scheduler)
-        return
     found = simulate(curves(17), scheduler=scheduler, num_workers=3, save_s=0.25)
     results = found.events("RESULT")
     for trial in range(17):
