@@ -107,6 +107,54 @@ order(PyObject *op, ct_order_kind kind, PyObject *trial, bool checkpoint)
     Py_RETURN_NONE;
 }
 
+/* amounts: dict name -> number, as a request has them. */
+int
+pyct_driver_resize(PyObject *op, ct_trial_id t, PyObject *amounts)
+{
+    pyct_driver *driver = (pyct_driver *)op;
+    ct_err err = CT_ERR_INIT;
+    ct_value value = ct_nil();
+
+    if (driver->orders == NULL) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "resources can be changed only while the scheduler is asked "
+                        "something");
+        return -1;
+    }
+    int st = pyct_value_from_object(driver->state, driver->names, amounts, &value);
+    if (st == 0 && ct_orders_add(driver->orders, CT_ORDER_RESIZE, t, false, &value,
+                                 &err) != CT_OK) {
+        (void)pyct_raise(driver->state, &err);
+        st = -1;
+    }
+    ct_value_deinit(&value);
+    return st;
+}
+
+/* resize_trial(trial, resources) */
+static PyObject *
+controller_resize_trial(PyObject *op, PyObject *const *args, Py_ssize_t n)
+{
+    PyObject *driver = ((pyct_controller *)op)->driver;
+    ct_trial_id t;
+
+    if (n != 2) {
+        return PyErr_Format(PyExc_TypeError, "resize_trial takes 2 arguments, got %zd",
+                            n);
+    }
+    if (pyct_driver_trial_number(driver, args[0], &t) < 0) {
+        return NULL;
+    }
+    PyObject *helper = pyct_lazy(&((pyct_driver *)driver)->state->amounts,
+                                 "ctune._plan", "request_amounts");
+    PyObject *amounts = helper != NULL
+                            ? PyObject_CallFunction(helper, "Os", args[1], "resources")
+                            : NULL;
+    int st = amounts != NULL ? pyct_driver_resize(driver, t, amounts) : -1;
+    Py_XDECREF(amounts);
+    return st == 0 ? Py_NewRef(Py_None) : NULL;
+}
+
 static PyObject *
 controller_stop_trial(PyObject *op, PyObject *trial)
 {
@@ -180,6 +228,9 @@ static PyMethodDef controller_methods[] = {
      "pause_trial($self, trial, should_checkpoint=True)\n--\n\n"
      "Order: pause a running trial at "
      "its next result."},
+    {"resize_trial", PYCT_METHOD(controller_resize_trial), METH_FASTCALL,
+     "resize_trial($self, trial, resources, /)\n--\n\n"
+     "Order: give a trial that does not run other resources."},
     {"unpause_trial", controller_unpause_trial, METH_O,
      "unpause_trial($self, trial, /)\n--\n\n"
      "Order: let a paused trial run again."},

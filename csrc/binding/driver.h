@@ -22,6 +22,8 @@ int pyct_driver_trial_number(PyObject *driver, PyObject *trial, ct_trial_id *out
 PyObject *pyct_driver_controller(PyObject *driver);
 /* Where stop_trial and pause_trial of the controller put their orders; NULL = refuse. */
 void pyct_driver_collect(PyObject *driver, ct_orders *orders);
+/* Orders other resources for a trial: dict name -> amount. -1 with an exception. */
+int pyct_driver_resize(PyObject *driver, ct_trial_id t, PyObject *amounts);
 /* The result as a dict (config included), nested or flat. New reference or NULL. */
 PyObject *pyct_driver_result_dict(PyObject *driver, const ct_result *r, ct_trial_id t,
                                   int flat);

@@ -123,7 +123,8 @@
     X(tag_label)                                                                       \
     X(json_text) /* ctune._encode.json_text */                                         \
     X(dumps)     /* ctune._encode.dumps */                                             \
-    X(loads)     /* ctune._encode.loads */
+    X(loads)     /* ctune._encode.loads */                                             \
+    X(amounts)   /* ctune._plan.request_amounts */
 
 typedef struct pyct_guard pyct_guard; /* see guard.h */
 

@@ -342,6 +342,17 @@ view_repr(PyObject *op)
                                 ct_trial_status_name((ct_trial_status)t->status));
 }
 
+/* resize(amounts) */
+static PyObject *
+view_resize(PyObject *op, PyObject *amounts)
+{
+    pyct_view *self = (pyct_view *)op;
+
+    return pyct_driver_resize((PyObject *)self->driver, self->number, amounts) == 0
+               ? Py_NewRef(Py_None)
+               : NULL;
+}
+
 /* Other threads may ask while the run works. */
 #define VIEW_GUARD(attribute, made, doc) PYCT_GUARD_GETTER(get_##attribute)
 VIEW_LIST(VIEW_GUARD)
@@ -376,6 +387,9 @@ static PyMethodDef view_methods[] = {
      "metric_analysis($self, /)\n--\n\n"
      "dict metric -> dict of max, min, avg, last, last-5-avg, "
      "last-10-avg."},
+    {"resize", view_resize, METH_O,
+     "resize($self, amounts, /)\n--\n\n"
+     "Order: other resources, dict name -> amount, while a scheduler is asked."},
     {"checkpoints", guarded_view_checkpoints, METH_NOARGS,
      "checkpoints($self, /)\n--\n\n"
      "list of (path, metrics dict, index), oldest first."},

@@ -726,7 +726,7 @@ def _runtime_for_run() -> _runtime.Runtime:
     return _runtime.runtime()
 
 
-def _amounts(request: Any, parameter: str) -> dict[str, float]:
+def request_amounts(request: Any, parameter: str) -> dict[str, float]:
     """A request in any form as resource name -> amount."""
     from ctune.execution.placement_groups import (
         PlacementGroupFactory,
@@ -767,7 +767,7 @@ def _resources(
 ) -> dict[str, float] | Callable[[dict[str, Any]], dict[str, float]]:
     explicit = None
     if asked is not None:
-        explicit = _amounts(asked, "resources_per_trial")
+        explicit = request_amounts(asked, "resources_per_trial")
         _check_possible(explicit, totals, "resources_per_trial")
     if not _declares_resources(trainable):
         if totals.get("GPU", 0) > 0 and not (explicit or {}).get("GPU"):
@@ -811,7 +811,7 @@ def _declared(
             f"resources_per_trial: {trainable.__name__} declares its resources itself, "
             "so this must be left out. Use with_resources() to override them."
         )
-    return _amounts(request, f"resources of {trainable.__name__}")
+    return request_amounts(request, f"resources of {trainable.__name__}")
 
 
 # --- search --------------------------------------------------------------------------

@@ -438,6 +438,7 @@ o = seen[0]
             "metric_names": "o.metric_names()",
             "metric_analysis": "o.metric_analysis()",
             "checkpoints": "o.checkpoints()",
+            "resize": "fails(o.resize, {'CPU': 1.0})",
         },
     ),
     "Driver": (
@@ -477,6 +478,8 @@ o = mine.controller
             "stop_trial": "fails(o.stop_trial, trial); fails(o.stop_trial, 3)",
             "pause_trial": "fails(o.pause_trial, trial, should_checkpoint=False)",
             "unpause_trial": "fails(o.unpause_trial, trial)",
+            "resize_trial": "fails(o.resize_trial, trial, {'cpu': 1}); "
+            "fails(o.resize_trial, trial)",
         },
     ),
     "": (

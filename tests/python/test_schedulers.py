@@ -14,6 +14,7 @@ from unittest.mock import MagicMock
 import numpy as np
 import pytest
 
+import ctune
 from ctune.schedulers import (
     ASHAScheduler,
     AsyncHyperBandScheduler,
@@ -524,3 +525,78 @@ def test_unknown_and_future_names_are_told_apart():
         create_scheduler("PBT")
     with pytest.raises(TypeError, match="None"):
         create_scheduler(None)
+
+
+@pytest.mark.parametrize("executor", ["inline", "process"])
+@pytest.mark.parametrize("through_trial", [False, True])
+def test_a_python_scheduler_gives_a_paused_trial_other_resources(executor, through_trial, tmp_path):
+    class Grow(FIFOScheduler):
+        def __init__(self):
+            super().__init__()
+            self.grown = set()
+
+        def on_trial_result(self, controller, trial, result):
+            return "PAUSE" if result["training_iteration"] == 2 else "CONTINUE"
+
+        def choose_trial_to_run(self, controller):
+            for trial in controller.get_trials():
+                if trial.status == "PAUSED" and trial.trial_id not in self.grown:
+                    self.grown.add(trial.trial_id)
+                    if through_trial:
+                        trial.update_resources({"cpu": 2})
+                    else:
+                        controller.resize_trial(trial, {"cpu": 2})
+            return super().choose_trial_to_run(controller)
+
+    class Sees(ctune.Trainable):
+        def step(self):
+            return {"cpus": self.trial_resources.required_resources["CPU"]}
+
+        def save_checkpoint(self, checkpoint_dir):
+            return {}
+
+        def load_checkpoint(self, checkpoint):
+            pass
+
+    ctune.shutdown()
+    ctune.init(executor=executor, num_cpus=2)
+    try:
+        analysis = ctune.run(
+            Sees,
+            num_samples=3,
+            scheduler=Grow(),
+            stop={"training_iteration": 4},
+            storage_path=str(tmp_path),
+            verbose=0,
+        )
+    finally:
+        ctune.shutdown()
+    for trial in analysis.trials:
+        assert trial.status == "TERMINATED"
+        assert trial.last_result["cpus"] == 2
+        assert trial.placement_group_factory.required_resources == {"CPU": 2}
+
+
+def test_resources_that_cannot_be_given_end_the_run_with_their_name(tmp_path):
+    class Greedy(FIFOScheduler):
+        def on_trial_result(self, controller, trial, result):
+            return "PAUSE"
+
+        def choose_trial_to_run(self, controller):
+            for trial in controller.get_trials():
+                if trial.status == "PAUSED":
+                    controller.resize_trial(trial, {"cpu": 99})
+            return super().choose_trial_to_run(controller)
+
+    ctune.shutdown()
+    ctune.init(executor="inline", num_cpus=2)
+    try:
+        with pytest.raises((ctune.TuneError, ValueError), match="99 CPU"):
+            ctune.run(
+                lambda config: ctune.report({"a": 1}),
+                scheduler=Greedy(),
+                storage_path=str(tmp_path),
+                verbose=0,
+            )
+    finally:
+        ctune.shutdown()

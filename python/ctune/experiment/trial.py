@@ -80,6 +80,7 @@ class TrialView(Protocol):
     def metric_names(self) -> tuple[str, ...]: ...
     def metric_analysis(self) -> dict[str, dict[str, float]]: ...
     def checkpoints(self) -> list[tuple[str, dict[str, Any], int]]: ...
+    def resize(self, amounts: dict[str, float]) -> None: ...
 
 
 class RunFacts:
@@ -365,14 +366,14 @@ class Trial:
             raise ValueError(
                 f"resources: cannot be changed while trial {self} is RUNNING. Pause it first."
             )
-        if self._view is not None:
-            raise TuneError(
-                f"resources: the trial {self} belongs to a run, whose engine keeps them."
-            )
         if isinstance(resources, dict):
             from ctune.execution.placement_groups import resource_dict_to_pg_factory
 
             resources = resource_dict_to_pg_factory(resources)
+        if self._view is not None:
+            required = resources.required_resources
+            self._view.resize({name: float(amount) for name, amount in required.items()})
+            return
         self.placement_group_factory = resources
 
     # Checkpoints.

@@ -27,7 +27,9 @@ class TrialScheduler(_ctune.TrialScheduler):
     `set_search_properties(metric, mode, **spec)` is called once before the first trial with
     what was given to `run()`; it returns False when the metric was set before. The
     controller offers `get_trials()`, `get_live_trials()`, `stop_trial(trial)`,
-    `pause_trial(trial, should_checkpoint=True)` and `search_alg`.
+    `pause_trial(trial, should_checkpoint=True)`, `unpause_trial(trial)`,
+    `resize_trial(trial, resources)` for a trial that does not run, and `search_alg`. Orders
+    are carried out when the scheduler has answered.
 
     Attributes:
         metric: Result key that decides, or None. Subclasses keep it in `_metric`.
