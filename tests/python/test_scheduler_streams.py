@@ -1,4 +1,4 @@
-"""HyperBand, HyperBand for BOHB and the median rule decide as the reference recorded."""
+"""ASHA, HyperBand, HyperBand for BOHB and the median rule decide as the reference recorded."""
 
 import json
 import random
@@ -7,7 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from ctune.schedulers import HyperBandForBOHB, HyperBandScheduler, MedianStoppingRule
+from ctune.schedulers import (
+    ASHAScheduler,
+    HyperBandForBOHB,
+    HyperBandScheduler,
+    MedianStoppingRule,
+)
 
 REFERENCE = Path(__file__).parent.parent / "reference"
 sys.path.insert(0, str(REFERENCE))
@@ -17,6 +22,7 @@ CLASSES = {
     "hyperband": HyperBandScheduler,
     "hb_bohb": HyperBandForBOHB,
     "median": MedianStoppingRule,
+    "async_hyperband": ASHAScheduler,
 }
 
 

@@ -1,12 +1,12 @@
-"""Records what Ray Tune's HyperBand schedulers and median rule decide.
+"""Records what Ray Tune's HyperBand schedulers, median rule and ASHA decide.
 
 Run it with a Python that has ray[tune]==2.24.0 (any NumPy that this one accepts):
 
     python tests/reference/record_schedulers.py
 
-It writes hyperband.json.gz, hb_bohb.json.gz and median.json.gz: lists of cases with the
-constructor's options, the tokens of the stream (see streams.py) and the final
-`debug_string()`. test_scheduler_streams.py plays them against ctune.
+It writes hyperband.json.gz, hb_bohb.json.gz, median.json.gz and async_hyperband.json.gz:
+lists of cases with the constructor's options, the tokens of the stream (see streams.py) and
+the final `debug_string()`. test_scheduler_streams.py plays them against ctune.
 
 Three things that the reference does are not recorded, since ctune differs on purpose: it
 leaves trials waiting for ever when the last one that their bracket waits for ends after the
@@ -39,6 +39,15 @@ def options(name, rng, number):
             "min_time_slice": rng.choice([0, 0, 1, 3, 2.5]),
             "hard_stop": number % 4 != 0,
         }
+    if name == "async_hyperband":
+        max_t = rng.choice([1, 3, 9, 9, 16, 27, 50, 81, 100.5])
+        return common | {
+            "max_t": max_t,
+            "grace_period": min(rng.choice([1, 1, 1, 2, 0.5, 3]), max_t),
+            "reduction_factor": rng.choice([2, 3, 3, 4, 4, 2.5, 10]),
+            "brackets": rng.choice([1, 1, 2, 3, 5]),
+            "stop_last_trials": number % 3 != 0,
+        }
     return common | {
         "max_t": rng.choice([1, 2, 4, 9, 9, 16, 20, 27, 27, 50, 81, 81, 82.5, 100]),
         "reduction_factor": rng.choice([2, 3, 3, 3, 4, 2.5, 5]),
@@ -61,7 +70,7 @@ class Recorder(streams.Stream):
     def __init__(self, name, number, scheduler, options, style):
         super().__init__(scheduler, number, options, style)
         self.rng = random.Random(-number - 1)
-        self.brackets = name != "median"
+        self.brackets = name in ("hyperband", "hb_bohb")
         self.total = self.rng.choice([5, 12, 30, 60])
         self.workers = self.rng.choice([1, 2, 4, 10])
 
@@ -146,12 +155,18 @@ def record(name, cls):
 
 
 def main():
-    from ray.tune.schedulers import HyperBandForBOHB, HyperBandScheduler, MedianStoppingRule
+    from ray.tune.schedulers import (
+        ASHAScheduler,
+        HyperBandForBOHB,
+        HyperBandScheduler,
+        MedianStoppingRule,
+    )
 
     warnings.simplefilter("ignore")  # means of nothing and of infinities
     record("hyperband", HyperBandScheduler)
     record("hb_bohb", HyperBandForBOHB)
     record("median", MedianStoppingRule)
+    record("async_hyperband", ASHAScheduler)
 
 
 if __name__ == "__main__":

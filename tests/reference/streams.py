@@ -16,6 +16,8 @@ import math
 import random
 from types import SimpleNamespace
 
+import numpy as np
+
 LETTERS = {"CONTINUE": "C", "PAUSE": "P", "STOP": "S", "NOOP": "N"}
 TIMES = ("training_iteration", "time_total_s")
 
@@ -63,6 +65,7 @@ class Stream:
     def __init__(self, scheduler, number, options, style):
         self.scheduler, self.number, self.options, self.style = scheduler, number, options, style
         self.controller = Controller(scheduler)
+        np.random.seed(number % 2**32)  # ASHA draws brackets from the global stream
         self.tokens = self.controller.tokens
         self.time = {}
 
@@ -188,7 +191,7 @@ def styles(name):
         "wild_values": [math.inf, -math.inf],
         "ties": False,
     }
-    if name == "median":
+    if name in ("median", "async_hyperband"):
         return [
             plain,
             plain | {"ties": True},
