@@ -109,7 +109,7 @@ lent_draw_and_add(lent *self, const ct_board *view, ct_trial_id number, ct_err *
 }
 
 static ct_status
-lent_on_add(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_err *err)
+lent_on_add(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_orders *orders, ct_err *err)
 {
     lent *self = (lent *)s;
     ct_trial_id number = self->offset + t;
@@ -428,7 +428,7 @@ foreign_notify(foreign_scheduler *self, method_kind m, ct_trial_id t, PyObject *
 }
 
 static ct_status
-foreign_on_add(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_err *err)
+foreign_on_add(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_orders *orders, ct_err *err)
 {
     (void)b;
     foreign_scheduler *self = (foreign_scheduler *)s;

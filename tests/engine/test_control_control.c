@@ -84,13 +84,15 @@ typedef struct wild {
     ct_scheduler base;
     ct_pcg *rng;
     double p_pause, p_stop, p_order;
-    ct_orders *once; /* given with the next result instead, or NULL */
+    ct_orders *once;  /* given with the next result instead, or NULL */
+    int exploited[2]; /* how many exploits were not done, and done */
 } wild;
 
 static ct_status
-wild_add(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_err *err)
+wild_add(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_orders *orders,
+         ct_err *err)
 {
-    (void)s, (void)b, (void)t, (void)err;
+    (void)s, (void)b, (void)t, (void)orders, (void)err;
     return CT_OK;
 }
 
@@ -111,6 +113,39 @@ wild_resize(wild *w, const ct_board *b, ct_trial_id t, ct_orders *orders, ct_err
     return st;
 }
 
+/* A new config, with or without the checkpoint of another trial. */
+static ct_status
+wild_config(wild *w, const ct_board *b, ct_order_kind kind, ct_trial_id t,
+            ct_orders *orders, ct_err *err)
+{
+    ct_trial_id source =
+        (ct_trial_id)(ct_pcg_next(w->rng) % ct_trials_count(b->trials));
+    ct_value tuple = ct_tuple(), config = ct_dict(), second = ct_dict();
+    ct_value n = ct_i64((int64_t)(ct_pcg_next(w->rng) % 100));
+    ct_status st = ct_value_put(&config, CT_KEY_CPU, &n, err);
+
+    if (st == CT_OK && kind == CT_ORDER_EXPLOIT) {
+        st = ct_str(&second, "tag", 3, err);
+    }
+    if (st == CT_OK) {
+        st = ct_value_push(&tuple, &config, err);
+    }
+    if (st == CT_OK) {
+        st = ct_value_push(&tuple, &second, err);
+    }
+    ct_value_deinit(&config);
+    ct_value_deinit(&second);
+    if (st == CT_OK && kind == CT_ORDER_EXPLOIT) {
+        return ct_orders_exploit(orders, t, source, ct_pcg_next(w->rng) % 4 != 0,
+                                 &tuple, err);
+    }
+    if (st == CT_OK) {
+        return ct_orders_add(orders, kind, t, false, &tuple, err);
+    }
+    ct_value_deinit(&tuple);
+    return st;
+}
+
 static ct_status
 wild_result(ct_scheduler *s, const ct_board *b, ct_trial_id t, const ct_result *r,
             ct_verdict *out, ct_orders *orders, ct_err *err)
@@ -118,7 +153,7 @@ wild_result(ct_scheduler *s, const ct_board *b, ct_trial_id t, const ct_result *
     wild *w = (wild *)s;
     double u = w->rng->rng.next_double(&w->rng->rng);
 
-    (void)t, (void)r;
+    (void)r;
     if (w->once != NULL) {
         *out = CT_CONTINUE;
         *orders = *w->once;
@@ -133,8 +168,14 @@ wild_result(ct_scheduler *s, const ct_board *b, ct_trial_id t, const ct_result *
         ct_trial_id other =
             (ct_trial_id)(ct_pcg_next(w->rng) % ct_trials_count(b->trials));
         ct_order_kind kind = (ct_order_kind)(ct_pcg_next(w->rng) % CT_ORDER_COUNT);
+        if (ct_pcg_next(w->rng) % 2 == 0) { /* offers are of use when there are many */
+            return ct_orders_add(orders, CT_ORDER_OFFER, t, true, NULL, err);
+        }
         if (kind == CT_ORDER_RESIZE) {
             return wild_resize(w, b, other, orders, err);
+        }
+        if (kind == CT_ORDER_EXPLOIT || kind == CT_ORDER_CONFIG) {
+            return wild_config(w, b, kind, other, orders, err);
         }
         return ct_orders_add(orders, kind, other, ct_pcg_next(w->rng) % 2 == 0, NULL,
                              err);
@@ -167,6 +208,19 @@ wild_choose(ct_scheduler *s, const ct_board *b, ct_trial_id *out, ct_orders *ord
     return CT_OK;
 }
 
+static ct_status
+wild_exploited(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_trial_id source,
+               bool done, const ct_value *note, ct_err *err)
+{
+    const ct_trial *trial = ct_trials_get(b->trials, t);
+
+    (void)source, (void)note, (void)err;
+    ((wild *)s)->exploited[done]++;
+    assert_true(!done || (trial->status == CT_TRIAL_PAUSED && trial->revision > 0 &&
+                          strcmp(trial->tag, "tag") == 0));
+    return CT_OK;
+}
+
 static const ct_scheduler_ops wild_ops = {
     .name = "wild",
     .on_add = wild_add,
@@ -175,6 +229,7 @@ static const ct_scheduler_ops wild_ops = {
     .on_error = wild_end,
     .on_remove = wild_end,
     .choose = wild_choose,
+    .on_exploited = wild_exploited,
 };
 
 /* One experiment in virtual time, and what the test knows of it. */
@@ -281,6 +336,29 @@ plan(void *ctx, const ct_command *c, double now, ct_sim_answer *out, ct_err *err
     return CT_OK;
 }
 
+/* Every checkpoint that somebody needs is there, and counts them. */
+static void
+check_pins(world *w)
+{
+    const ct_trials *trials = ct_control_board(w->control)->trials;
+    uint32_t pins = 0, needs = 0;
+
+    for (ct_trial_id t = 0; t < ct_trials_count(trials); t++) {
+        const ct_trial *trial = ct_trials_get(trials, t);
+        const ct_checkpoint_ref refs[] = {trial->from, trial->offered};
+        for (int i = 0; i < 2; i++) {
+            if (refs[i].trial != CT_TRIAL_NONE) {
+                needs++;
+                assert_non_null(ct_trials_checkpoint(trials, refs[i]));
+            }
+        }
+        for (uint32_t i = 0; i < trial->checkpoint_count; i++) {
+            pins += trial->checkpoints[i].pins;
+        }
+    }
+    assert_int_equal(pins, needs);
+}
+
 static void
 check_invariants(world *w)
 {
@@ -305,6 +383,7 @@ check_invariants(world *w)
         assert_int_equal(ct_trials_get(b->trials, (ct_trial_id)t)->checkpoint_count,
                          w->checkpoints[t]);
     }
+    check_pins(w);
     double used = ct_resources_used(b->resources, CT_KEY_CPU);
     assert_true(used <= ct_resources_total(b->resources, CT_KEY_CPU));
     assert_true(alive > 0 || used == 0.0);
@@ -476,6 +555,8 @@ test_every_trial_runs_to_its_end(void **ctx)
 static void
 test_random_verdicts_orders_and_faults_keep_the_invariants(void **ctx)
 {
+    int exploited[2] = {0, 0};
+
     (void)ctx;
     for (uint64_t seed = 0; seed < 150; seed++) {
         ct_err err = CT_ERR_INIT;
@@ -488,15 +569,18 @@ test_random_verdicts_orders_and_faults_keep_the_invariants(void **ctx)
         assert_ok(world_init(&w, seed, 40, o, &err), err);
         w.sched.p_pause = 0.1;
         w.sched.p_stop = 0.05;
-        w.sched.p_order = seed % 3 == 0 ? 0.2 : 0.0;
+        w.sched.p_order = seed % 3 == 0 ? 0.5 : 0.0;
         w.resized = seed % 3 == 0;
         w.p_fail = 0.05;
         w.p_lost = 0.05;
         w.p_twice = 0.1;
         w.p_late = 0.5;
         run_to_end(&w);
+        exploited[0] += w.sched.exploited[0];
+        exploited[1] += w.sched.exploited[1];
         world_deinit(&w);
     }
+    assert_true(exploited[0] > 20 && exploited[1] > 20);
 }
 
 static void

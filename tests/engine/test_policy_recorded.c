@@ -149,6 +149,29 @@ put(rig *r, ct_value *dict, const char *key, ct_value v)
     assert_ok(ct_value_put(dict, intern(r, key), &v, &err), err);
 }
 
+/* A new config, and for an exploit the trial whose checkpoint goes with it. */
+static void
+give_config(rig *r, const ct_board *b, ct_order_kind kind, ct_trial_id t,
+            ct_orders *orders)
+{
+    ct_err err = CT_ERR_INIT;
+    ct_value tuple = ct_tuple(), config = ct_dict(), second = ct_dict();
+    put(r, &config, "lr", ct_f64(below(&r->will, 100)));
+    if (kind == CT_ORDER_EXPLOIT) {
+        assert_ok(ct_str(&second, "tag", 3, &err), err);
+    }
+    assert_ok(ct_value_push(&tuple, &config, &err), err);
+    assert_ok(ct_value_push(&tuple, &second, &err), err);
+    if (kind == CT_ORDER_EXPLOIT) {
+        ct_trial_id source = below(&r->will, (uint32_t)ct_trials_count(b->trials));
+        assert_ok(
+            ct_orders_exploit(orders, t, source, below(&r->will, 2) == 1, &tuple, &err),
+            err);
+    } else {
+        assert_ok(ct_orders_add(orders, kind, t, false, &tuple, &err), err);
+    }
+}
+
 /* Some orders about some trials. A resize is for those that do not run. */
 static void
 wild_orders(rig *r, const ct_board *b, ct_orders *orders)
@@ -159,6 +182,10 @@ wild_orders(rig *r, const ct_board *b, ct_orders *orders)
         bool runs = ct_trials_get(b->trials, t)->status == CT_TRIAL_RUNNING;
         ct_order_kind kind = (ct_order_kind)below(&r->will, CT_ORDER_COUNT);
         ct_value value = ct_nil();
+        if (kind == CT_ORDER_EXPLOIT || kind == CT_ORDER_CONFIG) {
+            give_config(r, b, kind, t, orders);
+            continue;
+        }
         if (kind == CT_ORDER_STOP && below(&r->will, 4) > 0) {
             kind = CT_ORDER_PAUSE;
         }
@@ -175,9 +202,10 @@ wild_orders(rig *r, const ct_board *b, ct_orders *orders)
 }
 
 static ct_status
-wild_on_add(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_err *err)
+wild_on_add(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_orders *orders,
+            ct_err *err)
 {
-    (void)b, (void)t, (void)err;
+    (void)b, (void)t, (void)orders, (void)err;
     asked(((wild_scheduler *)s)->rig);
     return CT_OK;
 }

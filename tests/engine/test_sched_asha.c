@@ -479,7 +479,7 @@ test_results_through_the_policy_need_both_numbers(void **state)
     ct_result full = {both, 2, NULL};
     ct_result time_only = {both, 1, NULL};
     ct_verdict v = CT_NOOP;
-    assert_ok(s->ops->on_add(s, &board, 0, &err), err);
+    assert_ok(s->ops->on_add(s, &board, 0, &orders, &err), err);
     assert_ok(s->ops->on_result(s, &board, 0, &time_only, &v, &orders, &err), err);
     assert_int_equal(v, CT_CONTINUE);
     assert_ok(s->ops->on_complete(s, &board, 0, &time_only, &orders, &err), err);

@@ -83,7 +83,7 @@ test_every_result_continues_and_state_is_empty(void **state)
     ct_result result = {NULL, 0, NULL};
     ct_value saved = ct_i64(1);
     const ct_scheduler_ops *ops = b.fifo->ops;
-    assert_ok(ops->on_add(b.fifo, &b.board, 0, &err), err);
+    assert_ok(ops->on_add(b.fifo, &b.board, 0, &orders, &err), err);
     assert_ok(ops->on_result(b.fifo, &b.board, 0, &result, &verdict, &orders, &err),
               err);
     assert_int_equal(verdict, CT_CONTINUE);

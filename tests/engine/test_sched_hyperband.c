@@ -117,7 +117,7 @@ lab_open(lab *l, const ct_hyperband_opts *o, ct_trial_id trials, ct_err *err)
     }
     for (ct_trial_id t = 0; st == CT_OK && t < trials; t++) {
         ct_scheduler *s = ct_hyperband_scheduler(l->h);
-        st = s->ops->on_add(s, &l->board, t, err);
+        st = s->ops->on_add(s, &l->board, t, NULL, err);
     }
     return st;
 }

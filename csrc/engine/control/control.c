@@ -96,6 +96,7 @@ ct_control_free(ct_control *c)
     ct_free(c->idle);
     ct_orders_deinit(&c->orders);
     ct_orders_deinit(&c->batch);
+    ct_orders_deinit(&c->exploits);
     ct_free(c->commands);
     ct_free(c->notes);
     ct_arena_deinit(&c->turn);
@@ -188,6 +189,7 @@ decide(ct_control *c, ct_trial_id t, const ct_result *r, ct_verdict *verdict,
     ct_stopper *stopper = c->opts.stopper;
     ct_scheduler *s = c->opts.scheduler;
     bool stop = false;
+    size_t first = c->orders.count;
     ct_status st = CT_OK;
 
     if (stopper != NULL) {
@@ -201,7 +203,10 @@ decide(ct_control *c, ct_trial_id t, const ct_result *r, ct_verdict *verdict,
         return CT_OK;
     }
     *verdict = CT_CONTINUE;
-    return s->ops->on_result(s, &c->board, t, r, verdict, &c->orders, err);
+    st = s->ops->on_result(s, &c->board, t, r, verdict, &c->orders, err);
+    return st == CT_OK && c->orders.count > first
+               ? control_take_offers(c, first, t, err)
+               : st;
 }
 
 /* Registers a checkpoint that came with the result, or says whether one is to be saved. */
@@ -261,12 +266,24 @@ after_result(ct_control *c, const ct_event *ev, ct_verdict verdict, ct_err *err)
     if (st != CT_OK) {
         return st;
     }
+    const ct_field *f = ct_record_find(ev->record, CT_KEY_CHECKPOINT_DIR_NAME);
     if (l->pause_asked && verdict != CT_STOP) {
         verdict = CT_PAUSE;
     }
-    if (verdict == CT_PAUSE) { /* a paused trial goes on from its checkpoint */
-        const ct_field *f = ct_record_find(ev->record, CT_KEY_CHECKPOINT_DIR_NAME);
+    if (l->exploits && verdict != CT_STOP) { /* its worker is no longer needed */
+        verdict = CT_NOOP;
+        save = false;
+    } else if (verdict == CT_PAUSE) { /* a paused trial goes on from its checkpoint */
         save = f == NULL && (!l->pause_asked || l->pause_saves);
+    }
+    if (ct_trials_get(c->trials, ev->trial)->offering) {
+        save = save || f == NULL;
+        if (!save || c->experiment_dir == NULL) { /* there is what there is */
+            st = control_offer(c, ev->trial, err);
+        }
+    }
+    if (st != CT_OK) {
+        return st;
     }
     l->pause_asked = false;
     if (save && c->experiment_dir != NULL) {
@@ -369,6 +386,8 @@ on_saved(ct_control *c, const ct_event *ev, ct_err *err)
 
     if (ev->path != NULL) {
         st = control_checkpoint(c, ev->trial, ev->path, ev->path_len, err);
+    } else if (ct_trials_get(c->trials, ev->trial)->offering) {
+        st = control_withdraw(c, ev->trial, err);
     }
     if (st != CT_OK ||
         ct_trials_get(c->trials, ev->trial)->status != CT_TRIAL_RUNNING) {
@@ -595,12 +614,14 @@ ct_control_settle(ct_control *c, double now, ct_err *err)
 
 /* What a worker needs to know of the trial it is to serve. */
 static void
-describe_start(const ct_control *c, const ct_trial *trial, ct_command *out)
+describe_start(const ct_control *c, ct_trial_id t, ct_command *out)
 {
+    const ct_trial *trial = ct_trials_get(c->trials, t);
+    const ct_checkpoint *k =
+        ct_trials_checkpoint(c->trials, ct_trials_latest(c->trials, t));
+
     out->config = &trial->config;
-    out->checkpoint = trial->checkpoint_count == 0
-                          ? NULL
-                          : trial->checkpoints[trial->checkpoint_count - 1].path;
+    out->checkpoint = k == NULL ? NULL : k->path;
     out->trial_id = trial->id;
     out->trial_name = trial->name;
     out->trial_dir = trial->dir;
@@ -625,7 +646,7 @@ ct_control_next_command(ct_control *c, ct_command *out)
         if (q->kind == CT_COMMAND_SAVE) {
             out->trial_dir = trial->dir;
         } else if (q->kind == CT_COMMAND_START || q->kind == CT_COMMAND_RESET) {
-            describe_start(c, trial, out);
+            describe_start(c, q->trial, out);
         }
         return true;
     }

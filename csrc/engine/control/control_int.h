@@ -18,6 +18,7 @@ typedef struct live {
     bool pause_asked; /* a scheduler ordered a pause; after the open step */
     bool pause_saves; /* that pause saves first */
     bool repause;     /* RUNNING until the pause is complete */
+    bool exploits;    /* it waits to go on from another trial's checkpoint */
     double ending_since;
     ct_request_id claim; /* what its worker was started with */
 } live;
@@ -53,7 +54,8 @@ struct ct_control {
     size_t idle_cap;
 
     ct_orders orders;
-    ct_orders batch; /* the orders being carried out */
+    ct_orders batch;    /* the orders being carried out */
+    ct_orders exploits; /* those that wait for a save */
     queued_command *commands;
     size_t n_commands, cap_commands, at_command;
     ct_note *notes;
@@ -105,6 +107,22 @@ ct_status control_stop_trial(ct_control *c, ct_trial_id t, ct_err *err);
 ct_status control_stop_all(ct_control *c, ct_err *err);
 ct_status control_carry_out_orders(ct_control *c, ct_err *err);
 
+/* exploit.c: trials that go on from the checkpoints of others */
+/* Takes out of the orders from `first` on those to offer what trial t is about to save. */
+ct_status control_take_offers(ct_control *c, size_t first, ct_trial_id t, ct_err *err);
+ct_status control_order_offer(ct_control *c, const ct_order *o, ct_err *err);
+/* Offers the trial's checkpoint of now, if it was asked for. */
+ct_status control_offer(ct_control *c, ct_trial_id t, ct_err *err);
+/* It offers nothing any more. */
+ct_status control_withdraw(ct_control *c, ct_trial_id t, ct_err *err);
+/* It has a checkpoint of its own again. */
+ct_status control_stands_alone(ct_control *c, ct_trial_id t, ct_err *err);
+/* Takes the order's value. */
+ct_status control_order_exploit(ct_control *c, ct_order *o, ct_err *err);
+ct_status control_order_config(ct_control *c, ct_order *o, ct_err *err);
+/* Carries out the exploits that wait for nothing any more. */
+ct_status control_exploits(ct_control *c, ct_err *err);
+
 /* retry.c: failures */
 ct_status control_failed(ct_control *c, const ct_event *ev, bool worker_lives,
                          ct_err *err);
@@ -112,6 +130,8 @@ ct_status control_failed(ct_control *c, const ct_event *ev, bool worker_lives,
 /* retain.c: checkpoints */
 ct_status control_checkpoint(ct_control *c, ct_trial_id t, const char *path, size_t len,
                              ct_err *err);
+/* Drops what num_to_keep does not want and nobody needs. */
+ct_status control_retain(ct_control *c, ct_trial_id t, ct_err *err);
 bool control_save_due(const ct_control *c, ct_trial_id t, const ct_record *r,
                       bool done);
 

@@ -48,6 +48,9 @@ control_complete(ct_control *c, ct_trial_id t, ct_err *err)
     }
     c->ask = true;
     if (st == CT_OK) {
+        st = control_withdraw(c, t, err);
+    }
+    if (st == CT_OK) {
         st = control_note(c, CT_NOTE_TRIAL_COMPLETE, t, NULL, err);
     }
     return st == CT_OK ? release_worker(c, t, err) : st;
@@ -77,6 +80,9 @@ control_stop_trial(ct_control *c, ct_trial_id t, ct_err *err)
             st = control_set_status(c, t, CT_TRIAL_TERMINATED, err);
         }
         c->ask = true;
+        if (st == CT_OK) {
+            st = control_withdraw(c, t, err);
+        }
         return st == CT_OK ? control_note(c, CT_NOTE_TRIAL_COMPLETE, t, NULL, err) : st;
     case CT_TRIAL_TERMINATED:
     case CT_TRIAL_ERROR:
@@ -144,7 +150,7 @@ order_resize(ct_control *c, const ct_order *o, ct_err *err)
 }
 
 static ct_status
-carry_out(ct_control *c, const ct_order *o, ct_err *err)
+carry_out(ct_control *c, ct_order *o, ct_err *err)
 {
     if (o->trial >= ct_trials_count(c->trials)) {
         return ct_fail(err, CT_EINVAL, "trial", "number %u does not exist",
@@ -162,6 +168,12 @@ carry_out(ct_control *c, const ct_order *o, ct_err *err)
                    : CT_OK;
     case CT_ORDER_RESIZE:
         return order_resize(c, o, err);
+    case CT_ORDER_OFFER:
+        return control_order_offer(c, o, err);
+    case CT_ORDER_EXPLOIT:
+        return control_order_exploit(c, o, err);
+    case CT_ORDER_CONFIG:
+        return control_order_config(c, o, err);
     case CT_ORDER_COUNT:
         break;
     }
@@ -183,5 +195,5 @@ control_carry_out_orders(ct_control *c, ct_err *err)
         }
         ct_orders_clear(&c->batch);
     }
-    return st;
+    return st == CT_OK ? control_exploits(c, err) : st;
 }

@@ -86,10 +86,9 @@ drop(ct_control *c, ct_trial_id t, uint32_t at, ct_err *err)
     return st;
 }
 
-/* Drops all that have num_to_keep better ones, but never the latest. A latest that was
- * among the worst goes when it is no longer the latest. */
-static ct_status
-retain(ct_control *c, ct_trial_id t, ct_err *err)
+/* Never the latest, nor one that is pinned: it goes when it is no longer that. */
+ct_status
+control_retain(ct_control *c, ct_trial_id t, ct_err *err)
 {
     uint32_t keep = c->opts.checkpoint.num_to_keep;
     uint32_t count = ct_trials_get(c->trials, t)->checkpoint_count;
@@ -111,7 +110,8 @@ retain(ct_control *c, ct_trial_id t, ct_err *err)
             better +=
                 worse(scores[i], scores[k]) || (k > i && !worse(scores[k], scores[i]));
         }
-        if (better >= keep) { /* from the back, so that the places in front stay */
+        if (better >= keep && ct_trials_get(c->trials, t)->checkpoints[i].pins == 0) {
+            /* from the back, so that the places in front stay */
             st = drop(c, t, i, err);
         }
     }
@@ -123,7 +123,7 @@ control_checkpoint(ct_control *c, ct_trial_id t, const char *path, size_t len,
                    ct_err *err)
 {
     ct_trial *trial = ct_trials_mut(c->trials, t);
-    ct_checkpoint k = {NULL, trial->checkpoints_made, c->board.now, NULL, 0};
+    ct_checkpoint k = {.index = trial->checkpoints_made, .time = c->board.now};
     ct_note *n;
     ct_status st;
 
@@ -151,5 +151,11 @@ control_checkpoint(ct_control *c, ct_trial_id t, const char *path, size_t len,
     }
     trial->checkpoints_made++;
     st = control_note(c, CT_NOTE_SAVED, t, NULL, err);
-    return st == CT_OK ? retain(c, t, err) : st;
+    if (st == CT_OK) {
+        st = control_stands_alone(c, t, err);
+    }
+    if (st == CT_OK && trial->offering) {
+        st = control_offer(c, t, err);
+    }
+    return st == CT_OK ? control_retain(c, t, err) : st;
 }

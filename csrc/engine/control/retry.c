@@ -42,7 +42,7 @@ try_again(ct_control *c, ct_trial_id t, ct_err *err)
     }
     if (st == CT_OK) {
         ct_trials_requeue(c->trials, t);
-        st = s->ops->on_add(s, &c->board, t, err);
+        st = s->ops->on_add(s, &c->board, t, &c->orders, err);
     }
     c->place = true;
     return st == CT_OK ? control_note(c, CT_NOTE_TRIAL_RECOVER, t, NULL, err) : st;
@@ -91,6 +91,9 @@ control_failed(ct_control *c, const ct_event *ev, bool worker_lives, ct_err *err
     }
     trial->failures++;
     st = note_failure(c, ev, err);
+    if (st == CT_OK) {
+        st = control_withdraw(c, ev->trial, err);
+    }
     if (st == CT_OK && worker_lives) {
         st = control_end_worker(c, ev->trial, true, err);
     }

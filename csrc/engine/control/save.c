@@ -62,6 +62,32 @@ save_checkpoints(ct_control *c, const ct_trial *trial, ct_value *out, ct_err *er
     return put(c, out, "checkpoints", list, err);
 }
 
+/* (trial_id, index) of a checkpoint, where there is one. */
+static ct_status
+save_ref(ct_control *c, ct_value *d, const char *key, ct_checkpoint_ref ref,
+         ct_err *err)
+{
+    ct_value pair = ct_list();
+    ct_value id = ct_nil();
+    ct_value index = ct_i64((int64_t)ref.index);
+    if (ref.trial == CT_TRIAL_NONE) {
+        return CT_OK;
+    }
+    const char *text = ct_trials_get(c->trials, ref.trial)->id;
+    ct_status st = ct_str(&id, text, strlen(text), err);
+    if (st == CT_OK) {
+        st = ct_value_push(&pair, &id, err);
+    }
+    if (st == CT_OK) {
+        st = ct_value_push(&pair, &index, err);
+    }
+    if (st != CT_OK) {
+        ct_value_deinit(&pair);
+        return st;
+    }
+    return put(c, d, key, pair, err);
+}
+
 static ct_status
 save_trial(ct_control *c, const ct_trial *trial, ct_value *d, ct_err *err)
 {
@@ -96,6 +122,12 @@ save_trial(ct_control *c, const ct_trial *trial, ct_value *d, ct_err *err)
     }
     if (st == CT_OK) {
         st = put(c, d, "last_result_time", ct_f64(trial->last_result_time), err);
+    }
+    if (st == CT_OK) {
+        st = save_ref(c, d, "from_checkpoint", trial->from, err);
+    }
+    if (st == CT_OK) {
+        st = save_ref(c, d, "offered_checkpoint", trial->offered, err);
     }
     return st == CT_OK ? save_checkpoints(c, trial, d, err) : st;
 }

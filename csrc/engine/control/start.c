@@ -180,7 +180,11 @@ add_trial(ct_control *c, ct_suggestion *s, ct_err *err)
         st = ask_request(c, t, err);
     }
     if (st == CT_OK) {
-        st = c->opts.scheduler->ops->on_add(c->opts.scheduler, &c->board, t, err);
+        st = c->opts.scheduler->ops->on_add(c->opts.scheduler, &c->board, t, &c->orders,
+                                            err);
+    }
+    if (st == CT_OK && c->orders.count > 0) {
+        st = control_carry_out_orders(c, err);
     }
     c->place = true;
     return st == CT_OK ? control_note(c, CT_NOTE_TRIAL_ADDED, t, NULL, err) : st;
@@ -283,7 +287,8 @@ startable(const ct_control *c, ct_trial_id t)
     }
     uint8_t s = ct_trials_get(c->trials, t)->status;
     /* A worker that is still ending holds on to the trial's number. */
-    return (s == CT_TRIAL_PENDING || s == CT_TRIAL_PAUSED) && !c->lives[t].worker;
+    return (s == CT_TRIAL_PENDING || s == CT_TRIAL_PAUSED) && !c->lives[t].worker &&
+           !c->lives[t].exploits;
 }
 
 ct_status

@@ -15,6 +15,7 @@
     X(SAVED)                                                                           \
     X(CHECKPOINT_DROP) /* path: retention gave this checkpoint up: delete it */        \
     X(TRIAL_PAUSED)                                                                    \
+    X(TRIAL_EXPLOITED) /* it got another config and goes on from trial `code` */       \
     X(TRIAL_COMPLETE)                                                                  \
     X(TRIAL_RECOVER) /* failed, will be tried again */                                 \
     X(TRIAL_ERROR)   /* failed for good */                                             \

@@ -263,6 +263,7 @@ ct_output_note(ct_output *o, const ct_board *b, const ct_note *n, ct_err *err)
         close_all(o);
         return CT_OK;
     case CT_NOTE_TRIAL_ADDED:
+    case CT_NOTE_TRIAL_EXPLOITED:
     case CT_NOTE_CHECKPOINT:
     case CT_NOTE_SAVED:
     case CT_NOTE_CHECKPOINT_DROP:

@@ -23,9 +23,8 @@ ct_orders_deinit(ct_orders *o)
     *o = (ct_orders)CT_ORDERS_INIT;
 }
 
-ct_status
-ct_orders_add(ct_orders *o, ct_order_kind kind, ct_trial_id t, bool checkpoint,
-              ct_value *value, ct_err *err)
+static ct_status
+put_order(ct_orders *o, ct_order order, ct_value *value, ct_err *err)
 {
     ct_status st =
         ct_grow((void **)&o->items, &o->cap, o->count + 1, sizeof *o->items, err);
@@ -36,10 +35,26 @@ ct_orders_add(ct_orders *o, ct_order_kind kind, ct_trial_id t, bool checkpoint,
         return st;
     }
     ct_order *item = &o->items[o->count++];
-    *item = (ct_order){kind, t, checkpoint, ct_nil()};
+    *item = order;
     if (value != NULL) {
         item->value = *value;
         *value = ct_nil();
     }
     return CT_OK;
+}
+
+ct_status
+ct_orders_add(ct_orders *o, ct_order_kind kind, ct_trial_id t, bool checkpoint,
+              ct_value *value, ct_err *err)
+{
+    ct_order order = {kind, t, CT_TRIAL_NONE, checkpoint, ct_nil()};
+    return put_order(o, order, value, err);
+}
+
+ct_status
+ct_orders_exploit(ct_orders *o, ct_trial_id t, ct_trial_id source, bool checkpoint,
+                  ct_value *value, ct_err *err)
+{
+    ct_order order = {CT_ORDER_EXPLOIT, t, source, checkpoint, ct_nil()};
+    return put_order(o, order, value, err);
 }

@@ -16,7 +16,8 @@ typedef struct ct_scheduler_ops {
     const char *name;
     bool foreign;
     bool supports_buffering;
-    ct_status (*on_add)(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_err *err);
+    ct_status (*on_add)(ct_scheduler *s, const ct_board *b, ct_trial_id t,
+                        ct_orders *orders, ct_err *err);
     ct_status (*on_result)(ct_scheduler *s, const ct_board *b, ct_trial_id t,
                            const ct_result *r, ct_verdict *out, ct_orders *orders,
                            ct_err *err);
@@ -31,6 +32,12 @@ typedef struct ct_scheduler_ops {
     /* The trial to start next, or CT_TRIAL_NONE. Asking changes nothing. */
     ct_status (*choose)(ct_scheduler *s, const ct_board *b, ct_trial_id *out,
                         ct_orders *orders, ct_err *err);
+    /* An EXPLOIT order was carried out, or was not: what was offered could not be saved,
+     * or the trial ended meanwhile. `note` is the third part of the order's value. May be
+     * NULL. */
+    ct_status (*on_exploited)(ct_scheduler *s, const ct_board *b, ct_trial_id t,
+                              ct_trial_id source, bool done, const ct_value *note,
+                              ct_err *err);
     ct_status (*save)(ct_scheduler *s, ct_names *names, ct_value *out, ct_err *err);
     ct_status (*restore)(ct_scheduler *s, ct_names *names, const ct_value *v,
                          ct_err *err);

@@ -76,6 +76,10 @@ orders_put(ct_answers *a, const ct_orders *orders, size_t from, ct_err *err)
         if (st == CT_OK) {
             st = ct_buf_put_varint(out, o->trial, err);
         }
+        if (st == CT_OK) { /* 0 = none */
+            st = ct_buf_put_varint(
+                out, o->source == CT_TRIAL_NONE ? 0 : (uint64_t)o->source + 1, err);
+        }
         if (st == CT_OK) {
             st = ct_buf_put_u8(out, o->checkpoint ? 1 : 0, err);
         }
@@ -94,14 +98,20 @@ orders_read(ct_answers *a, ct_reader *in, ct_orders *orders, ct_err *err)
     for (uint64_t i = 0; st == CT_OK && !in->bad && i < n; i++) {
         unsigned kind = ct_read_u8(in);
         uint64_t trial = ct_read_varint(in);
+        uint64_t source = ct_read_varint(in);
         bool checkpoint = ct_read_u8(in) != 0;
         ct_value value = ct_nil();
         st = ct_answers_read_value(a, in, &value, err);
-        if (st == CT_OK &&
-            (orders == NULL || kind >= CT_ORDER_COUNT || trial >= CT_TRIAL_NONE)) {
+        if (st == CT_OK && (orders == NULL || kind >= CT_ORDER_COUNT ||
+                            trial >= CT_TRIAL_NONE || source > CT_TRIAL_NONE)) {
             st = ct_fail(err, CT_ECORRUPT, "answers", "a recorded order is damaged");
         }
-        if (st == CT_OK) {
+        if (st == CT_OK && kind == CT_ORDER_EXPLOIT) {
+            st = ct_orders_exploit(orders, (ct_trial_id)trial,
+                                   source == 0 ? CT_TRIAL_NONE
+                                               : (ct_trial_id)(source - 1),
+                                   checkpoint, &value, err);
+        } else if (st == CT_OK) {
             st = ct_orders_add(orders, (ct_order_kind)kind, (ct_trial_id)trial,
                                checkpoint, &value, err);
         }
@@ -124,13 +134,6 @@ typedef struct recorded_scheduler {
     ct_scheduler *inner;
     ct_answers *answers;
 } recorded_scheduler;
-
-static ct_status
-scheduler_on_add(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_err *err)
-{
-    recorded_scheduler *r = (recorded_scheduler *)s;
-    return r->answers->replay ? CT_OK : r->inner->ops->on_add(r->inner, b, t, err);
-}
 
 static ct_status
 scheduler_on_result(ct_scheduler *s, const ct_board *b, ct_trial_id t,
@@ -177,6 +180,19 @@ told_play(ct_answers *a, ct_orders *orders, ct_err *err)
     ct_reader in;
     ct_status st = play(a, CT_ANSWER_ORDERS, &in, err);
     return st == CT_OK ? orders_read(a, &in, orders, err) : st;
+}
+
+static ct_status
+scheduler_on_add(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_orders *orders,
+                 ct_err *err)
+{
+    recorded_scheduler *r = (recorded_scheduler *)s;
+    size_t from = orders_count(orders);
+    if (r->answers->replay) {
+        return told_play(r->answers, orders, err);
+    }
+    ct_status st = r->inner->ops->on_add(r->inner, b, t, orders, err);
+    return st == CT_OK ? told_record(r->answers, orders, from, err) : st;
 }
 
 static ct_status
@@ -247,6 +263,16 @@ scheduler_choose(ct_scheduler *s, const ct_board *b, ct_trial_id *out,
 }
 
 static ct_status
+scheduler_on_exploited(ct_scheduler *s, const ct_board *b, ct_trial_id t,
+                       ct_trial_id source, bool done, const ct_value *note, ct_err *err)
+{
+    recorded_scheduler *r = (recorded_scheduler *)s;
+    return r->answers->replay
+               ? CT_OK
+               : r->inner->ops->on_exploited(r->inner, b, t, source, done, note, err);
+}
+
+static ct_status
 scheduler_save(ct_scheduler *s, ct_names *names, ct_value *out, ct_err *err)
 {
     ct_scheduler *inner = ((recorded_scheduler *)s)->inner;
@@ -296,6 +322,7 @@ ct_recorded_scheduler(ct_scheduler **policy, ct_answers *a, ct_err *err)
         .on_error = scheduler_on_error,
         .on_remove = scheduler_on_remove,
         .choose = scheduler_choose,
+        .on_exploited = inner->on_exploited == NULL ? NULL : scheduler_on_exploited,
         .save = inner->save == NULL ? NULL : scheduler_save,
         .restore = inner->restore == NULL ? NULL : scheduler_restore,
         .describe = inner->describe == NULL ? NULL : scheduler_describe,

@@ -690,9 +690,11 @@ result_numbers(const ct_asha *a, const ct_result *r, double *time, double *value
 }
 
 static ct_status
-asha_on_add(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_err *err)
+asha_on_add(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_orders *orders,
+            ct_err *err)
 {
     (void)b;
+    (void)orders;
     return ct_asha_add((ct_asha *)s, t, err);
 }
 

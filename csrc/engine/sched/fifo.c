@@ -11,11 +11,13 @@ ct_fifo_choose(const ct_board *b)
 }
 
 static ct_status
-fifo_on_add(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_err *err)
+fifo_on_add(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_orders *orders,
+            ct_err *err)
 {
     (void)s;
     (void)b;
     (void)t;
+    (void)orders;
     (void)err;
     return CT_OK;
 }

@@ -257,9 +257,11 @@ reach_trial(ct_hyperband *h, ct_trial_id t, ct_err *err)
 }
 
 static ct_status
-hyperband_on_add(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_err *err)
+hyperband_on_add(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_orders *orders,
+                 ct_err *err)
 {
     (void)b;
+    (void)orders;
     ct_hyperband *h = (ct_hyperband *)s;
     ct_status st = reach_trial(h, t, err);
     if (st == CT_OK && (h->filling == NULL || filled(h->filling))) {

@@ -438,11 +438,13 @@ median_on_complete(ct_scheduler *sched, const ct_board *b, ct_trial_id t,
 }
 
 static ct_status
-median_on_add(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_err *err)
+median_on_add(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_orders *orders,
+              ct_err *err)
 {
     (void)s;
     (void)b;
     (void)t;
+    (void)orders;
     (void)err;
     return CT_OK;
 }

@@ -417,7 +417,10 @@ ct_trials_add(ct_trials *t, const char *id, const char *tag, ct_value *config,
     }
     ct_trial_id number = (ct_trial_id)t->count++;
     ct_trial *trial = ct_trials_mut(t, number);
-    *trial = (ct_trial){.id = id_copy, .tag = tag_copy};
+    *trial = (ct_trial){.id = id_copy,
+                        .tag = tag_copy,
+                        .from = {CT_TRIAL_NONE, 0},
+                        .offered = {CT_TRIAL_NONE, 0}};
     id_copy = NULL;
     tag_copy = NULL;
     trial->config = config != NULL ? *config : ct_dict();
@@ -580,6 +583,72 @@ ct_trials_drop_checkpoint(ct_trials *t, ct_trial_id id, uint32_t at)
         ct_free(trial->checkpoints);
         trial->checkpoints = NULL;
     }
+}
+
+ct_checkpoint_ref
+ct_trials_latest(const ct_trials *t, ct_trial_id id)
+{
+    const ct_trial *trial = ct_trials_get(t, id);
+    if (trial->from.trial != CT_TRIAL_NONE) {
+        return trial->from;
+    }
+    if (trial->checkpoint_count == 0) {
+        return (ct_checkpoint_ref){CT_TRIAL_NONE, 0};
+    }
+    return (ct_checkpoint_ref){id,
+                               trial->checkpoints[trial->checkpoint_count - 1].index};
+}
+
+static ct_checkpoint *
+find_checkpoint(const ct_trials *t, ct_checkpoint_ref ref)
+{
+    if (ref.trial >= ct_trials_count(t)) {
+        return NULL;
+    }
+    const ct_trial *trial = ct_trials_get(t, ref.trial);
+    for (uint32_t i = trial->checkpoint_count; i-- > 0;) {
+        if (trial->checkpoints[i].index == ref.index) {
+            return &trial->checkpoints[i];
+        }
+    }
+    return NULL;
+}
+
+const ct_checkpoint *
+ct_trials_checkpoint(const ct_trials *t, ct_checkpoint_ref ref)
+{
+    return find_checkpoint(t, ref);
+}
+
+void
+ct_trials_pin(ct_trials *t, ct_checkpoint_ref ref, bool pin)
+{
+    ct_checkpoint *k = find_checkpoint(t, ref);
+    if (k != NULL && pin) {
+        k->pins++;
+    } else if (k != NULL) {
+        assert(k->pins > 0);
+        k->pins--;
+    }
+}
+
+void
+ct_trials_set_config(ct_trials *t, ct_trial_id id, ct_value *config,
+                     ct_value *evaluated)
+{
+    ct_trial *trial = ct_trials_mut(t, id);
+    if (evaluated != NULL) {
+        ct_value_deinit(&trial->evaluated);
+        trial->evaluated = *evaluated;
+        *evaluated = ct_nil();
+    } else if (trial->evaluated.kind == CT_NIL) { /* was all of the config */
+        trial->evaluated = trial->config;
+        trial->config = ct_nil();
+    }
+    ct_value_deinit(&trial->config);
+    trial->config = *config;
+    *config = ct_nil();
+    trial->revision++;
 }
 
 ct_status

@@ -26,7 +26,14 @@ typedef struct ct_checkpoint {
     double time;      /* when it was saved */
     uint8_t *metrics; /* packed record of the result it belongs to; may be NULL */
     uint32_t metrics_len;
+    uint32_t pins; /* who else needs it: offers and trials that go on from it */
 } ct_checkpoint;
+
+/* One checkpoint of one trial. `trial` CT_TRIAL_NONE: none. */
+typedef struct ct_checkpoint_ref {
+    ct_trial_id trial;
+    uint32_t index;
+} ct_checkpoint_ref;
 
 /* Read-only for everyone but control/. */
 typedef struct ct_trial {
@@ -46,12 +53,16 @@ typedef struct ct_trial {
     uint32_t checkpoints_made; /* index of the next one */
     uint32_t checkpoint_count;
     ct_checkpoint *checkpoints; /* kept ones, oldest first; the last is the latest */
+    ct_checkpoint_ref from; /* of another trial, which it goes on from until it saves */
+    ct_checkpoint_ref offered; /* kept for others to exploit */
+    uint32_t revision;         /* how often its config was replaced */
     int32_t worker_pid;
     double start_time;       /* first start; 0 = never */
     double last_result_time; /* 0 = never */
     char *error_file;        /* path of error.txt after a failure, else NULL */
     uint8_t status;          /* ct_trial_status */
     bool stop_requested;
+    bool offering; /* its next save is for others to exploit */
 } ct_trial;
 
 typedef struct ct_trials ct_trials;
@@ -84,6 +95,16 @@ ct_status ct_trials_add_checkpoint(ct_trials *t, ct_trial_id id, ct_checkpoint *
                                    ct_err *err);
 void ct_trials_drop_checkpoint(ct_trials *t, ct_trial_id id, uint32_t at);
 void ct_checkpoint_deinit(ct_checkpoint *c);
+/* What a trial would go on from now. */
+ct_checkpoint_ref ct_trials_latest(const ct_trials *t, ct_trial_id id);
+/* NULL when there is none (any more). */
+const ct_checkpoint *ct_trials_checkpoint(const ct_trials *t, ct_checkpoint_ref ref);
+/* Counts or discounts one who needs it. A ref to nothing is fine. */
+void ct_trials_pin(ct_trials *t, ct_checkpoint_ref ref, bool pin);
+/* Replaces the config, and what was sampled unless NULL: else that stays what it was.
+ * Takes *config and *evaluated. */
+void ct_trials_set_config(ct_trials *t, ct_trial_id id, ct_value *config,
+                          ct_value *evaluated);
 /* Replaces one of the owned texts (tag, name, dir, error_file): field = &trial->dir. */
 ct_status ct_trial_set_text(char **field, const char *text, ct_err *err);
 size_t ct_trials_bytes(const ct_trials *t); /* heap memory, for the benchmark */
