@@ -124,8 +124,8 @@ engine_free(pyct_native *self)
     self->ended_count = self->ended_cap = 0;
 }
 
-static int
-native_traverse(PyObject *op, visitproc visit, void *arg)
+int
+pyct_native_traverse(PyObject *op, visitproc visit, void *arg)
 {
     pyct_native *self = (pyct_native *)op;
     Py_VISIT(self->mode);
@@ -137,8 +137,8 @@ native_traverse(PyObject *op, visitproc visit, void *arg)
     return st != 0 ? st : pyct_scheduler_traverse(op, visit, arg);
 }
 
-static int
-native_clear(PyObject *op)
+int
+pyct_native_clear(PyObject *op)
 {
     pyct_native *self = (pyct_native *)op;
     Py_CLEAR(self->mode);
@@ -149,12 +149,12 @@ native_clear(PyObject *op)
     return pyct_scheduler_clear(op);
 }
 
-static void
-native_dealloc(PyObject *op)
+void
+pyct_native_dealloc(PyObject *op)
 {
     PyTypeObject *type = Py_TYPE(op);
     PyObject_GC_UnTrack(op);
-    (void)native_clear(op);
+    (void)pyct_native_clear(op);
     engine_free((pyct_native *)op);
     pyct_rng_free(((pyct_native *)op)->rng);
     type->tp_free(op);
@@ -303,6 +303,9 @@ pyct_native_chooses(const pyct_native *self)
 int
 pyct_native_objective(pyct_native *self)
 {
+    if (self->kind->without_metric) {
+        return 0;
+    }
     int metric = self->base.metric != NULL ? PyObject_IsTrue(self->base.metric) : 0;
     if (metric < 0) {
         return -1;
@@ -370,7 +373,7 @@ number_of(pyct_native *self, PyObject *trial, PyObject **key, ct_trial_id *out)
 static int
 remember(pyct_native *self, ct_trial_id t, PyObject *trial)
 {
-    if (!pyct_native_chooses(self)) {
+    if (!self->kind->remembers && !pyct_native_chooses(self)) {
         return 0;
     }
     while (PyList_GET_SIZE(self->trials) <= (Py_ssize_t)t) {
@@ -527,6 +530,10 @@ duck_any(void *ctx, ct_trial_status wanted)
     if (PyErr_Occurred()) {
         return false;
     }
+    if (self->witness[wanted] < self->numbers &&
+        duck_status(self, self->witness[wanted]) == wanted) {
+        return true; /* mostly it is still the one of the last time */
+    }
     int live = pyct_has(self->controller, state->str.get_live_trials);
     if (live >= 0) {
         all = PyObject_CallMethodNoArgs(self->controller,
@@ -538,6 +545,11 @@ duck_any(void *ctx, ct_trial_status wanted)
     while (items != NULL && !found && (trial = PyIter_Next(items)) != NULL) {
         PyObject *text = PyObject_GetAttr(trial, state->str.status);
         found = text != NULL && status_from(state, text) == wanted;
+        if (found) {
+            PyObject *key = NULL;
+            (void)number_of(self, trial, &key, &self->witness[wanted]);
+            Py_XDECREF(key);
+        }
         Py_XDECREF(text);
         Py_DECREF(trial);
         if (text == NULL) {
@@ -609,14 +621,44 @@ question_end(question *q, pyct_native *self, ct_status st, const ct_err *err)
     return out;
 }
 
+bool
+pyct_native_is_duck(const pyct_native *self)
+{
+    return self->controller != NULL;
+}
+
+PyObject *
+pyct_native_trial(pyct_native *self, ct_trial_id t)
+{
+    return pyct_native_is_duck(self) || self->driver == NULL
+               ? Py_XNewRef(trial_object(self, t))
+               : pyct_driver_trial(self->driver, t - self->offset);
+}
+
+PyObject *
+pyct_native_controller(pyct_native *self)
+{
+    return pyct_native_is_duck(self) || self->driver == NULL
+               ? Py_XNewRef(self->controller)
+               : pyct_driver_controller(self->driver);
+}
+
+int
+pyct_native_number_of(pyct_native *self, PyObject *trial, ct_trial_id *out)
+{
+    PyObject *key = NULL;
+    int found = number_of(self, trial, &key, out);
+    Py_XDECREF(key);
+    return found;
+}
+
 ct_status
 pyct_native_tell_searcher(pyct_native *self, ct_trial_id t, const char *method,
                           ct_err *err)
 {
     pyct_state *state = self->state;
     pyct_entry entry = pyct_enter(state);
-    PyObject *owner = self->driver != NULL ? pyct_driver_controller(self->driver)
-                                           : Py_NewRef(self->controller);
+    PyObject *owner = pyct_native_controller(self);
     PyObject *search =
         owner != NULL ? PyObject_GetAttrString(owner, "search_alg") : NULL;
     PyObject *searcher =
@@ -625,12 +667,7 @@ pyct_native_tell_searcher(pyct_native *self, ct_trial_id t, const char *method,
         PyErr_ExceptionMatches(PyExc_AttributeError)) {
         PyErr_Clear(); /* random search has nobody to tell */
     }
-    PyObject *trial = NULL;
-    if (searcher != NULL && self->driver != NULL) {
-        trial = pyct_driver_trial(self->driver, t - self->offset);
-    } else if (searcher != NULL) {
-        trial = Py_XNewRef(trial_object(self, t));
-    }
+    PyObject *trial = searcher != NULL ? pyct_native_trial(self, t) : NULL;
     PyObject *id = trial != NULL ? PyObject_GetAttr(trial, state->str.trial_id) : NULL;
     PyObject *done = id != NULL ? PyObject_CallMethod(searcher, method, "O", id) : NULL;
     ct_status st = done != NULL || !PyErr_Occurred() ? CT_OK : pyct_foreign(err);
@@ -658,15 +695,19 @@ native_on_trial_add(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
         return NULL;
     }
     question_begin(&q, self, args[0]);
-    ct_status st = self->engine->ops->on_add(self->engine, &q.board, t, &err);
+    ct_status st =
+        self->engine->ops->on_add(self->engine, &q.board, t, &q.orders, &err);
     if (st == CT_OK && self->rng != NULL) {
         st = pyct_rng_check(self->rng, &err);
+    }
+    if (st == CT_OK && self->kind->on_add != NULL) {
+        st = self->kind->on_add(self, &q.board, t, &q.orders, &err);
     }
     return question_end(&q, self, st, &err) == 0 ? Py_NewRef(Py_None) : NULL;
 }
 
-static PyObject *
-native_on_trial_result(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+PyObject *
+pyct_native_on_trial_result(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
     pyct_native *self = pyct_native_ready(op);
     pyct_state *state = ((pyct_native *)op)->state;
@@ -691,7 +732,7 @@ native_on_trial_result(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     if (number_wanted(self, args[1], &t) < 0) {
         return NULL;
     }
-    if (r.count == 0 || items[0].name != PYCT_TIME) {
+    if (!kind->takes_missing && (r.count == 0 || items[0].name != PYCT_TIME)) {
         PyErr_SetObject(PyExc_KeyError, self->time_attr);
         return NULL;
     }
@@ -1082,9 +1123,12 @@ native_get_num_stopped(PyObject *op, void *closure)
 {
     (void)closure;
     pyct_native *self = pyct_native_ready(op);
-    return self == NULL
-               ? NULL
-               : PyLong_FromUnsignedLongLong(self->kind->num_stopped(self->engine));
+    if (self == NULL) {
+        return NULL;
+    }
+    uint64_t n =
+        self->kind->num_stopped != NULL ? self->kind->num_stopped(self->engine) : 0;
+    return PyLong_FromUnsignedLongLong(n);
 }
 
 static PyObject *
@@ -1107,7 +1151,7 @@ pyct_native_option(PyObject *op, void *closure)
 
 /* A run that it was lent to may be at work in another thread. */
 PYCT_GUARD_FAST(native_on_trial_add)
-PYCT_GUARD_FAST(native_on_trial_result)
+PYCT_GUARD_FAST(pyct_native_on_trial_result)
 PYCT_GUARD_FAST(native_on_trial_complete)
 PYCT_GUARD_FAST(native_on_trial_remove)
 PYCT_GUARD_UNARY(native_debug_string)
@@ -1124,7 +1168,7 @@ static PyMethodDef native_methods[] = {
     {"on_trial_add", PYCT_METHOD(guarded_native_on_trial_add), METH_FASTCALL,
      "on_trial_add($self, tune_controller, trial, /)\n--\n\n"
      "A trial is new, or goes back to the queue."},
-    {"on_trial_result", PYCT_METHOD(guarded_native_on_trial_result), METH_FASTCALL,
+    {"on_trial_result", PYCT_METHOD(guarded_pyct_native_on_trial_result), METH_FASTCALL,
      "on_trial_result($self, tune_controller, trial, result, /)\n--\n\n"
      "CONTINUE, PAUSE, STOP or NOOP."},
     {"on_trial_complete", PYCT_METHOD(guarded_native_on_trial_complete), METH_FASTCALL,
@@ -1151,9 +1195,9 @@ static PyGetSetDef native_getset[] = {
 
 static PyType_Slot native_slots[] = {
     {Py_tp_init, PYCT_SLOT(native_init)},
-    {Py_tp_dealloc, PYCT_SLOT(native_dealloc)},
-    {Py_tp_traverse, PYCT_SLOT(native_traverse)},
-    {Py_tp_clear, PYCT_SLOT(native_clear)},
+    {Py_tp_dealloc, PYCT_SLOT(pyct_native_dealloc)},
+    {Py_tp_traverse, PYCT_SLOT(pyct_native_traverse)},
+    {Py_tp_clear, PYCT_SLOT(pyct_native_clear)},
     {Py_tp_methods, native_methods},
     {Py_tp_getset, native_getset},
     {Py_tp_doc, "What the schedulers written in C have in common."},

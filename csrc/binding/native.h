@@ -33,7 +33,13 @@ typedef struct pyct_native_kind {
     bool (*answers_anyone)(pyct_native *self, double time, ct_verdict *out);
     /* Writes into the result before it is judged; -1 with an exception. NULL = nothing. */
     int (*annotate)(pyct_native *self, ct_trial_id t, double time, PyObject *result);
-    bool lenient; /* results that lack a number are ignored */
+    bool lenient;        /* results that lack a number are ignored */
+    bool remembers;      /* it wants the objects of trials, as those that choose do */
+    bool without_metric; /* metric and mode mean nothing to it */
+    bool takes_missing;  /* the engine itself says what such a result means */
+    /* A trial was added and the engine knows it; in a run as well, then without the GIL. */
+    ct_status (*on_add)(pyct_native *self, const ct_board *b, ct_trial_id t,
+                        ct_orders *orders, ct_err *err);
     /* Whether it chooses trials itself, and asks for their status; NULL: never. */
     bool (*chooses)(const ct_scheduler *engine);
 } pyct_native_kind;
@@ -65,12 +71,28 @@ struct pyct_native {
     uint8_t *ended; /* by number: last status of trials of past runs */
     size_t ended_count;
     size_t ended_cap;
+    ct_trial_id witness[CT_TRIAL_STATUS_COUNT]; /* that was found with a status last */
     bool met_all;         /* the controller of this call was asked for its trials */
     PyObject *controller; /* borrowed: of the call under way, or NULL */
     PyObject *driver;     /* borrowed: of the run that it is lent to, or NULL */
     ct_trial_id offset;   /* number of that run's trial 0 */
 };
 
+/* For kinds that add fields of their own. */
+int pyct_native_traverse(PyObject *op, visitproc visit, void *arg);
+int pyct_native_clear(PyObject *op);
+void pyct_native_dealloc(PyObject *op);
+/* Whether the question under way was asked outside a run. */
+bool pyct_native_is_duck(const pyct_native *self);
+/* The trial's object. New reference; NULL, perhaps without an exception, when there is
+ * none. */
+PyObject *pyct_native_trial(pyct_native *self, ct_trial_id t);
+/* The run's controller, or that of the question under way. New reference or NULL. */
+PyObject *pyct_native_controller(pyct_native *self);
+/* The number of a trial that was added, without giving one: 1, 0 or -1. */
+int pyct_native_number_of(pyct_native *self, PyObject *trial, ct_trial_id *out);
+PyObject *pyct_native_on_trial_result(PyObject *op, PyObject *const *args,
+                                      Py_ssize_t nargs);
 PyObject *pyct_native_new(PyTypeObject *type, const pyct_native_kind *kind);
 /* The object, unless its __init__ was never called: then NULL with RuntimeError. */
 pyct_native *pyct_native_ready(PyObject *op);

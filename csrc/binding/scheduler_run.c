@@ -72,6 +72,9 @@ renumber(const lent *self, ct_orders *orders, size_t from)
 {
     for (size_t i = from; i < orders->count; i++) {
         orders->items[i].trial -= self->offset;
+        if (orders->items[i].source != CT_TRIAL_NONE) {
+            orders->items[i].source -= self->offset;
+        }
     }
 }
 
@@ -92,15 +95,16 @@ lent_meet(lent *self, const char *id, ct_trial_id number, ct_err *err)
 
 /* A draw needs the GIL; native turns work without it. */
 static ct_status
-lent_draw_and_add(lent *self, const ct_board *view, ct_trial_id number, ct_err *err)
+lent_draw_and_add(lent *self, const ct_board *view, ct_trial_id number,
+                  ct_orders *orders, ct_err *err)
 {
     ct_scheduler *engine = self->owner->engine;
     if (self->owner->rng == NULL) {
-        return engine->ops->on_add(engine, view, number, err);
+        return engine->ops->on_add(engine, view, number, orders, err);
     }
     pyct_state *state = pyct_state_of((PyObject *)self->owner);
     pyct_entry entry = pyct_enter(state);
-    ct_status st = engine->ops->on_add(engine, view, number, err);
+    ct_status st = engine->ops->on_add(engine, view, number, orders, err);
     if (st == CT_OK) {
         st = pyct_rng_check(self->owner->rng, err);
     }
@@ -109,17 +113,26 @@ lent_draw_and_add(lent *self, const ct_board *view, ct_trial_id number, ct_err *
 }
 
 static ct_status
-lent_on_add(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_orders *orders, ct_err *err)
+lent_on_add(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_orders *orders,
+            ct_err *err)
 {
     lent *self = (lent *)s;
     ct_trial_id number = self->offset + t;
     ct_board view = view_of(self, b);
+    size_t from = orders->count;
     ct_status st = CT_OK;
     if (number >= self->owner->numbers) { /* not a retry */
         st = lent_meet(self, ct_trials_get(b->trials, t)->id, number, err);
         self->owner->numbers = st == CT_OK ? number + 1 : self->owner->numbers;
     }
-    return st == CT_OK ? lent_draw_and_add(self, &view, number, err) : st;
+    if (st == CT_OK) {
+        st = lent_draw_and_add(self, &view, number, orders, err);
+    }
+    if (st == CT_OK && self->owner->kind->on_add != NULL) {
+        st = self->owner->kind->on_add(self->owner, &view, number, orders, err);
+    }
+    renumber(self, orders, from);
+    return st;
 }
 
 static ct_status
@@ -200,6 +213,17 @@ lent_choose(ct_scheduler *s, const ct_board *b, ct_trial_id *out, ct_orders *ord
     renumber(self, orders, from);
     *out = *out != CT_TRIAL_NONE ? *out - self->offset : CT_TRIAL_NONE;
     return st;
+}
+
+static ct_status
+lent_on_exploited(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_trial_id source,
+                  bool done, const ct_value *note, ct_err *err)
+{
+    lent *self = (lent *)s;
+    ct_scheduler *engine = self->owner->engine;
+    ct_board view = view_of(self, b);
+    return engine->ops->on_exploited(engine, &view, self->offset + t,
+                                     self->offset + source, done, note, err);
 }
 
 /* [offset, engine]: the numbers of the run's trials stay what they were. */
@@ -307,10 +331,11 @@ lend(PyObject *scheduler, PyObject *driver, ct_err *err)
     pyct_native *owner = pyct_native_ready(scheduler);
     pyct_names *names = pyct_driver_names(driver);
     ct_name time_attr;
-    ct_name metric;
+    ct_name metric = CT_NAME_NONE;
     if (owner == NULL || pyct_native_objective(owner) < 0 ||
         pyct_name_of(names, owner->time_attr, &time_attr) < 0 ||
-        pyct_name_of(names, owner->base.metric, &metric) < 0) {
+        (!owner->kind->without_metric &&
+         pyct_name_of(names, owner->base.metric, &metric) < 0)) {
         (void)pyct_foreign(err);
         return NULL;
     }
@@ -326,6 +351,8 @@ lend(PyObject *scheduler, PyObject *driver, ct_err *err)
     }
     self->ops = LENT_OPS;
     self->ops.name = owner->engine->ops->name;
+    self->ops.on_exploited =
+        owner->engine->ops->on_exploited != NULL ? lent_on_exploited : NULL;
     self->ops.supports_buffering = owner->engine->ops->supports_buffering;
     self->scheduler.ops = &self->ops;
     self->owner = (pyct_native *)Py_NewRef(scheduler);
@@ -428,13 +455,14 @@ foreign_notify(foreign_scheduler *self, method_kind m, ct_trial_id t, PyObject *
 }
 
 static ct_status
-foreign_on_add(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_orders *orders, ct_err *err)
+foreign_on_add(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_orders *orders,
+               ct_err *err)
 {
     (void)b;
     foreign_scheduler *self = (foreign_scheduler *)s;
     return self->skip[METHOD_ADD]
                ? CT_OK
-               : foreign_notify(self, METHOD_ADD, t, NULL, NULL, err);
+               : foreign_notify(self, METHOD_ADD, t, NULL, orders, err);
 }
 
 /* 0 and *out, or -1 with a ValueError that names what was returned. */
@@ -669,8 +697,9 @@ foreign_new(pyct_state *state, PyObject *object, PyObject *driver, const bool *s
 static int
 native_overridden(pyct_state *state, PyObject *object)
 {
-    PyTypeObject *const types[] = {state->asha_type, state->bohb_type,
-                                   state->hyperband_type, state->median_type};
+    PyTypeObject *const types[] = {state->asha_type,      state->bohb_type,
+                                   state->hyperband_type, state->median_type,
+                                   state->pbt_type,       state->replay_type};
     size_t i = 0;
     while (i < sizeof types / sizeof types[0] &&
            !PyObject_TypeCheck(object, types[i])) {

@@ -93,12 +93,14 @@ reach(pyct_simulation *s, ct_trial_id t, ct_err *err)
     return st;
 }
 
-/* The epoch in a checkpoint's name. */
-static uint32_t
-epoch_of(const char *checkpoint)
+/* Epoch and seconds of training stand in a checkpoint's name. */
+static void
+load(worker *w, const char *checkpoint)
 {
     const char *last = checkpoint != NULL ? strrchr(checkpoint, '_') : NULL;
-    return last != NULL ? (uint32_t)strtoul(last + 1, NULL, 10) : 0;
+    char *end = NULL;
+    w->epoch = last != NULL ? (uint32_t)strtoul(last + 1, &end, 10) : 0;
+    w->total = end != NULL && *end == '@' ? strtod(end + 1, NULL) : 0.0;
 }
 
 static ct_status
@@ -133,8 +135,7 @@ static ct_status
 start(pyct_simulation *s, const ct_command *c, ct_err *err)
 {
     worker *w = &s->workers[c->trial];
-    w->epoch = epoch_of(c->checkpoint);
-    w->total = w->epoch > 0 ? w->total : 0.0;
+    load(w, c->checkpoint);
     w->speed = s->spread > 0.0 ? 1.0 + fabs(s->spread * normal(s)) : 1.0;
     return take_config(s, w, c->config, err);
 }
@@ -232,8 +233,9 @@ static ct_status
 save(pyct_simulation *s, const ct_command *c, ct_sim_answer *out, ct_err *err)
 {
     ct_buf_clear(&s->place);
-    ct_status st = ct_buf_printf(&s->place, err, "%s/checkpoint_%06u_%u", c->trial_dir,
-                                 (unsigned)c->index, s->workers[c->trial].epoch);
+    ct_status st = ct_buf_printf(
+        &s->place, err, "%s/checkpoint_%06u_%u@%a", c->trial_dir, (unsigned)c->index,
+        s->workers[c->trial].epoch, s->workers[c->trial].total);
     out->duration = s->save_s;
     out->event.kind = CT_EVENT_SAVED;
     out->event.path = (const char *)s->place.data;

@@ -54,6 +54,10 @@
     X(stop_all, "stop_all")                                                            \
     X(get_trials, "get_trials")                                                        \
     X(get_live_trials, "get_live_trials")                                              \
+    X(random, "random")                                                                \
+    X(randrange, "randrange")                                                          \
+    X(sample, "sample")                                                                \
+    X(get_new_config, "_get_new_config")                                               \
     X(current_trainable, "ctune.current_trainable")                                    \
     X(metric, "metric")                                                                \
     X(mode, "mode")                                                                    \
@@ -85,6 +89,8 @@
     X(hyperband_type)                                                                  \
     X(bohb_type)                                                                       \
     X(median_type)                                                                     \
+    X(pbt_type)                                                                        \
+    X(replay_type)                                                                     \
     X(searcher_type)                                                                   \
     X(limiter_type)                                                                    \
     X(stopper_type)                                                                    \
@@ -121,10 +127,13 @@
     X(call_function)                                                                   \
     X(space_warning)                                                                   \
     X(tag_label)                                                                       \
-    X(json_text) /* ctune._encode.json_text */                                         \
-    X(dumps)     /* ctune._encode.dumps */                                             \
-    X(loads)     /* ctune._encode.loads */                                             \
-    X(amounts)   /* ctune._plan.request_amounts */
+    X(json_text)       /* ctune._encode.json_text */                                   \
+    X(dumps)           /* ctune._encode.dumps */                                       \
+    X(loads)           /* ctune._encode.loads */                                       \
+    X(amounts)         /* ctune._plan.request_amounts */                               \
+    X(random)          /* the module */                                                \
+    X(deepcopy)        /* copy.deepcopy */                                             \
+    X(training_result) /* ctune._checkpoint.TrainingResult */
 
 typedef struct pyct_guard pyct_guard; /* see guard.h */
 

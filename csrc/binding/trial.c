@@ -15,6 +15,7 @@ typedef struct pyct_view {
     PyObject_HEAD
     pyct_driver *driver; /* strong */
     PyObject *config;    /* dict, or NULL until asked for */
+    uint32_t revision;   /* of that config */
     ct_trial_id number;
 } pyct_view;
 
@@ -34,6 +35,7 @@ pyct_trial_view_new(pyct_state *state, PyObject *driver, ct_trial_id t)
     }
     self->driver = (pyct_driver *)Py_NewRef(driver);
     self->config = NULL;
+    self->revision = 0;
     self->number = t;
     PyObject_GC_Track(self);
     return (PyObject *)self;
@@ -89,7 +91,11 @@ pyct_trial_view_config(PyObject *view)
 {
     pyct_view *self = (pyct_view *)view;
 
+    if (self->config != NULL && self->revision != trial_of(self)->revision) {
+        Py_CLEAR(self->config);
+    }
     if (self->config == NULL) {
+        self->revision = trial_of(self)->revision;
         self->config = pyct_value_to_object(self->driver->state, self->driver->names,
                                             &trial_of(self)->config);
     }
@@ -207,6 +213,25 @@ view_checkpoints(PyObject *op, PyObject *ignored)
         Py_XDECREF(item);
     }
     return out;
+}
+
+/* (path, metrics, index) of the checkpoint of another trial that it goes on from. */
+static PyObject *
+get_source(PyObject *op, void *closure)
+{
+    pyct_view *self = (pyct_view *)op;
+    const ct_trials *trials = pyct_driver_board(self->driver)->trials;
+    const ct_checkpoint *k = ct_trials_checkpoint(trials, trial_of(self)->from);
+
+    (void)closure;
+    if (k == NULL) {
+        Py_RETURN_NONE;
+    }
+    PyObject *metrics = k->metrics == NULL
+                            ? PyDict_New()
+                            : packed_dict(self, k->metrics, k->metrics_len);
+    return metrics == NULL ? NULL
+                           : Py_BuildValue("(NNI)", text(k->path), metrics, k->index);
 }
 
 static PyObject *
@@ -359,6 +384,7 @@ VIEW_LIST(VIEW_GUARD)
 PYCT_GUARD_GETTER(get_config)
 PYCT_GUARD_GETTER(get_resources)
 PYCT_GUARD_GETTER(get_last_result)
+PYCT_GUARD_GETTER(get_source)
 PYCT_GUARD_UNARY(view_metric)
 PYCT_GUARD_UNARY(view_metric_names)
 PYCT_GUARD_UNARY(view_metric_analysis)
@@ -372,6 +398,10 @@ static PyGetSetDef view_getset[] = {
     {"resources", guarded_get_resources, NULL, "dict name -> amount.", NULL},
     {"last_result", guarded_get_last_result, NULL,
      "dict: nested; empty before the first.", NULL},
+    {"source", guarded_get_source, NULL,
+     "(path, metrics dict, index) of the checkpoint of another trial that it goes on from, "
+     "until it has saved one of its own; else None.",
+     NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

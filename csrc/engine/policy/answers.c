@@ -387,3 +387,30 @@ ct_answers_rng_init(ct_answers_rng *r, ct_rng *source, ct_answers *answers)
     r->st = CT_OK;
     r->err = (ct_err)CT_ERR_INIT;
 }
+
+/* ---- values ---- */
+
+ct_status
+ct_answers_record_value(ct_answers *a, const ct_value *v, ct_err *err)
+{
+    ct_buf text = CT_BUF_INIT;
+    ct_status st = ct_answers_put_value(a, &text, v, err);
+    if (st == CT_OK) {
+        st = ct_answers_record(a, CT_ANSWER_VALUE, text.data, text.len, err);
+    }
+    ct_buf_deinit(&text);
+    return st;
+}
+
+ct_status
+ct_answers_play_value(ct_answers *a, ct_value *out, ct_err *err)
+{
+    const uint8_t *data = NULL;
+    size_t len = 0;
+    ct_status st = ct_answers_play(a, CT_ANSWER_VALUE, &data, &len, err);
+    if (st == CT_OK) {
+        ct_reader in = ct_reader_of(data, len);
+        st = ct_answers_read_value(a, &in, out, err);
+    }
+    return st;
+}

@@ -28,6 +28,7 @@ typedef enum ct_answer_kind {
     CT_ANSWER_REQUEST, /* resources of a trial */
     CT_ANSWER_NAME,    /* of a trial */
     CT_ANSWER_DIRNAME,
+    CT_ANSWER_VALUE, /* anything else that was made of draws */
     CT_ANSWER_COUNT
 } ct_answer_kind;
 
@@ -82,6 +83,10 @@ ct_status ct_answers_put_value(ct_answers *a, ct_buf *out, const ct_value *v,
 /* Errors: CT_ECORRUPT; CT_EUNSUPPORTED for an object that could not be kept. */
 ct_status ct_answers_read_value(ct_answers *a, ct_reader *in, ct_value *out,
                                 ct_err *err);
+
+/* One answer of kind CT_ANSWER_VALUE. */
+ct_status ct_answers_record_value(ct_answers *a, const ct_value *v, ct_err *err);
+ct_status ct_answers_play_value(ct_answers *a, ct_value *out, ct_err *err);
 
 /* A source whose draws are recorded, or played back during a replay; without `answers`
  * (NULL) they just pass. A double that cannot be recorded or played leaves its error in

@@ -8,7 +8,7 @@ import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from ctune._checkpoint import Checkpoint, TrainingResult
 from ctune._config import CheckpointConfig
@@ -75,6 +75,7 @@ class TrialView(Protocol):
     results: int
     pid: int
     resources: dict[str, float]
+    source: tuple[str, dict[str, Any], int] | None
 
     def metric(self, name: str) -> npt.NDArray[np.float64] | None: ...
     def metric_names(self) -> tuple[str, ...]: ...
@@ -170,6 +171,8 @@ class Trial:
     custom_dirname: str | None
     storage: StorageContext | None
     stub: bool
+    run_metadata: SimpleNamespace
+    temporary_state: SimpleNamespace
 
     _view: TrialView | None = None
     _facts: RunFacts | None = None
@@ -221,6 +224,12 @@ class Trial:
         self._checkpoints: list[tuple[str, dict[str, Any], int]] = []
         self._path: str | None = None
         self._error_file: str | None = None
+        self.temporary_state = SimpleNamespace(saving_to=None)
+        self.run_metadata = SimpleNamespace(
+            checkpoint_manager=SimpleNamespace(
+                checkpoint_config=self._checkpoint_config, _latest_checkpoint_result=None
+            )
+        )
         self.custom_trial_name = None
         self.custom_dirname = None
         if trial_name_creator is not None:
@@ -384,10 +393,20 @@ class Trial:
         kept: list[tuple[str, dict[str, Any], int]] = self.__dict__.get("_checkpoints", [])
         return kept
 
+    def _own_manager(self) -> Any:
+        """Returns what a scheduler outside of a run may have set a checkpoint on."""
+        metadata = self.__dict__.get("run_metadata")
+        return getattr(metadata, "checkpoint_manager", None)
+
     @property
     def latest_checkpoint_result(self) -> TrainingResult | None:
         """The newest checkpoint and the result it belongs to."""
+        given = getattr(self._own_manager(), "_latest_checkpoint_result", None)
+        if given is not None:
+            return cast("TrainingResult", given)
         kept = self._all_checkpoints()
+        if self._view is not None and self._view.source is not None:
+            kept = [self._view.source]
         if not kept:
             return None
         path, metrics, _ = kept[-1]
@@ -664,6 +683,7 @@ _IN_RUN: dict[str, Callable[[Trial], Any]] = {
     "restore_path": lambda trial: None,
     "storage": _storage_of,
     "stub": lambda trial: False,
+    "temporary_state": lambda trial: SimpleNamespace(saving_to=None),
     "run_metadata": lambda trial: SimpleNamespace(
         last_result=trial.last_result,
         metric_analysis=trial.metric_analysis,

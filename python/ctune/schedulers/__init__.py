@@ -10,6 +10,7 @@ from ctune.schedulers.async_hyperband import ASHAScheduler, AsyncHyperBandSchedu
 from ctune.schedulers.hb_bohb import HyperBandForBOHB
 from ctune.schedulers.hyperband import HyperBandScheduler
 from ctune.schedulers.median_stopping_rule import MedianStoppingRule
+from ctune.schedulers.pbt import PopulationBasedTraining, PopulationBasedTrainingReplay
 from ctune.schedulers.trial_scheduler import FIFOScheduler, TrialScheduler
 
 __all__ = [
@@ -19,6 +20,8 @@ __all__ = [
     "HyperBandForBOHB",
     "HyperBandScheduler",
     "MedianStoppingRule",
+    "PopulationBasedTraining",
+    "PopulationBasedTrainingReplay",
     "TrialScheduler",
     "create_scheduler",
 ]
@@ -31,11 +34,11 @@ SCHEDULER_IMPORT: dict[str, type[TrialScheduler]] = {
     "medianstopping": MedianStoppingRule,
     "hyperband": HyperBandScheduler,
     "hb_bohb": HyperBandForBOHB,
+    "pbt": PopulationBasedTraining,
+    "pbt_replay": PopulationBasedTrainingReplay,
 }
 
 _NOT_YET = (
-    "pbt",
-    "pbt_replay",
     "pb2",
     "resource_changing",
 )
@@ -46,7 +49,7 @@ def create_scheduler(scheduler: str, **kwargs: Any) -> TrialScheduler:
 
     Args:
         scheduler: "fifo", "async_hyperband", "median_stopping_rule", "hyperband", "hb_bohb",
-            or the aliases "asynchyperband" and "medianstopping"; in any case.
+            "pbt", "pbt_replay", or the aliases "asynchyperband" and "medianstopping"; in any case.
         **kwargs: Arguments of its constructor. Those that it does not have are dropped, so
             that one set of arguments serves several names.
 

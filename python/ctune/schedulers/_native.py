@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from typing import Any
 
 from ctune import _ctune
 from ctune.schedulers.trial_scheduler import FIFOScheduler
@@ -26,7 +27,7 @@ class NativeScheduler(_ctune.NativeScheduler, FIFOScheduler):
             TypeError: A trial id, or an attribute of a subclass, has no JSON form. Trials of
                 a run have text as ids.
         """
-        text = json.dumps(self.__getstate__())
+        text = json.dumps(self._state_for_file())
         folder = os.path.dirname(os.path.abspath(checkpoint_path))
         with tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as f:
             try:
@@ -50,4 +51,11 @@ class NativeScheduler(_ctune.NativeScheduler, FIFOScheduler):
                 raise ValueError(
                     f"{checkpoint_path}: this is not the saved state of a scheduler: {e}"
                 ) from None
-        self.__setstate__(state)
+        self.__setstate__(self._state_from_file(state))
+
+    def _state_for_file(self) -> dict[str, Any]:
+        state: dict[str, Any] = self.__getstate__()
+        return state
+
+    def _state_from_file(self, state: Any) -> Any:
+        return state

@@ -1,0 +1,1050 @@
+/* scheduler_pbt.c: _ctune.PopulationBasedTraining.
+ *
+ * The engine says who exploits whom. Here is the rest: outside a run the trials and the
+ * controller are asked and told as objects, at once; in a run the same becomes orders.
+ * What is drawn is recorded in a run (policy/answers), since others draw from the same
+ * streams. */
+#include "native.h"
+
+#include "convert.h"
+#include "driver.h"
+#include "duck.h"
+#include "errors.h"
+#include "explore.h"
+#include "guard.h"
+#include "overrides.h"
+#include "types.h"
+
+#include "sched/pbt.h"
+
+/* time_attr, metric, mode, and these. */
+enum {
+    INTERVAL = 3,
+    BURN_IN,
+    MUTATIONS,
+    QUANTILE,
+    RESAMPLE,
+    FACTORS,
+    CUSTOM,
+    LOG_CONFIG,
+    REQUIRE_ATTRS,
+    SYNCH,
+    ARGS
+};
+
+typedef struct pyct_pbt {
+    pyct_native native; /* first */
+    double resample;
+    bool
+        requires;
+    bool synch;
+    bool warned[2];    /* of a missing metric, time */
+    PyObject *tags;    /* list number -> experiment tag at first, or None */
+    PyObject *saved;   /* list number -> checkpoint, future of one, or None */
+    PyObject *results; /* list number -> result of its last turn, or None */
+    PyObject *given;   /* borrowed: the result of the call under way, or NULL */
+} pyct_pbt;
+
+static ct_pbt *
+engine_of(pyct_pbt *self)
+{
+    return (ct_pbt *)self->native.engine;
+}
+
+static PyObject *
+option(pyct_pbt *self, int at)
+{
+    return PyTuple_GET_ITEM(self->native.options, at);
+}
+
+/* ---- by number ---- */
+
+/* Borrowed; None when there is nothing. */
+static PyObject *
+item_of(PyObject *list, ct_trial_id t)
+{
+    return (Py_ssize_t)t < PyList_GET_SIZE(list) ? PyList_GET_ITEM(list, t) : Py_None;
+}
+
+static int
+set_item(PyObject *list, ct_trial_id t, PyObject *value)
+{
+    while (PyList_GET_SIZE(list) <= (Py_ssize_t)t) {
+        if (PyList_Append(list, Py_None) < 0) {
+            return -1;
+        }
+    }
+    return PyList_SetItem(list, (Py_ssize_t)t, Py_NewRef(value));
+}
+
+/* ---- what a run records ---- */
+
+static ct_answers *
+answers_of(pyct_pbt *self)
+{
+    return pyct_native_is_duck(&self->native) || self->native.driver == NULL
+               ? NULL
+               : pyct_driver_answers(self->native.driver);
+}
+
+/* ---- hooks of the engine ---- */
+
+static ct_status
+hook_choice(void *ctx, size_t n, size_t *out, ct_err *err)
+{
+    pyct_pbt *self = ctx;
+    ct_answers *a = answers_of(self);
+    ct_value v = ct_nil();
+    if (a != NULL && a->replay) {
+        ct_status st = ct_answers_play_value(a, &v, err);
+        bool ok = st == CT_OK && v.kind == CT_I64 && v.u.i >= 0 && (uint64_t)v.u.i < n;
+        *out = ok ? (size_t)v.u.i : 0;
+        ct_value_deinit(&v);
+        return st == CT_OK && !ok ? ct_fail(err, CT_ECORRUPT, "answers",
+                                            "a recorded choice is out of range")
+                                  : st;
+    }
+    pyct_state *state = self->native.state;
+    pyct_entry entry = pyct_enter(state);
+    Py_ssize_t at = 0;
+    ct_status st =
+        pyct_random_below(state, (Py_ssize_t)n, &at) == 0 ? CT_OK : pyct_foreign(err);
+    *out = st == CT_OK ? (size_t)at : 0;
+    pyct_leave(state, entry);
+    v = ct_i64((int64_t)at);
+    return st == CT_OK && a != NULL ? ct_answers_record_value(a, &v, err) : st;
+}
+
+/* Subclasses that learn from scores define _note_turn(trial, time, score). */
+static ct_status
+hook_turn(void *ctx, const ct_board *b, ct_trial_id t, double time, double score,
+          ct_err *err)
+{
+    pyct_pbt *self = ctx;
+    pyct_state *state = self->native.state;
+    (void)b;
+    ct_answers *a = answers_of(self);
+    if (a != NULL && a->replay) {
+        return CT_OK;
+    }
+    pyct_entry entry = pyct_enter(state);
+    int st = self->given != NULL ? set_item(self->results, t, self->given) : 0;
+    if (st == 0 && PyObject_HasAttrString((PyObject *)self, "_note_turn")) {
+        PyObject *trial = pyct_native_trial(&self->native, t);
+        PyObject *done = trial != NULL
+                             ? PyObject_CallMethod((PyObject *)self, "_note_turn",
+                                                   "Odd", trial, time, score)
+                             : NULL;
+        st = done != NULL || (trial == NULL && !PyErr_Occurred()) ? 0 : -1;
+        Py_XDECREF(done);
+        Py_XDECREF(trial);
+    }
+    ct_status out = st == 0 ? CT_OK : pyct_foreign(err);
+    pyct_leave(state, entry);
+    return out;
+}
+
+/* Borrowed by nobody: a new reference to what a paused trial has or will have. */
+static PyObject *
+paused_checkpoint(PyObject *trial)
+{
+    PyObject *temporary = PyObject_GetAttrString(trial, "temporary_state");
+    PyObject *saving =
+        temporary != NULL ? PyObject_GetAttrString(temporary, "saving_to") : NULL;
+    Py_XDECREF(temporary);
+    if (saving == NULL && !PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        return NULL;
+    }
+    PyErr_Clear();
+    if (saving != NULL && PyObject_HasAttrString(saving, "resolve")) {
+        return saving;
+    }
+    Py_XDECREF(saving);
+    return PyObject_GetAttrString(trial, "checkpoint");
+}
+
+static int
+duck_save(pyct_pbt *self, const ct_board *b, ct_trial_id t)
+{
+    PyObject *trial = pyct_native_trial(&self->native, t);
+    PyObject *made = NULL;
+    if (trial == NULL) {
+        return PyErr_Occurred() ? -1 : set_item(self->saved, t, Py_None);
+    }
+    if (ct_board_status(b, t) == CT_TRIAL_PAUSED) {
+        made = paused_checkpoint(trial);
+    } else if (!PyErr_Occurred()) {
+        made =
+            pyct_duck_save(self->native.controller, trial, item_of(self->results, t));
+    }
+    int st = made != NULL ? set_item(self->saved, t, made) : -1;
+    Py_XDECREF(made);
+    Py_DECREF(trial);
+    return st;
+}
+
+static ct_status
+hook_save(void *ctx, const ct_board *b, ct_trial_id t, ct_orders *orders, bool *has,
+          ct_err *err)
+{
+    pyct_pbt *self = ctx;
+    if (pyct_native_is_duck(&self->native)) {
+        *has = true; /* what is saved may still turn out to be None */
+        return duck_save(self, b, t) == 0 ? CT_OK : pyct_foreign(err);
+    }
+    ct_trial_id number = t - self->native.offset;
+    *has = ct_board_status(b, t) == CT_TRIAL_PAUSED
+               ? ct_trials_latest(b->trials, number).trial != CT_TRIAL_NONE
+               : ct_trials_get(b->trials, number)->dir != NULL;
+    return ct_orders_add(orders, CT_ORDER_OFFER, t, true, NULL, err);
+}
+
+static ct_status
+hook_forget(void *ctx, const ct_board *b, ct_trial_id t, ct_orders *orders, ct_err *err)
+{
+    pyct_pbt *self = ctx;
+    (void)b;
+    if (pyct_native_is_duck(&self->native)) {
+        return set_item(self->saved, t, Py_None) == 0 ? CT_OK : pyct_foreign(err);
+    }
+    return ct_orders_add(orders, CT_ORDER_OFFER, t, false, NULL, err);
+}
+
+/* The checkpoint that a trial saved, once it is known: new reference, None without one. */
+static PyObject *
+duck_checkpoint(pyct_pbt *self, ct_trial_id source, PyObject *clone)
+{
+    PyObject *saved = Py_NewRef(item_of(self->saved, source));
+    if (saved == Py_None) { /* restored from a file */
+        Py_DECREF(saved);
+        saved = PyObject_GetAttrString(clone, "checkpoint");
+    }
+    PyObject *resolve = saved != NULL ? PyObject_GetAttrString(saved, "resolve") : NULL;
+    if (resolve == NULL) {
+        if (saved != NULL && !PyErr_ExceptionMatches(PyExc_AttributeError)) {
+            Py_CLEAR(saved);
+        } else if (saved != NULL) {
+            PyErr_Clear();
+        }
+        return saved;
+    }
+    PyObject *result = PyObject_CallNoArgs(resolve);
+    Py_DECREF(resolve);
+    Py_DECREF(saved);
+    int truth = result != NULL ? PyObject_IsTrue(result) : -1;
+    if (truth <= 0) {
+        Py_XDECREF(result);
+        return truth == 0 ? Py_NewRef(Py_None) : NULL;
+    }
+    PyObject *checkpoint = PyObject_GetAttrString(result, "checkpoint");
+    PyObject *metrics =
+        checkpoint != NULL ? PyObject_GetAttrString(result, "metrics") : NULL;
+    if (metrics == NULL || set_item(self->results, source, metrics) < 0 ||
+        set_item(self->saved, source, checkpoint) < 0) {
+        Py_CLEAR(checkpoint);
+    }
+    Py_XDECREF(metrics);
+    Py_DECREF(result);
+    return checkpoint;
+}
+
+/* Whether the source's checkpoint is there, or is ordered by the question under way. */
+static bool
+is_offered(pyct_pbt *self, const ct_board *b, ct_trial_id source,
+           const ct_orders *orders)
+{
+    const ct_trial *trial = ct_trials_get(b->trials, source - self->native.offset);
+    if (trial->offering || trial->offered.trial != CT_TRIAL_NONE) {
+        return true;
+    }
+    for (size_t i = 0; i < orders->count; i++) {
+        if (orders->items[i].kind == CT_ORDER_OFFER &&
+            orders->items[i].trial == source && orders->items[i].checkpoint) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static double
+score_of(pyct_pbt *self, ct_trial_id t)
+{
+    double score = 0.0;
+    (void)ct_pbt_score(engine_of(self), t, &score);
+    return score;
+}
+
+/* (config, operations) */
+static PyObject *
+new_config(pyct_pbt *self, PyObject *trial, PyObject *clone)
+{
+    pyct_state *state = self->native.state;
+    PyObject *args[] = {(PyObject *)self, trial, clone};
+    PyObject *pair =
+        PyObject_VectorcallMethod(state->str.get_new_config, args, 3, NULL);
+    if (pair != NULL && (!PyTuple_Check(pair) || PyTuple_GET_SIZE(pair) != 2)) {
+        PyErr_Format(PyExc_TypeError,
+                     "_get_new_config() must return (config, operations), got %R",
+                     pair);
+        Py_CLEAR(pair);
+    }
+    return pair;
+}
+
+/* What PopulationBasedTraining in Python makes of an exploit: logs it, and returns the
+ * trial's new tag and the line for the policy files. */
+static PyObject *
+describe(pyct_pbt *self, ct_trial_id t, ct_trial_id source, PyObject *trial,
+         PyObject *clone, PyObject *pair)
+{
+    PyObject *told = PyObject_CallMethod(
+        (PyObject *)self, "_describe_exploit", "OOddOOOO", trial, clone,
+        score_of(self, t), score_of(self, source), PyTuple_GET_ITEM(pair, 0),
+        PyTuple_GET_ITEM(pair, 1), item_of(self->tags, t), item_of(self->tags, source));
+    if (told != NULL && (!PyTuple_Check(told) || PyTuple_GET_SIZE(told) != 2)) {
+        PyErr_SetString(PyExc_TypeError, "_describe_exploit() must return (tag, line)");
+        Py_CLEAR(told);
+    }
+    return told;
+}
+
+/* controller.pause_trial(trial, should_checkpoint=False), unless it is paused. */
+static int
+pause_duck(pyct_pbt *self, const ct_board *b, ct_trial_id t, PyObject *trial)
+{
+    bool paused = ct_board_status(b, t) == CT_TRIAL_PAUSED;
+    if (PyErr_Occurred()) {
+        return -1;
+    }
+    if (paused && !self->synch) {
+        PyObject *error =
+            pyct_lazy(&self->native.state->tune_error, "ctune.error", "TuneError");
+        if (error != NULL) {
+            PyErr_Format(error,
+                         "trial %S reported a result while it is PAUSED; it must "
+                         "be RUNNING unless synch=True",
+                         trial);
+        }
+        return -1;
+    }
+    if (paused) {
+        return 0;
+    }
+    return pyct_duck_pause(self->native.controller, trial);
+}
+
+static int
+duck_exploit(pyct_pbt *self, const ct_board *b, ct_trial_id t, ct_trial_id source,
+             PyObject *trial, PyObject *clone, PyObject *checkpoint)
+{
+    PyObject *pair = new_config(self, trial, clone);
+    PyObject *told =
+        pair != NULL ? describe(self, t, source, trial, clone, pair) : NULL;
+    int st = -1;
+    if (told != NULL && PyTuple_GET_ITEM(told, 1) != Py_None) {
+        st = pyct_call_done(PyObject_CallMethod((PyObject *)self, "_log_exploit", "OOO",
+                                                trial, clone,
+                                                PyTuple_GET_ITEM(told, 1)));
+    } else if (told != NULL) {
+        st = 0;
+    }
+    if (st == 0) {
+        st = pause_duck(self, b, t, trial);
+    }
+    if (st == 0) {
+        st = pyct_call_done(PyObject_CallMethod(trial, "set_experiment_tag", "O",
+                                                PyTuple_GET_ITEM(told, 0)));
+    }
+    if (st == 0) {
+        st = pyct_call_done(
+            PyObject_CallMethod(trial, "set_config", "O", PyTuple_GET_ITEM(pair, 0)));
+    }
+    if (st == 0) {
+        st = pyct_duck_set_checkpoint(self->native.state, trial, checkpoint,
+                                      item_of(self->results, source));
+    }
+    Py_XDECREF(told);
+    Py_XDECREF(pair);
+    return st;
+}
+
+/* tuple (config, tag, line) of an order */
+static ct_status
+order_value(pyct_pbt *self, ct_trial_id t, ct_trial_id source, ct_value *out,
+            ct_err *err)
+{
+    pyct_state *state = self->native.state;
+    pyct_entry entry = pyct_enter(state);
+    PyObject *trial = pyct_native_trial(&self->native, t);
+    PyObject *clone = trial != NULL ? pyct_native_trial(&self->native, source) : NULL;
+    PyObject *pair = clone != NULL ? new_config(self, trial, clone) : NULL;
+    PyObject *told =
+        pair != NULL ? describe(self, t, source, trial, clone, pair) : NULL;
+    PyObject *all = told != NULL ? PyTuple_Pack(3, PyTuple_GET_ITEM(pair, 0),
+                                                PyTuple_GET_ITEM(told, 0),
+                                                PyTuple_GET_ITEM(told, 1))
+                                 : NULL;
+    int st = all != NULL ? pyct_value_from_object(
+                               state, pyct_driver_names(self->native.driver), all, out)
+                         : -1;
+    Py_XDECREF(all);
+    Py_XDECREF(told);
+    Py_XDECREF(pair);
+    Py_XDECREF(clone);
+    Py_XDECREF(trial);
+    ct_status result = st == 0 ? CT_OK : pyct_foreign(err);
+    pyct_leave(state, entry);
+    return result;
+}
+
+static ct_status
+run_exploit(pyct_pbt *self, ct_trial_id t, ct_trial_id source, ct_orders *orders,
+            ct_err *err)
+{
+    ct_answers *a = answers_of(self);
+    ct_value value = ct_nil();
+    ct_status st;
+    if (a->replay) {
+        st = ct_answers_play_value(a, &value, err);
+    } else {
+        st = order_value(self, t, source, &value, err);
+        if (st == CT_OK) {
+            st = ct_answers_record_value(a, &value, err);
+        }
+    }
+    if (st == CT_OK) {
+        st = ct_orders_exploit(orders, t, source, true, &value, err);
+    }
+    ct_value_deinit(&value);
+    return st;
+}
+
+/* _skip_exploit(trial, clone): there is no checkpoint. */
+static int
+skipped(pyct_pbt *self, PyObject *trial, PyObject *clone)
+{
+    return pyct_call_done(
+        PyObject_CallMethod((PyObject *)self, "_skip_exploit", "OO", trial, clone));
+}
+
+static ct_status
+hook_exploit(void *ctx, const ct_board *b, ct_trial_id t, ct_trial_id source, bool has,
+             ct_orders *orders, ct_pbt_exploited *out, ct_err *err)
+{
+    pyct_pbt *self = ctx;
+    pyct_state *state = self->native.state;
+    *out = CT_PBT_SKIPPED;
+    bool duck = pyct_native_is_duck(&self->native);
+    if (!duck && has && is_offered(self, b, source, orders)) {
+        *out = CT_PBT_ORDERED;
+        return run_exploit(self, t, source, orders, err);
+    }
+    pyct_entry entry = pyct_enter(state);
+    PyObject *trial = pyct_native_trial(&self->native, t);
+    PyObject *clone = trial != NULL ? pyct_native_trial(&self->native, source) : NULL;
+    PyObject *checkpoint = NULL;
+    int st = clone != NULL ? 0 : PyErr_Occurred() ? -1 : 1;
+    if (st == 0 && duck && has) {
+        checkpoint = duck_checkpoint(self, source, clone);
+        st = checkpoint != NULL ? 0 : -1;
+    }
+    int truth = checkpoint != NULL ? PyObject_IsTrue(checkpoint) : 0;
+    if (st == 0 && truth > 0) {
+        st = duck_exploit(self, b, t, source, trial, clone, checkpoint);
+        *out = CT_PBT_DONE;
+    } else if (st == 0) {
+        st = truth < 0 ? -1 : skipped(self, trial, clone);
+    }
+    Py_XDECREF(checkpoint);
+    Py_XDECREF(clone);
+    Py_XDECREF(trial);
+    ct_status result = st >= 0 ? CT_OK : pyct_foreign(err);
+    pyct_leave(state, entry);
+    return result;
+}
+
+/* In a run: the order was carried out, or could not be. */
+static ct_status
+hook_exploited(void *ctx, const ct_board *b, ct_trial_id t, ct_trial_id source,
+               bool done, const ct_value *note, ct_err *err)
+{
+    pyct_pbt *self = ctx;
+    pyct_state *state = self->native.state;
+    ct_answers *a = answers_of(self);
+    (void)b;
+    if ((a != NULL && a->replay) || (done && (note == NULL || note->kind == CT_NIL))) {
+        return CT_OK;
+    }
+    pyct_entry entry = pyct_enter(state);
+    PyObject *trial = pyct_native_trial(&self->native, t);
+    PyObject *clone = trial != NULL ? pyct_native_trial(&self->native, source) : NULL;
+    PyObject *line =
+        clone != NULL && done
+            ? pyct_value_to_object(state, pyct_driver_names(self->native.driver), note)
+            : NULL;
+    int st = -1;
+    if (clone != NULL && !done) {
+        st = skipped(self, trial, clone);
+    } else if (line != NULL) {
+        st = pyct_call_done(PyObject_CallMethod((PyObject *)self, "_log_exploit", "OOO",
+                                                trial, clone, line));
+    }
+    Py_XDECREF(line);
+    Py_XDECREF(clone);
+    Py_XDECREF(trial);
+    ct_status out = st == 0 ? CT_OK : pyct_foreign(err);
+    pyct_leave(state, entry);
+    return out;
+}
+
+static ct_status
+hook_missing(void *ctx, bool time, ct_err *err)
+{
+    pyct_pbt *self = ctx;
+    pyct_state *state = self->native.state;
+    pyct_entry entry = pyct_enter(state);
+    PyObject *key = time ? self->native.time_attr : self->native.base.metric;
+    const char *parameter = time ? "time_attr" : "metric";
+    ct_status st = CT_OK;
+    if (self->requires) {
+        PyErr_Format(
+            PyExc_RuntimeError,
+            "%s %R is not in a result of a trial%s%R; report it in each result, "
+            "or give require_attrs=False to go on without",
+            parameter, key, self->given != NULL ? ": " : ", such as ",
+            self->given != NULL ? self->given : key);
+        st = pyct_foreign(err);
+    } else if (!self->warned[time]) {
+        self->warned[time] = true;
+        st = pyct_call_done(PyObject_CallMethod((PyObject *)self, "_warn_missing", "sO",
+                                                parameter, key)) == 0
+                 ? CT_OK
+                 : pyct_foreign(err);
+    }
+    pyct_leave(state, entry);
+    return st;
+}
+
+/* Outside a run a trial may be over without a word. */
+static size_t
+hook_live(void *ctx, const ct_board *b)
+{
+    pyct_pbt *self = ctx;
+    (void)b;
+    if (PyErr_Occurred()) {
+        return SIZE_MAX;
+    }
+    PyObject *all = PyObject_CallMethodNoArgs(self->native.controller,
+                                              self->native.state->str.get_live_trials);
+    Py_ssize_t n = all != NULL ? PyObject_Size(all) : -1;
+    Py_XDECREF(all);
+    if (n < 0) {
+        PyErr_Clear();
+        return SIZE_MAX;
+    }
+    return (size_t)n;
+}
+
+/* In a run all trials are told of. */
+static size_t
+hook_live_or_told(void *ctx, const ct_board *b)
+{
+    pyct_pbt *self = ctx;
+    if (pyct_native_is_duck(&self->native)) {
+        return hook_live(ctx, b);
+    }
+    return ct_pbt_live(engine_of(self));
+}
+
+/* ---- new trials ---- */
+
+static int
+check_search_alg(pyct_pbt *self)
+{
+    pyct_state *state = self->native.state;
+    PyObject *controller = pyct_native_controller(&self->native);
+    PyObject *search =
+        controller != NULL ? PyObject_GetAttrString(controller, "search_alg") : NULL;
+    Py_XDECREF(controller);
+    if (search == NULL) {
+        if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_AttributeError)) {
+            return -1;
+        }
+        PyErr_Clear();
+        return 0;
+    }
+    PyObject *generator = pyct_lazy(&state->generator_class,
+                                    "ctune.search.search_generator", "SearchGenerator");
+    int is = generator != NULL ? PyObject_IsInstance(search, generator) : -1;
+    if (is > 0) {
+        PyErr_Format(PyExc_ValueError,
+                     "search_alg %R cannot be used with %s, which makes new configs "
+                     "itself; leave search_alg out",
+                     search, Py_TYPE((PyObject *)self)->tp_name);
+        is = -1;
+    }
+    Py_DECREF(search);
+    return is;
+}
+
+/* The trial's own config gets what it lacks. */
+static int
+fill_duck(pyct_pbt *self, PyObject *trial)
+{
+    PyObject *config = PyObject_GetAttrString(trial, "config");
+    PyObject *evaluated =
+        config != NULL
+            ? PyObject_GetAttr(trial, self->native.state->str.evaluated_params)
+            : NULL;
+    int st = evaluated != NULL ? pyct_explore_fill(self->native.state, config,
+                                                   option(self, MUTATIONS), evaluated)
+                               : -1;
+    Py_XDECREF(evaluated);
+    Py_XDECREF(config);
+    return st < 0 ? -1 : 0;
+}
+
+/* 1 and tuple (config, evaluated params) of an order, 0 when the config has all. */
+static int
+fill_run(pyct_pbt *self, PyObject *trial, ct_value *out)
+{
+    pyct_state *state = self->native.state;
+    PyObject *mutations = option(self, MUTATIONS);
+    PyObject *config = PyObject_GetAttrString(trial, "config");
+    PyObject *key;
+    PyObject *from;
+    Py_ssize_t at = 0;
+    int has = config != NULL ? 1 : -1;
+    while (has == 1 && PyDict_Next(mutations, &at, &key, &from)) {
+        has = PySequence_Contains(config, key);
+    }
+    if (has != 0) {
+        Py_XDECREF(config);
+        return has < 0 ? -1 : 0;
+    }
+    PyObject *own = PyDict_Copy(config);
+    PyObject *evaluated =
+        own != NULL ? PyObject_GetAttr(trial, state->str.evaluated_params) : NULL;
+    PyObject *pair = NULL;
+    if (evaluated != NULL && pyct_explore_fill(state, own, mutations, evaluated) >= 0) {
+        pair = PyTuple_Pack(2, own, evaluated);
+    }
+    int st = pair != NULL
+                 ? pyct_value_from_object(state, pyct_driver_names(self->native.driver),
+                                          pair, out)
+                 : -1;
+    Py_XDECREF(pair);
+    Py_XDECREF(evaluated);
+    Py_XDECREF(own);
+    Py_DECREF(config);
+    return st < 0 ? -1 : 1;
+}
+
+/* What a run records of it is nil when the config had all. */
+static ct_status
+order_config(pyct_pbt *self, PyObject *trial, ct_trial_id t, ct_orders *orders,
+             ct_err *err)
+{
+    ct_answers *a = answers_of(self);
+    ct_value value = ct_nil();
+    ct_status st;
+    if (a->replay) {
+        st = ct_answers_play_value(a, &value, err);
+    } else {
+        st = fill_run(self, trial, &value) >= 0 ? CT_OK : pyct_foreign(err);
+        if (st == CT_OK) {
+            st = ct_answers_record_value(a, &value, err);
+        }
+    }
+    if (st == CT_OK && value.kind != CT_NIL) {
+        st = ct_orders_add(orders, CT_ORDER_CONFIG, t, false, &value, err);
+    }
+    ct_value_deinit(&value);
+    return st;
+}
+
+static ct_status
+pbt_on_add(pyct_native *native, const ct_board *b, ct_trial_id t, ct_orders *orders,
+           ct_err *err)
+{
+    pyct_pbt *self = (pyct_pbt *)native;
+    pyct_state *state = native->state;
+    (void)b;
+    pyct_entry entry = pyct_enter(state);
+    PyObject *trial = pyct_native_trial(native, t);
+    PyObject *tag =
+        trial != NULL ? PyObject_GetAttr(trial, state->str.experiment_tag) : NULL;
+    if (trial != NULL && tag == NULL && PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        PyErr_Clear(); /* it matters only when it is exploited */
+        tag = PyUnicode_FromString("");
+    }
+    int st = tag != NULL && check_search_alg(self) == 0 ? 0 : -1;
+    if (st == 0 &&
+        (set_item(self->saved, t, Py_None) < 0 ||
+         set_item(self->results, t, Py_None) < 0 || set_item(self->tags, t, tag) < 0)) {
+        st = -1;
+    }
+    ct_status out = CT_OK;
+    if (st == 0 && pyct_native_is_duck(native)) {
+        st = fill_duck(self, trial);
+    } else if (st == 0) {
+        out = order_config(self, trial, t, orders, err);
+    }
+    if (st < 0) {
+        out = pyct_foreign(err);
+    }
+    Py_XDECREF(tag);
+    Py_XDECREF(trial);
+    pyct_leave(state, entry);
+    return out;
+}
+
+/* ---- the kind ---- */
+
+static int
+checked_options(PyObject *const *v)
+{
+    if (!PyDict_Check(v[MUTATIONS])) {
+        PyErr_Format(PyExc_TypeError, "hyperparam_mutations must be a dict, got %R",
+                     v[MUTATIONS]);
+        return -1;
+    }
+    Py_ssize_t n = PySequence_Check(v[FACTORS]) ? PySequence_Size(v[FACTORS]) : 0;
+    if (n < 1) {
+        PyErr_Clear();
+        PyErr_Format(PyExc_ValueError,
+                     "perturbation_factors must be numbers to multiply with, such as "
+                     "(1.2, 0.8), got %R",
+                     v[FACTORS]);
+        return -1;
+    }
+    if (v[CUSTOM] != Py_None && !PyCallable_Check(v[CUSTOM])) {
+        PyErr_Format(PyExc_TypeError, "custom_explore_fn must be callable, got %R",
+                     v[CUSTOM]);
+        return -1;
+    }
+    return 0;
+}
+
+static int
+fresh_lists(pyct_pbt *self)
+{
+    PyObject **const lists[] = {&self->tags, &self->saved, &self->results};
+    for (size_t i = 0; i < 3; i++) {
+        PyObject *list = PyList_New(0);
+        if (list == NULL) {
+            return -1;
+        }
+        Py_XSETREF(*lists[i], list);
+    }
+    return 0;
+}
+
+static int
+pbt_make(pyct_native *native, PyObject *const *v, bool maximize, ct_scheduler **out)
+{
+    pyct_pbt *self = (pyct_pbt *)native;
+    ct_err err = CT_ERR_INIT;
+    ct_pbt *made = NULL;
+    double resample = 0.0;
+    ct_pbt_opts o = {.time_attr = PYCT_TIME,
+                     .metric = PYCT_METRIC,
+                     .maximize = maximize,
+                     .hooks = {.choice = hook_choice,
+                               .turn = hook_turn,
+                               .save = hook_save,
+                               .forget = hook_forget,
+                               .exploit = hook_exploit,
+                               .exploited = hook_exploited,
+                               .missing = hook_missing,
+                               .live = hook_live_or_told,
+                               .ctx = self}};
+    if (pyct_native_number(v[INTERVAL], "perturbation_interval",
+                           &o.perturbation_interval) < 0 ||
+        pyct_native_number(v[BURN_IN], "burn_in_period", &o.burn_in_period) < 0 ||
+        pyct_native_number(v[QUANTILE], "quantile_fraction", &o.quantile_fraction) <
+            0 ||
+        pyct_native_number(v[RESAMPLE], "resample_probability", &resample) < 0 ||
+        checked_options(v) < 0) {
+        return -1;
+    }
+    int
+        requires
+    = PyObject_IsTrue(v[REQUIRE_ATTRS]);
+    int synch = PyObject_IsTrue(v[SYNCH]);
+    if (requires < 0 || synch < 0) {
+        return -1;
+    }
+    o.synch = synch;
+    if (ct_pbt_new(&made, &o, &err) != CT_OK) {
+        (void)pyct_raise(native->state, &err);
+        return -1;
+    }
+    if (fresh_lists(self) < 0) {
+        ct_pbt_scheduler(made)->ops->free(ct_pbt_scheduler(made));
+        return -1;
+    }
+    self->resample = resample;
+    self->
+        requires
+    =
+        requires;
+    self->synch = synch;
+    *out = ct_pbt_scheduler(made);
+    return 0;
+}
+
+static void
+pbt_set_mode(ct_scheduler *engine, bool maximize)
+{
+    ct_pbt_set_mode((ct_pbt *)engine, maximize);
+}
+
+static bool
+pbt_knows(const ct_scheduler *engine, ct_trial_id t)
+{
+    return ct_pbt_knows((const ct_pbt *)engine, t);
+}
+
+static bool
+pbt_chooses(const ct_scheduler *engine)
+{
+    (void)engine;
+    return true;
+}
+
+static const pyct_native_kind PBT = {
+    .name = "PopulationBasedTraining",
+    .args = ARGS,
+    .make = pbt_make,
+    .set_mode = pbt_set_mode,
+    .knows = pbt_knows,
+    .takes_missing = true,
+    .on_add = pbt_on_add,
+    .chooses = pbt_chooses,
+};
+
+static PyObject *
+pbt_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    (void)args;
+    (void)kwargs;
+    return pyct_native_new(type, &PBT);
+}
+
+static int
+pbt_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    pyct_pbt *self = (pyct_pbt *)op;
+    Py_VISIT(self->tags);
+    Py_VISIT(self->saved);
+    Py_VISIT(self->results);
+    return pyct_native_traverse(op, visit, arg);
+}
+
+static int
+pbt_clear(PyObject *op)
+{
+    pyct_pbt *self = (pyct_pbt *)op;
+    Py_CLEAR(self->tags);
+    Py_CLEAR(self->saved);
+    Py_CLEAR(self->results);
+    return pyct_native_clear(op);
+}
+
+static void
+pbt_dealloc(PyObject *op)
+{
+    PyObject_GC_UnTrack(op);
+    (void)pbt_clear(op);
+    pyct_native_dealloc(op);
+}
+
+/* ---- methods ---- */
+
+static PyObject *
+pbt_on_trial_result(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+{
+    pyct_pbt *self = (pyct_pbt *)op;
+    PyObject *outer = self->given;
+    self->given = nargs == 3 ? args[2] : NULL;
+    PyObject *out = pyct_native_on_trial_result(op, args, nargs);
+    self->given = outer;
+    return out;
+}
+
+static PyObject *
+pbt_get_new_config(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+{
+    pyct_pbt *self = (pyct_pbt *)pyct_native_ready(op);
+    if (self == NULL || pyct_wants_args("_get_new_config", nargs, 2) < 0) {
+        return NULL;
+    }
+    PyObject *config = PyObject_GetAttrString(args[1], "config");
+    PyObject *out =
+        config != NULL
+            ? pyct_explore(self->native.state, config, option(self, MUTATIONS),
+                           self->resample, option(self, FACTORS), option(self, CUSTOM))
+            : NULL;
+    Py_XDECREF(config);
+    return out;
+}
+
+/* Scores of those of the trials that have one and are not over. */
+static PyObject *
+pbt_last_scores(PyObject *op, PyObject *trials)
+{
+    pyct_pbt *self = (pyct_pbt *)pyct_native_ready(op);
+    PyObject *items = self != NULL ? PyObject_GetIter(trials) : NULL;
+    PyObject *out = items != NULL ? PyList_New(0) : NULL;
+    PyObject *trial;
+    while (out != NULL && (trial = PyIter_Next(items)) != NULL) {
+        ct_trial_id t = 0;
+        double score;
+        int found = pyct_native_number_of(&self->native, trial, &t);
+        if (found > 0 && ct_pbt_score(engine_of(self), t, &score)) {
+            PyObject *over =
+                PyObject_CallMethodNoArgs(trial, self->native.state->str.is_finished);
+            int truth = over != NULL ? PyObject_IsTrue(over) : -1;
+            PyObject *value = truth == 0 ? PyFloat_FromDouble(score) : NULL;
+            found = truth < 0 || (truth == 0 &&
+                                  (value == NULL || PyList_Append(out, value) < 0))
+                        ? -1
+                        : 0;
+            Py_XDECREF(value);
+            Py_XDECREF(over);
+        }
+        Py_DECREF(trial);
+        if (found < 0) {
+            Py_CLEAR(out);
+        }
+    }
+    Py_XDECREF(items);
+    if (PyErr_Occurred()) {
+        Py_CLEAR(out);
+    }
+    return out;
+}
+
+static PyObject *
+pbt_reset_stats(PyObject *op, PyObject *ignored)
+{
+    (void)ignored;
+    pyct_pbt *self = (pyct_pbt *)pyct_native_ready(op);
+    if (self == NULL) {
+        return NULL;
+    }
+    ct_pbt_reset_stats(engine_of(self));
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+pbt_get_tags(PyObject *op, void *closure)
+{
+    (void)closure;
+    pyct_pbt *self = (pyct_pbt *)pyct_native_ready(op);
+    return self == NULL ? NULL
+                        : PyList_GetSlice(self->tags, 0, PyList_GET_SIZE(self->tags));
+}
+
+static int
+pbt_set_tags(PyObject *op, PyObject *value, void *closure)
+{
+    (void)closure;
+    pyct_pbt *self = (pyct_pbt *)pyct_native_ready(op);
+    PyObject *list = self != NULL && value != NULL ? PySequence_List(value) : NULL;
+    if (list == NULL) {
+        if (self != NULL && value == NULL) {
+            PyErr_SetString(PyExc_AttributeError, "_tags cannot be deleted");
+        }
+        return -1;
+    }
+    Py_SETREF(self->tags, list);
+    return 0;
+}
+
+static PyObject *
+pbt_get_count(PyObject *op, void *closure)
+{
+    pyct_pbt *self = (pyct_pbt *)pyct_native_ready(op);
+    if (self == NULL) {
+        return NULL;
+    }
+    return PyLong_FromUnsignedLongLong(closure == NULL
+                                           ? ct_pbt_num_checkpoints(engine_of(self))
+                                           : ct_pbt_num_perturbations(engine_of(self)));
+}
+
+PYCT_GUARD_FAST(pbt_on_trial_result)
+PYCT_GUARD_FAST(pyct_native_choose)
+PYCT_GUARD_FAST(pyct_native_error)
+PYCT_GUARD_FAST(pbt_get_new_config)
+PYCT_GUARD_UNARY(pbt_last_scores)
+PYCT_GUARD_UNARY(pbt_reset_stats)
+PYCT_GUARD_GETTER(pbt_get_tags)
+PYCT_GUARD_GETTER(pbt_get_count)
+
+static PyMethodDef pbt_methods[] = {
+    {"on_trial_result", PYCT_METHOD(guarded_pbt_on_trial_result), METH_FASTCALL,
+     "on_trial_result($self, tune_controller, trial, result, /)\n--\n\n"
+     "CONTINUE, PAUSE or NOOP."},
+    {"on_trial_error", PYCT_METHOD(guarded_pyct_native_error), METH_FASTCALL,
+     "on_trial_error($self, tune_controller, trial, /)\n--\n\n"
+     "A trial failed."},
+    {"choose_trial_to_run", PYCT_METHOD(guarded_pyct_native_choose), METH_FASTCALL,
+     "choose_trial_to_run($self, tune_controller, /)\n--\n\n"
+     "The waiting trial that has trained least, or None."},
+    {"_get_new_config", PYCT_METHOD(guarded_pbt_get_new_config), METH_FASTCALL,
+     "_get_new_config($self, trial, trial_to_clone, /)\n--\n\n"
+     "(config, operations) for the trial, from the config of the one to clone."},
+    {"last_scores", guarded_pbt_last_scores, METH_O,
+     "last_scores($self, trials, /)\n--\n\n"
+     "list of float: scores (larger is better) of those that have one and are not over."},
+    {"reset_stats", guarded_pbt_reset_stats, METH_NOARGS,
+     "reset_stats($self, /)\n--\n\n"
+     "Count checkpoints and perturbations from 0 again."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef pbt_getset[] = {
+    {"_num_checkpoints", guarded_pbt_get_count, NULL, NULL, NULL},
+    {"_num_perturbations", guarded_pbt_get_count, NULL, NULL, (void *)1},
+    {"_tags", guarded_pbt_get_tags, pbt_set_tags,
+     "Experiment tags at first, by number.", NULL},
+    {"_perturbation_interval", pyct_native_option, NULL, NULL, (void *)INTERVAL},
+    {"_burn_in_period", pyct_native_option, NULL, NULL, (void *)BURN_IN},
+    {"_hyperparam_mutations", pyct_native_option, NULL, NULL, (void *)MUTATIONS},
+    {"_quantile_fraction", pyct_native_option, NULL, NULL, (void *)QUANTILE},
+    {"_resample_probability", pyct_native_option, NULL, NULL, (void *)RESAMPLE},
+    {"_perturbation_factors", pyct_native_option, NULL, NULL, (void *)FACTORS},
+    {"_custom_explore_fn", pyct_native_option, NULL, NULL, (void *)CUSTOM},
+    {"_log_config", pyct_native_option, NULL, NULL, (void *)LOG_CONFIG},
+    {"_require_attrs", pyct_native_option, NULL, NULL, (void *)REQUIRE_ATTRS},
+    {"_synch", pyct_native_option, NULL, NULL, (void *)SYNCH},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot pbt_slots[] = {
+    {Py_tp_new, PYCT_SLOT(pbt_new)},
+    {Py_tp_dealloc, PYCT_SLOT(pbt_dealloc)},
+    {Py_tp_traverse, PYCT_SLOT(pbt_traverse)},
+    {Py_tp_clear, PYCT_SLOT(pbt_clear)},
+    {Py_tp_methods, pbt_methods},
+    {Py_tp_getset, pbt_getset},
+    {Py_tp_doc,
+     "Population-based training: the base of ctune.schedulers.PopulationBasedTraining."},
+    {0, NULL},
+};
+
+static PyType_Spec pbt_spec = {
+    .name = "ctune._ctune.PopulationBasedTraining",
+    .basicsize = sizeof(pyct_pbt),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+    .slots = pbt_slots,
+};
+
+int
+pyct_pbt_add(PyObject *module, pyct_state *state)
+{
+    return pyct_add_type(module, &state->pbt_type, &pbt_spec, state->native_type);
+}
