@@ -129,7 +129,9 @@ hook_turn(void *ctx, const ct_board *b, ct_trial_id t, double time, double score
     }
     pyct_entry entry = pyct_enter(state);
     int st = self->given != NULL ? set_item(self->results, t, self->given) : 0;
-    if (st == 0 && PyObject_HasAttrString((PyObject *)self, "_note_turn")) {
+    int learns = st == 0 ? pyct_has((PyObject *)self, state->str.note_turn) : -1;
+    st = learns < 0 ? -1 : 0;
+    if (learns > 0) {
         PyObject *trial = pyct_native_trial(&self->native, t);
         PyObject *done = trial != NULL
                              ? PyObject_CallMethod((PyObject *)self, "_note_turn",
@@ -146,7 +148,7 @@ hook_turn(void *ctx, const ct_board *b, ct_trial_id t, double time, double score
 
 /* Borrowed by nobody: a new reference to what a paused trial has or will have. */
 static PyObject *
-paused_checkpoint(PyObject *trial)
+paused_checkpoint(pyct_state *state, PyObject *trial)
 {
     PyObject *temporary = PyObject_GetAttrString(trial, "temporary_state");
     PyObject *saving =
@@ -156,11 +158,12 @@ paused_checkpoint(PyObject *trial)
         return NULL;
     }
     PyErr_Clear();
-    if (saving != NULL && PyObject_HasAttrString(saving, "resolve")) {
+    int future = saving != NULL ? pyct_has(saving, state->str.resolve) : 0;
+    if (future > 0) {
         return saving;
     }
     Py_XDECREF(saving);
-    return PyObject_GetAttrString(trial, "checkpoint");
+    return future < 0 ? NULL : PyObject_GetAttrString(trial, "checkpoint");
 }
 
 static int
@@ -172,7 +175,7 @@ duck_save(pyct_pbt *self, const ct_board *b, ct_trial_id t)
         return PyErr_Occurred() ? -1 : set_item(self->saved, t, Py_None);
     }
     if (ct_board_status(b, t) == CT_TRIAL_PAUSED) {
-        made = paused_checkpoint(trial);
+        made = paused_checkpoint(self->native.state, trial);
     } else if (!PyErr_Occurred()) {
         made =
             pyct_duck_save(self->native.controller, trial, item_of(self->results, t));
@@ -212,18 +215,14 @@ hook_forget(void *ctx, const ct_board *b, ct_trial_id t, ct_orders *orders, ct_e
 
 /* The checkpoint that a trial saved, once it is known: new reference, None without one. */
 static PyObject *
-duck_checkpoint(pyct_pbt *self, ct_trial_id source, PyObject *clone)
+duck_checkpoint(pyct_pbt *self, ct_trial_id source)
 {
     PyObject *saved = Py_NewRef(item_of(self->saved, source));
-    if (saved == Py_None) { /* restored from a file */
-        Py_DECREF(saved);
-        saved = PyObject_GetAttrString(clone, "checkpoint");
-    }
-    PyObject *resolve = saved != NULL ? PyObject_GetAttrString(saved, "resolve") : NULL;
+    PyObject *resolve = PyObject_GetAttrString(saved, "resolve");
     if (resolve == NULL) {
-        if (saved != NULL && !PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        if (!PyErr_ExceptionMatches(PyExc_AttributeError)) {
             Py_CLEAR(saved);
-        } else if (saved != NULL) {
+        } else {
             PyErr_Clear();
         }
         return saved;
@@ -404,11 +403,11 @@ run_exploit(pyct_pbt *self, ct_trial_id t, ct_trial_id source, ct_orders *orders
     ct_answers *a = answers_of(self);
     ct_value value = ct_nil();
     ct_status st;
-    if (a->replay) {
+    if (a != NULL && a->replay) {
         st = ct_answers_play_value(a, &value, err);
     } else {
         st = order_value(self, t, source, &value, err);
-        if (st == CT_OK) {
+        if (st == CT_OK && a != NULL) {
             st = ct_answers_record_value(a, &value, err);
         }
     }
@@ -445,7 +444,7 @@ hook_exploit(void *ctx, const ct_board *b, ct_trial_id t, ct_trial_id source, bo
     PyObject *checkpoint = NULL;
     int st = clone != NULL ? 0 : PyErr_Occurred() ? -1 : 1;
     if (st == 0 && duck && has) {
-        checkpoint = duck_checkpoint(self, source, clone);
+        checkpoint = duck_checkpoint(self, source);
         st = checkpoint != NULL ? 0 : -1;
     }
     int truth = checkpoint != NULL ? PyObject_IsTrue(checkpoint) : 0;
@@ -648,11 +647,11 @@ order_config(pyct_pbt *self, PyObject *trial, ct_trial_id t, ct_orders *orders,
     ct_answers *a = answers_of(self);
     ct_value value = ct_nil();
     ct_status st;
-    if (a->replay) {
+    if (a != NULL && a->replay) {
         st = ct_answers_play_value(a, &value, err);
     } else {
         st = fill_run(self, trial, &value) >= 0 ? CT_OK : pyct_foreign(err);
-        if (st == CT_OK) {
+        if (st == CT_OK && a != NULL) {
             st = ct_answers_record_value(a, &value, err);
         }
     }
@@ -938,28 +937,38 @@ pbt_reset_stats(PyObject *op, PyObject *ignored)
     Py_RETURN_NONE;
 }
 
-static PyObject *
-pbt_get_tags(PyObject *op, void *closure)
+/* The lists by number, in the order of `closure`. */
+static PyObject **
+list_of(pyct_pbt *self, void *closure)
 {
-    (void)closure;
+    PyObject **const lists[] = {&self->tags, &self->saved, &self->results};
+    return lists[(intptr_t)closure];
+}
+
+static PyObject *
+pbt_get_list(PyObject *op, void *closure)
+{
     pyct_pbt *self = (pyct_pbt *)pyct_native_ready(op);
-    return self == NULL ? NULL
-                        : PyList_GetSlice(self->tags, 0, PyList_GET_SIZE(self->tags));
+    PyObject *list = self != NULL ? *list_of(self, closure) : NULL;
+    return list != NULL ? PyList_GetSlice(list, 0, PyList_GET_SIZE(list)) : NULL;
 }
 
 static int
-pbt_set_tags(PyObject *op, PyObject *value, void *closure)
+pbt_set_list(PyObject *op, PyObject *value, void *closure)
 {
-    (void)closure;
     pyct_pbt *self = (pyct_pbt *)pyct_native_ready(op);
-    PyObject *list = self != NULL && value != NULL ? PySequence_List(value) : NULL;
-    if (list == NULL) {
-        if (self != NULL && value == NULL) {
-            PyErr_SetString(PyExc_AttributeError, "_tags cannot be deleted");
-        }
+    if (self == NULL) {
         return -1;
     }
-    Py_SETREF(self->tags, list);
+    if (value == NULL) {
+        PyErr_SetString(PyExc_AttributeError, "the state cannot be deleted");
+        return -1;
+    }
+    PyObject *list = PySequence_List(value);
+    if (list == NULL) {
+        return -1;
+    }
+    Py_XSETREF(*list_of(self, closure), list);
     return 0;
 }
 
@@ -981,7 +990,7 @@ PYCT_GUARD_FAST(pyct_native_error)
 PYCT_GUARD_FAST(pbt_get_new_config)
 PYCT_GUARD_UNARY(pbt_last_scores)
 PYCT_GUARD_UNARY(pbt_reset_stats)
-PYCT_GUARD_GETTER(pbt_get_tags)
+PYCT_GUARD_GETTER(pbt_get_list)
 PYCT_GUARD_GETTER(pbt_get_count)
 
 static PyMethodDef pbt_methods[] = {
@@ -1009,8 +1018,12 @@ static PyMethodDef pbt_methods[] = {
 static PyGetSetDef pbt_getset[] = {
     {"_num_checkpoints", guarded_pbt_get_count, NULL, NULL, NULL},
     {"_num_perturbations", guarded_pbt_get_count, NULL, NULL, (void *)1},
-    {"_tags", guarded_pbt_get_tags, pbt_set_tags,
-     "Experiment tags at first, by number.", NULL},
+    {"_tags", guarded_pbt_get_list, pbt_set_list,
+     "Experiment tags at first, by number.", (void *)0},
+    {"_saved", guarded_pbt_get_list, pbt_set_list,
+     "Checkpoints, or futures of them, by number; outside a run.", (void *)1},
+    {"_results", guarded_pbt_get_list, pbt_set_list,
+     "Results of the last turn, by number; outside a run.", (void *)2},
     {"_perturbation_interval", pyct_native_option, NULL, NULL, (void *)INTERVAL},
     {"_burn_in_period", pyct_native_option, NULL, NULL, (void *)BURN_IN},
     {"_hyperparam_mutations", pyct_native_option, NULL, NULL, (void *)MUTATIONS},

@@ -6,6 +6,7 @@
 #include "duck.h"
 #include "errors.h"
 #include "guard.h"
+#include "overrides.h"
 #include "types.h"
 
 #include "base/mem.h"
@@ -27,9 +28,10 @@ duck_save(pyct_native *self, PyObject *trial, PyObject *result)
 {
     PyObject *future = pyct_duck_save(self->controller, trial, result);
     PyObject *latest = NULL;
-    if (future != NULL && PyObject_HasAttrString(future, "resolve")) {
+    int later = future != NULL ? pyct_has(future, self->state->str.resolve) : -1;
+    if (later > 0) {
         latest = PyObject_CallMethod(future, "resolve", NULL);
-    } else if (future != NULL) {
+    } else if (later == 0) {
         latest = Py_NewRef(future);
     }
     int st = latest != NULL ? pyct_duck_set_latest(trial, latest) : -1;

@@ -55,6 +55,8 @@
     X(get_trials, "get_trials")                                                        \
     X(get_live_trials, "get_live_trials")                                              \
     X(random, "random")                                                                \
+    X(resolve, "resolve")                                                              \
+    X(note_turn, "_note_turn")                                                         \
     X(randrange, "randrange")                                                          \
     X(sample, "sample")                                                                \
     X(get_new_config, "_get_new_config")                                               \

@@ -279,6 +279,91 @@ def new():
             "fails(type(o), *bad)"
         },
     ),
+    "PopulationBasedTraining": (
+        """
+import copy
+from types import SimpleNamespace as NS
+from ctune.schedulers import PopulationBasedTraining
+class T:
+    def __init__(self, n):
+        self.trial_id, self.status, self.experiment_tag = str(n), "RUNNING", "tag"
+        self.config, self.evaluated_params, self.last_result = {"a": 1.0, "l": 2}, {}, {}
+        self.checkpoint, self.temporary_state = "path", NS(saving_to=None)
+        self.run_metadata = NS(checkpoint_manager=NS())
+    def is_finished(self):
+        return False
+    def set_config(self, config):
+        self.config = config
+    def set_experiment_tag(self, tag):
+        pass  # else it grows from turn to turn
+class C:
+    search_alg = None
+    def get_trials(self):
+        return [t, u]
+    get_live_trials = get_trials
+    def pause_trial(self, trial, should_checkpoint=True):
+        pass
+    def _schedule_trial_save(self, trial, result=None):
+        return future
+future = NS(resolve=lambda: NS(checkpoint="path", metrics={"loss": 1}))
+t, u, c = T(1), T(2), C()
+mutations = {"a": ctune.uniform(0, 1), "l": [1, 2, 3], "d": {"x": lambda: 3}}
+def new(**options):
+    o = PopulationBasedTraining("time", "loss", "max", 1, hyperparam_mutations=mutations,
+                                log_config=False, **options)
+    o.on_trial_add(c, t)
+    o.on_trial_add(c, u)
+    return o
+def turns(o):
+    for time in (1, 2):
+        o.on_trial_result(c, t, {"time": time, "loss": 1})
+        o.on_trial_result(c, u, {"time": time, "loss": 2})
+        o.on_trial_result(c, t, {"time": time + 0.5, "loss": 1})
+    return o
+o = new()
+""",
+        {
+            "__new__": "x = turns(new()); y = turns(new(synch=True, quantile_fraction=0.5)); "
+            "x.__setstate__(x.__getstate__()); fails(_ctune.PopulationBasedTraining, 1); "
+            "fails(new, custom_explore_fn=3); fails(new, perturbation_factors=())",
+            "on_trial_result": "turns(new()); fails(new().on_trial_result, c, t, {}); "
+            "fails(turns, new(custom_explore_fn=lambda config: None))",
+            "on_trial_error": "x = new(); x.on_trial_error(c, t); fails(x.on_trial_error, c, 3)",
+            "choose_trial_to_run": "o.choose_trial_to_run(c); fails(o.choose_trial_to_run)",
+            "_get_new_config": "o._get_new_config(t, u); fails(o._get_new_config, t, 3)",
+            "last_scores": "turns(new()).last_scores([t, u]); fails(o.last_scores, 3)",
+            "reset_stats": "o.reset_stats()",
+        },
+    ),
+    "PopulationBasedTrainingReplay": (
+        """
+from types import SimpleNamespace as NS
+class R(_ctune.PopulationBasedTrainingReplay):
+    def _first_config(self, trial):
+        return {"a": 1}
+    def _describe_change(self, trial, config):
+        return "tag"
+class C:
+    def get_trials(self):
+        return [t]
+    def pause_trial(self, trial, should_checkpoint=True):
+        pass
+    def _schedule_trial_save(self, trial, result=None):
+        return NS(resolve=lambda: None)
+t, c = NS(trial_id="1", set_config=lambda c: None, set_experiment_tag=lambda t: None), C()
+def new():
+    o = R("it", None, None, [(1, {"a": 2}), (2, {"a": 3})])
+    o.on_trial_add(c, t)
+    return o
+o = new()
+""",
+        {
+            "__new__": "x = new(); x.__setstate__(x.__getstate__()); fails(R, 1); "
+            "fails(R, 'it', None, None, [('x', {})])",
+            "on_trial_result": "new().on_trial_result(c, t, {'it': 1}); "
+            "o.on_trial_result(c, t, {}); fails(o.on_trial_result, c)",
+        },
+    ),
     "Stopper": (
         "o = _ctune.Stopper()",
         {

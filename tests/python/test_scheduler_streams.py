@@ -1,4 +1,4 @@
-"""ASHA, HyperBand, HyperBand for BOHB and the median rule decide as the reference recorded."""
+"""ASHA, HyperBand, HyperBand for BOHB, the median rule and PBT decide as the reference recorded."""
 
 import json
 import random
@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+import ctune
 from ctune.schedulers import (
     ASHAScheduler,
     HyperBandForBOHB,
     HyperBandScheduler,
     MedianStoppingRule,
+    PopulationBasedTraining,
 )
 
 REFERENCE = Path(__file__).parent.parent / "reference"
@@ -23,6 +25,7 @@ CLASSES = {
     "hb_bohb": HyperBandForBOHB,
     "median": MedianStoppingRule,
     "async_hyperband": ASHAScheduler,
+    "pbt": PopulationBasedTraining,
 }
 
 
@@ -32,7 +35,7 @@ def cases(name):
 
 def stream_of(name, case):
     style = streams.styles(name)[case["style"]]
-    scheduler = CLASSES[name](**case["options"])
+    scheduler = streams.construct(name, CLASSES[name], case["options"], ctune)
     return streams.Stream(scheduler, case["number"], case["options"], style)
 
 
@@ -58,13 +61,15 @@ def test_a_stream_goes_on_the_same_after_a_restore_at_any_place(name, tmp_path):
     for number, case in list(enumerate(cases(name)))[::9]:
         tokens = case["tokens"].split()
         cut = rng.randrange(1, len(tokens))
-        while tokens[cut][0] in "spu":  # what one event brought about belongs together
+        while tokens[cut][0] in "spukzg":  # what one event brought about belongs together
             cut -= 1
         stream = stream_of(name, case)
         stream.play(tokens[:cut])
         stream.scheduler.save(str(tmp_path / "state.json"))
         json.loads((tmp_path / "state.json").read_text())
-        restored = CLASSES[name](metric="other", mode="min")
+        other = {k: v for k, v in case["options"].items() if k == "mutations"}
+        other |= {"metric": "other", "mode": "min"}
+        restored = streams.construct(name, CLASSES[name], other, ctune)
         restored.restore(str(tmp_path / "state.json"))
         assert restored.metric == case["options"]["metric"]
         stream.scheduler = stream.controller.scheduler = restored

@@ -4,7 +4,8 @@ Run it with a Python that has ray[tune]==2.24.0 (any NumPy that this one accepts
 
     python tests/reference/record_schedulers.py
 
-It writes hyperband.json.gz, hb_bohb.json.gz, median.json.gz and async_hyperband.json.gz:
+It writes hyperband.json.gz, hb_bohb.json.gz, median.json.gz, async_hyperband.json.gz and
+pbt.json.gz (or only those that are named as arguments):
 lists of cases with the constructor's options, the tokens of the stream (see streams.py) and
 the final `debug_string()`. test_scheduler_streams.py plays them against ctune.
 
@@ -15,10 +16,13 @@ NaN lies among sorted scores is left to chance. Streams avoid these, or end ther
 """
 
 import random
+import sys
 import warnings
 from pathlib import Path
 
 import streams
+from ray import tune
+from ray.train._internal.session import _FutureTrainingResult
 
 HERE = Path(__file__).parent
 CASES = 500
@@ -38,6 +42,18 @@ def options(name, rng, number):
             "min_samples_required": rng.choice([0, 1, 1, 2, 3, 5]),
             "min_time_slice": rng.choice([0, 0, 1, 3, 2.5]),
             "hard_stop": number % 4 != 0,
+        }
+    if name == "pbt":
+        return common | {
+            "perturbation_interval": rng.choice([1, 1, 2, 3, 4, 2.5]),
+            "burn_in_period": rng.choice([0, 0, 0, 2, 5.5]),
+            "quantile_fraction": rng.choice([0, 0.1, 0.25, 0.25, 0.3, 0.5]),
+            "resample_probability": rng.choice([0, 0.25, 0.25, 0.5, 1]),
+            "perturbation_factors": rng.choice([[1.2, 0.8], [1.2, 0.8], [2, 0.5], [1.5]]),
+            "require_attrs": number % 3 != 0,
+            "synch": number % 2 == 0,
+            "log_config": False,
+            "mutations": rng.randrange(1000),
         }
     if name == "async_hyperband":
         max_t = rng.choice([1, 3, 9, 9, 16, 27, 50, 81, 100.5])
@@ -126,6 +142,10 @@ class Recorder(streams.Stream):
         return decisions, self.tokens, debug
 
 
+class Saving(streams.Future, _FutureTrainingResult):
+    """The reference knows futures by their class."""
+
+
 def record(name, cls):
     cases, decisions, number = [], 0, -1
     styles = streams.styles(name)
@@ -133,7 +153,10 @@ def record(name, cls):
         number += 1
         opts = options(name, random.Random(number), number)
         style = number % len(styles)
-        recorder = Recorder(name, number, cls(**opts), opts, styles[style])
+        recorder = Recorder(
+            name, number, streams.construct(name, cls, opts, tune), opts, styles[style]
+        )
+        recorder.controller.future = Saving
         count, tokens, debug = recorder.record()
         if count < 20:
             continue
@@ -160,13 +183,19 @@ def main():
         HyperBandForBOHB,
         HyperBandScheduler,
         MedianStoppingRule,
+        PopulationBasedTraining,
     )
 
     warnings.simplefilter("ignore")  # means of nothing and of infinities
-    record("hyperband", HyperBandScheduler)
-    record("hb_bohb", HyperBandForBOHB)
-    record("median", MedianStoppingRule)
-    record("async_hyperband", ASHAScheduler)
+    classes = {
+        "hyperband": HyperBandScheduler,
+        "hb_bohb": HyperBandForBOHB,
+        "median": MedianStoppingRule,
+        "async_hyperband": ASHAScheduler,
+        "pbt": PopulationBasedTraining,
+    }
+    for name in sys.argv[1:] or classes:
+        record(name, classes[name])
 
 
 if __name__ == "__main__":

@@ -8,12 +8,15 @@ the number of the stream and of the token, so that files stay small.
          CONTINUE ("!": KeyError)      x3   trial 3, which waits, is stopped (on_trial_remove)
     c3   choose_trial_to_run said 3;   s3   the scheduler stopped trial 3, which waited
          "c-": None                    p3 u3  it told the searcher of a pause, of its end
+    k3   trial 3 was told to save      z3   trial 3 was paused without saving
+    g3:x trial 3 got a config and a tag, of which x is a checksum
 """
 
 import gzip
 import json
 import math
 import random
+import zlib
 from types import SimpleNamespace
 
 import numpy as np
@@ -28,9 +31,34 @@ class Trial:
         self.trial_id = f"t{n}"
         self.status = "PENDING"
         self.is_saving = False
+        # For population-based training.
+        self.config, self.evaluated_params, self.experiment_tag = {}, {}, f"{n}_x"
+        self.last_result, self.checkpoint, self.tokens = {}, None, []
+        self.temporary_state = SimpleNamespace(saving_to=None)
+        self.run_metadata = SimpleNamespace(
+            checkpoint_manager=SimpleNamespace(checkpoint_config=SimpleNamespace(num_to_keep=None))
+        )
 
     def is_finished(self):
         return self.status in ("TERMINATED", "ERROR")
+
+    def set_experiment_tag(self, tag):
+        self.experiment_tag = tag
+
+    def set_config(self, config):
+        self.config = config
+        text = json.dumps([self.experiment_tag, config], sort_keys=True)
+        self.tokens.append(f"g{self.n}:{zlib.crc32(text.encode()) % 65536:x}")
+
+
+class Future:
+    """A checkpoint that is being saved; None if that failed."""
+
+    def __init__(self, checkpoint, metrics):
+        self.result = checkpoint and SimpleNamespace(checkpoint=checkpoint, metrics=metrics)
+
+    def resolve(self, block=True):
+        return self.result
 
 
 class Controller:
@@ -39,6 +67,7 @@ class Controller:
     def __init__(self, scheduler):
         self.scheduler, self.trials, self.tokens = scheduler, [], []
         self.search_alg = SimpleNamespace(searcher=self)
+        self.future = Future
 
     def on_pause(self, trial_id):
         self.tokens.append(f"p{trial_id[1:]}")
@@ -51,6 +80,18 @@ class Controller:
 
     def get_live_trials(self):
         return [t for t in self.trials if not t.is_finished()]
+
+    def pause_trial(self, trial, should_checkpoint=True):
+        assert not should_checkpoint
+        self.tokens.append(f"z{trial.n}")
+        trial.status = "PAUSED"
+
+    def _schedule_trial_save(self, trial, result=None):
+        """Sometimes at once, sometimes later, sometimes in vain."""
+        self.tokens.append(f"k{trial.n}")
+        at = len(self.tokens)
+        trial.checkpoint = f"{trial.n}@{at}" if at % 7 else None
+        return self.future(trial.checkpoint, result) if at % 2 else trial.checkpoint
 
     def stop_trial(self, trial):
         self.tokens.append(f"s{trial.n}")
@@ -66,6 +107,7 @@ class Stream:
         self.scheduler, self.number, self.options, self.style = scheduler, number, options, style
         self.controller = Controller(scheduler)
         np.random.seed(number % 2**32)  # ASHA draws brackets from the global stream
+        random.seed(number)  # and population-based training from this one
         self.tokens = self.controller.tokens
         self.time = {}
 
@@ -89,6 +131,9 @@ class Stream:
 
     def add(self, n):
         trial = Trial(n)
+        trial.tokens = self.tokens
+        if "mutations" in self.options:
+            trial.config = first_config(self.options["mutations"], n)
         self.time[n] = 0
         self.controller.trials.append(trial)
         self.tokens.append(f"a{n}")
@@ -101,11 +146,13 @@ class Stream:
         self.tokens.append("")
         try:
             answer = LETTERS[self.scheduler.on_trial_result(self.controller, trial, result)]
-        except KeyError:
+        except (KeyError, RuntimeError):
             answer = "!"
         self.tokens[at] = f"r{n}{answer}"
+        trial.last_result = result
         if answer == "P":
             trial.status = "PAUSED"
+            trial.checkpoint = f"{n}@{at}"
         elif answer == "S":
             self.scheduler.on_trial_complete(self.controller, trial, result)
             trial.status = "TERMINATED"
@@ -172,6 +219,47 @@ class Stream:
             self.tokens[start:] = wanted
 
 
+def mutations(number, tune):
+    """Hyperparameters to mutate, by number, and a function of one's own or None.
+
+    tune: the module whose search spaces to use.
+    """
+
+    def capped(config):
+        config["lr"] = min(config["lr"], 10)
+        return config
+
+    sets = [
+        {"lr": tune.uniform(0, 1), "layers": [1, 2, 4, 8]},
+        {"lr": tune.loguniform(1e-4, 1e-1), "units": tune.randint(8, 256), "act": ("a", "b")},
+        {
+            "lr": lambda: random.uniform(0, 20),
+            "opt": {"m": [0.1, 0.9], "n": {"b": tune.uniform(2, 3)}},
+        },
+        {"lr": tune.choice([1, 10, 100]), "k": tune.quniform(1, 9, 0.5), "big": lambda: 7},
+        {"lr": [0.1, 0.2, 0.3]},
+        {"lr": tune.lograndint(2, 200), "x": tune.randn(5, 2), "y": [True, False, None, "z"]},
+    ]
+    return sets[number % len(sets)], capped if number % 5 == 4 else None
+
+
+def first_config(number, n):
+    """What a trial's config has already: some keys, all, or none."""
+    config = {"fixed": [1, {"a": (2, 3)}]}
+    if n % 3 == 1:
+        config["lr"] = (0.1, 3, 0.2)[number % 3]
+    return config
+
+
+def construct(name, cls, options, tune):
+    """A scheduler of recorded options, in which "mutations" stands for things not of JSON."""
+    if "mutations" not in options:
+        return cls(**options)
+    own = {key: value for key, value in options.items() if key != "mutations"}
+    own["hyperparam_mutations"], own["custom_explore_fn"] = mutations(options["mutations"], tune)
+    return cls(**own)
+
+
 def time_attr(options):
     return options["time_attr"]
 
@@ -196,6 +284,16 @@ def styles(name):
             plain,
             plain | {"ties": True},
             plain | {"wild": 0.2, "wild_values": [math.inf, -math.inf, math.nan]},
+            plain | {"missing": 0.1, "may_lack": [time_attr, metric]},
+            plain | {"steps": [1, 2, 3]},
+            plain | {"steps": [1.5, 4.0]},
+            plain | {"back": 0.05},
+        ]
+    if name == "pbt":
+        return [
+            plain,
+            plain | {"ties": True},
+            plain | {"wild": 0.2},
             plain | {"missing": 0.1, "may_lack": [time_attr, metric]},
             plain | {"steps": [1, 2, 3]},
             plain | {"steps": [1.5, 4.0]},

@@ -130,6 +130,17 @@ rank_score(ct_pbt *p, ct_trial_id t)
     }
 }
 
+static void
+forget_doubt(ct_pbt *p, ct_trial_id t)
+{
+    for (size_t i = 0; p->members[t].doubted && i < p->n_doubts; i++) {
+        if (p->doubts[i] == t) {
+            p->doubts[i] = p->doubts[--p->n_doubts];
+            p->members[t].doubted = false;
+        }
+    }
+}
+
 /* A trial that is added again begins anew. */
 static ct_status
 pbt_on_add(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_orders *orders,
@@ -140,6 +151,7 @@ pbt_on_add(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_orders *orders,
     (void)orders;
     ct_status st = members_reserve(p, (size_t)t + 1, err);
     if (st == CT_OK) {
+        forget_doubt(p, t);
         p->members[t] = (member){.known = true};
         ct_ranking_drop(p->by_score, t);
         rank_time(p, t);
@@ -203,9 +215,6 @@ settle_doubts(ct_pbt *p, const ct_board *b)
     size_t kept = 0;
     for (size_t i = 0; i < p->n_doubts; i++) {
         ct_trial_id t = p->doubts[i];
-        if (!p->members[t].doubted) {
-            continue; /* it was added again */
-        }
         if (ct_ranking_has(p->by_time, t) && !over(p, b, t)) {
             p->doubts[kept++] = t;
         } else {

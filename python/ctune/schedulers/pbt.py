@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ctune import _ctune
+from ctune._checkpoint import Checkpoint
 from ctune._encode import json_text
 from ctune.error import TuneError
 from ctune.result import TRAINING_ITERATION
@@ -183,8 +184,8 @@ class PopulationBasedTraining(_ctune.PopulationBasedTraining, NativeScheduler):
     def _log_exploit(self, trial: Trial, trial_to_clone: Trial, line: str) -> None:
         """Writes the policy files; the trial's own begins with that of the other."""
         folder = trial.local_experiment_path
-        if folder is None:
-            return
+        if folder is None or not os.path.isdir(folder):
+            return  # a simulation keeps no files
         with open(os.path.join(folder, "pbt_global.txt"), "a") as f:
             f.write(line + "\n")
         own = os.path.join(folder, f"pbt_policy_{trial.trial_id}.txt")
@@ -214,14 +215,13 @@ class PopulationBasedTraining(_ctune.PopulationBasedTraining, NativeScheduler):
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
-        state["tags"] = self._tags
-        return state
+        return state | {"tags": self._tags, "saved": self._saved, "results": self._results}
 
     def __setstate__(self, state: Any) -> None:
-        state = dict(state) if isinstance(state, dict) else state
-        tags = state.pop("tags", []) if isinstance(state, dict) else []
         super().__setstate__(state)
-        self._tags = tags
+        self._tags, self._saved, self._results = (
+            state.get(key, []) for key in ("tags", "saved", "results")
+        )
 
     def _state_for_file(self) -> dict[str, Any]:
         state = super()._state_for_file()
@@ -229,6 +229,7 @@ class PopulationBasedTraining(_ctune.PopulationBasedTraining, NativeScheduler):
             None if name in _NOT_SAVED else value
             for name, value in zip(_OPTIONS, state["options"], strict=True)
         ]
+        state["saved"] = [_path_of(saved) for saved in state["saved"]]
         return state
 
     def _state_from_file(self, state: Any) -> Any:
@@ -238,7 +239,20 @@ class PopulationBasedTraining(_ctune.PopulationBasedTraining, NativeScheduler):
                 getattr(self, f"_{name}") if name in _NOT_SAVED else value
                 for name, value in zip(_OPTIONS, options, strict=True)
             ]
+        if isinstance(state, dict) and isinstance(state.get("saved"), list):
+            state["saved"] = [
+                Checkpoint(saved["path"]) if isinstance(saved, dict) else saved
+                for saved in state["saved"]
+            ]
         return state
+
+
+def _path_of(saved: Any) -> Any:
+    """Returns a saved checkpoint in a form for JSON; waits for one that is being saved."""
+    if hasattr(saved, "resolve"):
+        result = saved.resolve()
+        saved = result.checkpoint if result else None
+    return {"path": saved.path} if isinstance(saved, Checkpoint) else saved
 
 
 def _check_mutations(mutations: Mapping[str, Any], path: str) -> None:
