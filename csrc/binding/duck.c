@@ -13,13 +13,13 @@ static PyObject *
 call(PyObject *controller, const char *method, PyObject *trial, const char *keyword,
      PyObject *value)
 {
-    PyObject *bound = PyObject_GetAttrString(controller, method);
-    PyObject *args = bound != NULL ? PyTuple_Pack(1, trial) : NULL;
-    PyObject *named = args != NULL ? Py_BuildValue("{sO}", keyword, value) : NULL;
-    PyObject *out = named != NULL ? PyObject_Call(bound, args, named) : NULL;
+    PyObject *name = PyUnicode_FromString(method);
+    PyObject *named = name != NULL ? Py_BuildValue("(s)", keyword) : NULL;
+    PyObject *args[] = {controller, trial, value};
+    PyObject *out =
+        named != NULL ? PyObject_VectorcallMethod(name, args, 2, named) : NULL;
     Py_XDECREF(named);
-    Py_XDECREF(args);
-    Py_XDECREF(bound);
+    Py_XDECREF(name);
     return out;
 }
 

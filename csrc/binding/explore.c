@@ -1,6 +1,10 @@
 /* explore.c: see explore.h. */
 #include "explore.h"
 
+#include "errors.h"
+
+#include "space/tag.h"
+
 static PyObject *
 random_module(pyct_state *state)
 {
@@ -336,4 +340,86 @@ pyct_explore_fill(pyct_state *state, PyObject *config, PyObject *mutations,
         any = 1;
     }
     return any;
+}
+
+/* ---- experiment tags ---- */
+
+/* A key or a value as tags show it. */
+static int
+put_shown(pyct_state *state, ct_buf *out, PyObject *value)
+{
+    ct_err err = CT_ERR_INIT;
+    char number[320];
+    ct_status st;
+    if (PyFloat_Check(value)) {
+        size_t len = ct_format_fixed4(PyFloat_AS_DOUBLE(value), number);
+        st = ct_buf_put(out, number, len, &err);
+    } else {
+        PyObject *text = PyObject_Str(value);
+        Py_ssize_t len = 0;
+        const char *utf8 = text != NULL ? PyUnicode_AsUTF8AndSize(text, &len) : NULL;
+        if (utf8 == NULL) {
+            Py_XDECREF(text);
+            return -1;
+        }
+        st = ct_tag_clean(out, utf8, (size_t)len, &err);
+        Py_DECREF(text);
+    }
+    if (st != CT_OK) {
+        (void)pyct_raise(state, &err);
+        return -1;
+    }
+    return 0;
+}
+
+static int
+put_text(pyct_state *state, ct_buf *out, const char *text)
+{
+    ct_err err = CT_ERR_INIT;
+    if (ct_buf_puts(out, text, &err) != CT_OK) {
+        (void)pyct_raise(state, &err);
+        return -1;
+    }
+    return 0;
+}
+
+static int
+put_changes(pyct_state *state, ct_buf *out, PyObject *config, PyObject *keys)
+{
+    PyObject *sorted = PySequence_List(keys);
+    int st = sorted != NULL ? PyList_Sort(sorted) : -1;
+    for (Py_ssize_t i = 0; st == 0 && i < PyList_GET_SIZE(sorted); i++) {
+        PyObject *key = PyList_GET_ITEM(sorted, i);
+        PyObject *value = PyObject_GetItem(config, key);
+        st = value == NULL || (i > 0 && put_text(state, out, ",") < 0) ||
+                     put_shown(state, out, key) < 0 || put_text(state, out, "=") < 0 ||
+                     put_shown(state, out, value) < 0
+                 ? -1
+                 : 0;
+        Py_XDECREF(value);
+    }
+    Py_XDECREF(sorted);
+    return st;
+}
+
+PyObject *
+pyct_perturbed_tag(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+{
+    pyct_state *state = pyct_state_of_module(module);
+    ct_buf text = CT_BUF_INIT;
+    PyObject *changes = NULL;
+    if (nargs != 3) {
+        return PyErr_Format(PyExc_TypeError, "perturbed_tag takes 3 arguments, got %zd",
+                            nargs);
+    }
+    if (put_changes(state, &text, args[1], args[2]) == 0) {
+        changes =
+            PyUnicode_FromStringAndSize((const char *)text.data, (Py_ssize_t)text.len);
+    }
+    ct_buf_deinit(&text);
+    PyObject *out = changes != NULL
+                        ? PyUnicode_FromFormat("%S@perturbed[%U]", args[0], changes)
+                        : NULL;
+    Py_XDECREF(changes);
+    return out;
 }

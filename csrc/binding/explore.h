@@ -19,5 +19,7 @@ PyObject *pyct_explore(pyct_state *state, PyObject *config, PyObject *mutations,
  * What was put goes into `filled` as well. */
 int pyct_explore_fill(pyct_state *state, PyObject *config, PyObject *mutations,
                       PyObject *filled);
+/* perturbed_tag(tag, config, keys) of the module. */
+PyObject *pyct_perturbed_tag(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 
 #endif

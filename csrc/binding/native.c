@@ -521,7 +521,7 @@ duck_status(void *ctx, ct_trial_id t)
 }
 
 static bool
-duck_any(void *ctx, ct_trial_status wanted)
+duck_any(void *ctx, unsigned statuses)
 {
     pyct_native *self = ctx;
     pyct_state *state = self->state;
@@ -530,8 +530,8 @@ duck_any(void *ctx, ct_trial_status wanted)
     if (PyErr_Occurred()) {
         return false;
     }
-    if (self->witness[wanted] < self->numbers &&
-        duck_status(self, self->witness[wanted]) == wanted) {
+    if (self->witness < self->numbers &&
+        (statuses & CT_STATUS(duck_status(self, self->witness))) != 0) {
         return true; /* mostly it is still the one of the last time */
     }
     int live = pyct_has(self->controller, state->str.get_live_trials);
@@ -544,10 +544,10 @@ duck_any(void *ctx, ct_trial_status wanted)
     PyObject *trial;
     while (items != NULL && !found && (trial = PyIter_Next(items)) != NULL) {
         PyObject *text = PyObject_GetAttr(trial, state->str.status);
-        found = text != NULL && status_from(state, text) == wanted;
+        found = text != NULL && (statuses & CT_STATUS(status_from(state, text))) != 0;
         if (found) {
             PyObject *key = NULL;
-            (void)number_of(self, trial, &key, &self->witness[wanted]);
+            (void)number_of(self, trial, &key, &self->witness);
             Py_XDECREF(key);
         }
         Py_XDECREF(text);

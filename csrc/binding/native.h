@@ -71,7 +71,7 @@ struct pyct_native {
     uint8_t *ended; /* by number: last status of trials of past runs */
     size_t ended_count;
     size_t ended_cap;
-    ct_trial_id witness[CT_TRIAL_STATUS_COUNT]; /* that was found with a status last */
+    ct_trial_id witness;  /* the trial that was found last when one was looked for */
     bool met_all;         /* the controller of this call was asked for its trials */
     PyObject *controller; /* borrowed: of the call under way, or NULL */
     PyObject *driver;     /* borrowed: of the run that it is lent to, or NULL */

@@ -35,9 +35,9 @@ enum {
 typedef struct pyct_pbt {
     pyct_native native; /* first */
     double resample;
-    bool
-        requires;
+    bool strict;
     bool synch;
+    bool learns;       /* it has _note_turn */
     bool warned[2];    /* of a missing metric, time */
     PyObject *tags;    /* list number -> experiment tag at first, or None */
     PyObject *saved;   /* list number -> checkpoint, future of one, or None */
@@ -129,9 +129,7 @@ hook_turn(void *ctx, const ct_board *b, ct_trial_id t, double time, double score
     }
     pyct_entry entry = pyct_enter(state);
     int st = self->given != NULL ? set_item(self->results, t, self->given) : 0;
-    int learns = st == 0 ? pyct_has((PyObject *)self, state->str.note_turn) : -1;
-    st = learns < 0 ? -1 : 0;
-    if (learns > 0) {
+    if (st == 0 && self->learns) {
         PyObject *trial = pyct_native_trial(&self->native, t);
         PyObject *done = trial != NULL
                              ? PyObject_CallMethod((PyObject *)self, "_note_turn",
@@ -218,7 +216,10 @@ static PyObject *
 duck_checkpoint(pyct_pbt *self, ct_trial_id source)
 {
     PyObject *saved = Py_NewRef(item_of(self->saved, source));
-    PyObject *resolve = PyObject_GetAttrString(saved, "resolve");
+    if (saved == Py_None || PyUnicode_CheckExact(saved)) {
+        return saved;
+    }
+    PyObject *resolve = PyObject_GetAttr(saved, self->native.state->str.resolve);
     if (resolve == NULL) {
         if (!PyErr_ExceptionMatches(PyExc_AttributeError)) {
             Py_CLEAR(saved);
@@ -505,7 +506,7 @@ hook_missing(void *ctx, bool time, ct_err *err)
     PyObject *key = time ? self->native.time_attr : self->native.base.metric;
     const char *parameter = time ? "time_attr" : "metric";
     ct_status st = CT_OK;
-    if (self->requires) {
+    if (self->strict) {
         PyErr_Format(
             PyExc_RuntimeError,
             "%s %R is not in a result of a trial%s%R; report it in each result, "
@@ -767,11 +768,10 @@ pbt_make(pyct_native *native, PyObject *const *v, bool maximize, ct_scheduler **
         checked_options(v) < 0) {
         return -1;
     }
-    int
-        requires
-    = PyObject_IsTrue(v[REQUIRE_ATTRS]);
+    int strict = PyObject_IsTrue(v[REQUIRE_ATTRS]);
     int synch = PyObject_IsTrue(v[SYNCH]);
-    if (requires < 0 || synch < 0) {
+    int learns = pyct_has((PyObject *)self, native->state->str.note_turn);
+    if (strict < 0 || synch < 0 || learns < 0) {
         return -1;
     }
     o.synch = synch;
@@ -784,10 +784,8 @@ pbt_make(pyct_native *native, PyObject *const *v, bool maximize, ct_scheduler **
         return -1;
     }
     self->resample = resample;
-    self->
-        requires
-    =
-        requires;
+    self->strict = strict;
+    self->learns = learns;
     self->synch = synch;
     *out = ct_pbt_scheduler(made);
     return 0;
@@ -1056,8 +1054,18 @@ static PyType_Spec pbt_spec = {
     .slots = pbt_slots,
 };
 
+static PyMethodDef functions[] = {
+    {"perturbed_tag", PYCT_METHOD(pyct_perturbed_tag), METH_FASTCALL,
+     "perturbed_tag($module, tag, config, keys, /)\n--\n\n"
+     "The tag of a trial that got a new config, of which the keys are shown."},
+    {NULL, NULL, 0, NULL},
+};
+
 int
 pyct_pbt_add(PyObject *module, pyct_state *state)
 {
+    if (PyModule_AddFunctions(module, functions) < 0) {
+        return -1;
+    }
     return pyct_add_type(module, &state->pbt_type, &pbt_spec, state->native_type);
 }

@@ -35,9 +35,9 @@ lent_status(void *ctx, ct_trial_id number)
 }
 
 static bool
-lent_any(void *ctx, ct_trial_status s)
+lent_any(void *ctx, unsigned statuses)
 {
-    return ct_board_any(((const lent *)ctx)->board, s);
+    return ct_board_any(((const lent *)ctx)->board, statuses);
 }
 
 static const ct_board_ops LENT_VIEW = {lent_status, lent_any};

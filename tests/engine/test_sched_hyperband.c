@@ -25,11 +25,11 @@ lab_status(void *ctx, ct_trial_id t)
 }
 
 static bool
-lab_any(void *ctx, ct_trial_status s)
+lab_any(void *ctx, unsigned statuses)
 {
     lab *l = ctx;
     for (size_t t = 0; t < TRIALS; t++) {
-        if (l->status[t] == s) {
+        if ((statuses & CT_STATUS(l->status[t])) != 0) {
             return true;
         }
     }

@@ -33,11 +33,11 @@ board_status(void *ctx, ct_trial_id t)
 }
 
 static bool
-board_any(void *ctx, ct_trial_status s)
+board_any(void *ctx, unsigned statuses)
 {
     world *w = ctx;
     for (int t = 0; t < TRIALS; t++) {
-        if (w->status[t] == s) {
+        if ((statuses & CT_STATUS(w->status[t])) != 0) {
             return true;
         }
     }

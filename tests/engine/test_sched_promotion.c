@@ -19,10 +19,10 @@ lab_status(void *ctx, ct_trial_id t)
 }
 
 static bool
-lab_any(void *ctx, ct_trial_status s)
+lab_any(void *ctx, unsigned statuses)
 {
     (void)ctx;
-    (void)s;
+    (void)statuses;
     return false;
 }
 

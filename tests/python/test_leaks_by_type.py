@@ -572,6 +572,8 @@ o = mine.controller
         {
             "current_trainable": "_ctune.current_trainable()",
             "host": "_ctune.host()",
+            "perturbed_tag": "_ctune.perturbed_tag('a', {'b': 0.5, 'c': 'x y'}, ['c', 'b']); "
+            "fails(_ctune.perturbed_tag, 'a', {}, ['b'])",
             "sample_domain": "_ctune.sample_domain(form() if callable(form) else form, rng, 3); "
             "fails(_ctune.sample_domain, 3, rng, 1)",
         },

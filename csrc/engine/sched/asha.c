@@ -761,8 +761,8 @@ asha_choose(ct_scheduler *s, const ct_board *b, ct_trial_id *out, ct_orders *ord
         return CT_OK;
     }
     *out = ct_promotion_choose(a->promotion, a->rungs, b);
-    if (*out != CT_TRIAL_NONE || ct_board_any(b, CT_TRIAL_RUNNING) ||
-        ct_board_any(b, CT_TRIAL_PENDING)) {
+    if (*out != CT_TRIAL_NONE ||
+        ct_board_any(b, CT_STATUS(CT_TRIAL_RUNNING) | CT_STATUS(CT_TRIAL_PENDING))) {
         return CT_OK;
     }
     size_t given_up;

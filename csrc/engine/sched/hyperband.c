@@ -701,7 +701,8 @@ hyperband_choose(ct_scheduler *s, const ct_board *b, ct_trial_id *out,
 {
     ct_hyperband *h = (ct_hyperband *)s;
     *out = choose_ready(h, b);
-    if (*out != CT_TRIAL_NONE || !h->opts.bohb || ct_board_any(b, CT_TRIAL_RUNNING)) {
+    if (*out != CT_TRIAL_NONE || !h->opts.bohb ||
+        ct_board_any(b, CT_STATUS(CT_TRIAL_RUNNING))) {
         return CT_OK;
     }
     return halve_idle(h, b, out, orders, err);

@@ -366,7 +366,7 @@ static ct_verdict
 too_few(const ct_median *m, series *s, const ct_board *b, double time)
 {
     if (time - s->last_pause > m->opts.min_time_slice &&
-        (ct_board_any(b, CT_TRIAL_PENDING) || ct_board_any(b, CT_TRIAL_PAUSED))) {
+        ct_board_any(b, CT_STATUSES_WAITING)) {
         s->last_pause = time;
         return CT_PAUSE;
     }

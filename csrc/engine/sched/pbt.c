@@ -311,8 +311,7 @@ static ct_status
 async_turn(ct_pbt *p, const ct_board *b, ct_trial_id t, ct_verdict *out,
            ct_orders *orders, ct_err *err)
 {
-    bool others_wait =
-        ct_board_any(b, CT_TRIAL_PENDING) || ct_board_any(b, CT_TRIAL_PAUSED);
+    bool others_wait = ct_board_any(b, CT_STATUSES_WAITING);
     bool paused = false;
     p->members[t].last_turn = p->members[t].time;
     ct_status st =

@@ -9,9 +9,18 @@ ct_board_status(const ct_board *b, ct_trial_id t)
 }
 
 bool
-ct_board_any(const ct_board *b, ct_trial_status s)
+ct_board_any(const ct_board *b, unsigned statuses)
 {
-    return b->ops != NULL ? b->ops->any(b->ctx, s) : ct_trials_with(b->trials, s) > 0;
+    if (b->ops != NULL) {
+        return b->ops->any(b->ctx, statuses);
+    }
+    for (unsigned s = 0; s < CT_TRIAL_STATUS_COUNT; s++) {
+        if ((statuses & CT_STATUS(s)) != 0 &&
+            ct_trials_with(b->trials, (ct_trial_status)s) > 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Results have few entries: a scan is enough. */

@@ -9,7 +9,7 @@
 /* Answers for schedulers that are asked outside a run, where no table of trials is. */
 typedef struct ct_board_ops {
     ct_trial_status (*status)(void *ctx, ct_trial_id t);
-    bool (*any)(void *ctx, ct_trial_status s); /* some trial has it */
+    bool (*any)(void *ctx, unsigned statuses); /* some trial has one of them */
 } ct_board_ops;
 
 typedef struct ct_board {
@@ -23,7 +23,10 @@ typedef struct ct_board {
 } ct_board;
 
 ct_trial_status ct_board_status(const ct_board *b, ct_trial_id t);
-bool ct_board_any(const ct_board *b, ct_trial_status s);
+/* Statuses as a set, for ct_board_any. */
+#define CT_STATUS(s) (1U << (unsigned)(s))
+#define CT_STATUSES_WAITING (CT_STATUS(CT_TRIAL_PENDING) | CT_STATUS(CT_TRIAL_PAUSED))
+bool ct_board_any(const ct_board *b, unsigned statuses);
 
 /* One result as a policy sees it: its flattened numbers, and the whole record. */
 typedef struct ct_result {

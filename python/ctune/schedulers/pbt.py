@@ -16,7 +16,6 @@ from ctune.error import TuneError
 from ctune.result import TRAINING_ITERATION
 from ctune.schedulers._native import NativeScheduler
 from ctune.search.sample import Domain, Function
-from ctune.search.variant_generator import format_vars
 
 if TYPE_CHECKING:
     from ctune.experiment.trial import Trial
@@ -179,7 +178,7 @@ class PopulationBasedTraining(_ctune.PopulationBasedTraining, NativeScheduler):
                     new_config,
                 ]
             )
-        return _perturbed_tag(tag, new_config, mutations), line
+        return _ctune.perturbed_tag(tag, new_config, mutations), line
 
     def _log_exploit(self, trial: Trial, trial_to_clone: Trial, line: str) -> None:
         """Writes the policy files; the trial's own begins with that of the other."""
@@ -275,10 +274,6 @@ def _check_mutations(mutations: Mapping[str, Any], path: str) -> None:
             )
 
 
-def _perturbed_tag(tag: str, config: Mapping[str, Any], keys: Mapping[str, Any]) -> str:
-    return f"{tag}@perturbed[{format_vars({('config', key): config[key] for key in keys})}]"
-
-
 def _mutated(config: Mapping[str, Any], mutations: Mapping[str, Any]) -> dict[str, Any]:
     """Returns that part of a config that mutates."""
     out = {}
@@ -361,7 +356,7 @@ class PopulationBasedTrainingReplay(_ctune.PopulationBasedTrainingReplay, Native
     def _describe_change(self, trial: Trial, config: dict[str, Any]) -> str:
         logger.info("%s: from here on the config is %s.", type(self).__name__, config)
         self.current_config = config
-        return _perturbed_tag(self.experiment_tag, config, config)
+        return _ctune.perturbed_tag(self.experiment_tag, config, config)
 
 
 def _read_policy(path: str) -> tuple[dict[str, Any] | None, list[tuple[float, dict[str, Any]]]]:
