@@ -60,8 +60,6 @@ random_choice(pyct_state *state, PyObject *options)
 
 /* ---- copies ---- */
 
-static PyObject *copy_deep(pyct_state *state, PyObject *value);
-
 static PyObject *
 copy_dict(pyct_state *state, PyObject *dict)
 {
@@ -70,7 +68,7 @@ copy_dict(pyct_state *state, PyObject *dict)
     PyObject *value;
     Py_ssize_t at = 0;
     while (out != NULL && PyDict_Next(dict, &at, &key, &value)) {
-        PyObject *copy = copy_deep(state, value);
+        PyObject *copy = pyct_copy_deep(state, value);
         if (copy == NULL || PyDict_SetItem(out, key, copy) < 0) {
             Py_CLEAR(out);
         }
@@ -84,7 +82,7 @@ copy_list(pyct_state *state, PyObject *list)
 {
     PyObject *out = PyList_New(0);
     for (Py_ssize_t i = 0; out != NULL && i < PyList_GET_SIZE(list); i++) {
-        PyObject *copy = copy_deep(state, PyList_GET_ITEM(list, i));
+        PyObject *copy = pyct_copy_deep(state, PyList_GET_ITEM(list, i));
         if (copy == NULL || PyList_Append(out, copy) < 0) {
             Py_CLEAR(out);
         }
@@ -93,9 +91,8 @@ copy_list(pyct_state *state, PyObject *list)
     return out;
 }
 
-/* copy.deepcopy, without its cost for what configs mostly hold. */
-static PyObject *
-copy_deep(pyct_state *state, PyObject *value)
+PyObject *
+pyct_copy_deep(pyct_state *state, PyObject *value)
 {
     if (value == Py_None || PyFloat_CheckExact(value) || PyLong_CheckExact(value) ||
         PyUnicode_CheckExact(value) || PyBool_Check(value)) {
@@ -249,7 +246,7 @@ static PyObject *
 explore(pyct_state *state, PyObject *config, PyObject *mutations, double p,
         PyObject *factors)
 {
-    PyObject *out = copy_deep(state, config);
+    PyObject *out = pyct_copy_deep(state, config);
     PyObject *operations = PyDict_New();
     PyObject *pair = NULL;
     PyObject *key;

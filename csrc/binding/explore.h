@@ -5,6 +5,8 @@
 
 #include "state.h"
 
+/* copy.deepcopy, without its cost for what configs mostly hold. New reference. */
+PyObject *pyct_copy_deep(pyct_state *state, PyObject *value);
 /* random.random(); -1 with an exception. */
 int pyct_random(pyct_state *state, double *out);
 /* An index below n, as random.choice draws it; IndexError when n is 0. */

@@ -587,7 +587,19 @@ check_search_alg(pyct_pbt *self)
     return is;
 }
 
-/* The trial's own config gets what it lacks. */
+/* _fill_config(config, evaluated): whether the config lacked something, which both dicts
+ * have then. */
+static int
+fill(pyct_pbt *self, PyObject *config, PyObject *evaluated)
+{
+    PyObject *args[] = {(PyObject *)self, config, evaluated};
+    PyObject *any =
+        PyObject_VectorcallMethod(self->native.state->str.fill_config, args, 3, NULL);
+    int truth = any != NULL ? PyObject_IsTrue(any) : -1;
+    Py_XDECREF(any);
+    return truth;
+}
+
 static int
 fill_duck(pyct_pbt *self, PyObject *trial)
 {
@@ -596,48 +608,34 @@ fill_duck(pyct_pbt *self, PyObject *trial)
         config != NULL
             ? PyObject_GetAttr(trial, self->native.state->str.evaluated_params)
             : NULL;
-    int st = evaluated != NULL ? pyct_explore_fill(self->native.state, config,
-                                                   option(self, MUTATIONS), evaluated)
-                               : -1;
+    int st = evaluated != NULL ? fill(self, config, evaluated) : -1;
     Py_XDECREF(evaluated);
     Py_XDECREF(config);
     return st < 0 ? -1 : 0;
 }
 
-/* 1 and tuple (config, evaluated params) of an order, 0 when the config has all. */
+/* Tuple (config, evaluated params) of an order; nil when the config has all. */
 static int
 fill_run(pyct_pbt *self, PyObject *trial, ct_value *out)
 {
     pyct_state *state = self->native.state;
-    PyObject *mutations = option(self, MUTATIONS);
     PyObject *config = PyObject_GetAttrString(trial, "config");
-    PyObject *key;
-    PyObject *from;
-    Py_ssize_t at = 0;
-    int has = config != NULL ? 1 : -1;
-    while (has == 1 && PyDict_Next(mutations, &at, &key, &from)) {
-        has = PySequence_Contains(config, key);
-    }
-    if (has != 0) {
-        Py_XDECREF(config);
-        return has < 0 ? -1 : 0;
-    }
-    PyObject *own = PyDict_Copy(config);
+    PyObject *own = config != NULL ? pyct_copy_deep(state, config) : NULL;
     PyObject *evaluated =
         own != NULL ? PyObject_GetAttr(trial, state->str.evaluated_params) : NULL;
-    PyObject *pair = NULL;
-    if (evaluated != NULL && pyct_explore_fill(state, own, mutations, evaluated) >= 0) {
-        pair = PyTuple_Pack(2, own, evaluated);
-    }
-    int st = pair != NULL
+    int st = evaluated != NULL ? fill(self, own, evaluated) : -1;
+    if (st > 0) {
+        PyObject *pair = PyTuple_Pack(2, own, evaluated);
+        st = pair != NULL
                  ? pyct_value_from_object(state, pyct_driver_names(self->native.driver),
                                           pair, out)
                  : -1;
-    Py_XDECREF(pair);
+        Py_XDECREF(pair);
+    }
     Py_XDECREF(evaluated);
     Py_XDECREF(own);
-    Py_DECREF(config);
-    return st < 0 ? -1 : 1;
+    Py_XDECREF(config);
+    return st < 0 ? -1 : 0;
 }
 
 /* What a run records of it is nil when the config had all. */
@@ -887,6 +885,18 @@ pbt_get_new_config(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     return out;
 }
 
+static PyObject *
+pbt_fill_config(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+{
+    pyct_pbt *self = (pyct_pbt *)pyct_native_ready(op);
+    if (self == NULL || pyct_wants_args("_fill_config", nargs, 2) < 0) {
+        return NULL;
+    }
+    int any = pyct_explore_fill(self->native.state, args[0], option(self, MUTATIONS),
+                                args[1]);
+    return any < 0 ? NULL : PyBool_FromLong(any);
+}
+
 /* Scores of those of the trials that have one and are not over. */
 static PyObject *
 pbt_last_scores(PyObject *op, PyObject *trials)
@@ -986,6 +996,7 @@ PYCT_GUARD_FAST(pbt_on_trial_result)
 PYCT_GUARD_FAST(pyct_native_choose)
 PYCT_GUARD_FAST(pyct_native_error)
 PYCT_GUARD_FAST(pbt_get_new_config)
+PYCT_GUARD_FAST(pbt_fill_config)
 PYCT_GUARD_UNARY(pbt_last_scores)
 PYCT_GUARD_UNARY(pbt_reset_stats)
 PYCT_GUARD_GETTER(pbt_get_list)
@@ -1004,6 +1015,9 @@ static PyMethodDef pbt_methods[] = {
     {"_get_new_config", PYCT_METHOD(guarded_pbt_get_new_config), METH_FASTCALL,
      "_get_new_config($self, trial, trial_to_clone, /)\n--\n\n"
      "(config, operations) for the trial, from the config of the one to clone."},
+    {"_fill_config", PYCT_METHOD(guarded_pbt_fill_config), METH_FASTCALL,
+     "_fill_config($self, config, evaluated, /)\n--\n\n"
+     "Draw what the config lacks, into both dicts; True when there was something."},
     {"last_scores", guarded_pbt_last_scores, METH_O,
      "last_scores($self, trials, /)\n--\n\n"
      "list of float: scores (larger is better) of those that have one and are not over."},

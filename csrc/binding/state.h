@@ -56,6 +56,7 @@
     X(get_live_trials, "get_live_trials")                                              \
     X(random, "random")                                                                \
     X(resolve, "resolve")                                                              \
+    X(fill_config, "_fill_config")                                                     \
     X(note_turn, "_note_turn")                                                         \
     X(randrange, "randrange")                                                          \
     X(sample, "sample")                                                                \

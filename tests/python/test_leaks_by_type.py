@@ -331,6 +331,7 @@ o = new()
             "on_trial_error": "x = new(); x.on_trial_error(c, t); fails(x.on_trial_error, c, 3)",
             "choose_trial_to_run": "o.choose_trial_to_run(c); fails(o.choose_trial_to_run)",
             "_get_new_config": "o._get_new_config(t, u); fails(o._get_new_config, t, 3)",
+            "_fill_config": "o._fill_config({}, {}); fails(o._fill_config, 3, {})",
             "last_scores": "turns(new()).last_scores([t, u]); fails(o.last_scores, 3)",
             "reset_stats": "o.reset_stats()",
         },

@@ -521,8 +521,8 @@ def test_unknown_and_future_names_are_told_apart():
         create_scheduler("async_hyperbnad")
     with pytest.raises(ValueError, match="must be one of"):
         create_scheduler("zzz")
-    with pytest.raises(NotImplementedError, match="'PB2'"):
-        create_scheduler("PB2")
+    with pytest.raises(NotImplementedError, match="'Resource_Changing'"):
+        create_scheduler("Resource_Changing")
     with pytest.raises(TypeError, match="None"):
         create_scheduler(None)
 

@@ -10,6 +10,7 @@ from ctune.schedulers.async_hyperband import ASHAScheduler, AsyncHyperBandSchedu
 from ctune.schedulers.hb_bohb import HyperBandForBOHB
 from ctune.schedulers.hyperband import HyperBandScheduler
 from ctune.schedulers.median_stopping_rule import MedianStoppingRule
+from ctune.schedulers.pb2 import PB2
 from ctune.schedulers.pbt import PopulationBasedTraining, PopulationBasedTrainingReplay
 from ctune.schedulers.trial_scheduler import FIFOScheduler, TrialScheduler
 
@@ -20,6 +21,7 @@ __all__ = [
     "HyperBandForBOHB",
     "HyperBandScheduler",
     "MedianStoppingRule",
+    "PB2",
     "PopulationBasedTraining",
     "PopulationBasedTrainingReplay",
     "TrialScheduler",
@@ -36,12 +38,10 @@ SCHEDULER_IMPORT: dict[str, type[TrialScheduler]] = {
     "hb_bohb": HyperBandForBOHB,
     "pbt": PopulationBasedTraining,
     "pbt_replay": PopulationBasedTrainingReplay,
+    "pb2": PB2,
 }
 
-_NOT_YET = (
-    "pb2",
-    "resource_changing",
-)
+_NOT_YET = ("resource_changing",)
 
 
 def create_scheduler(scheduler: str, **kwargs: Any) -> TrialScheduler:
@@ -49,7 +49,8 @@ def create_scheduler(scheduler: str, **kwargs: Any) -> TrialScheduler:
 
     Args:
         scheduler: "fifo", "async_hyperband", "median_stopping_rule", "hyperband", "hb_bohb",
-            "pbt", "pbt_replay", or the aliases "asynchyperband" and "medianstopping"; in any case.
+            "pbt", "pbt_replay", "pb2", or the aliases "asynchyperband" and "medianstopping";
+            in any case.
         **kwargs: Arguments of its constructor. Those that it does not have are dropped, so
             that one set of arguments serves several names.
 
