@@ -10,16 +10,19 @@ import itertools
 import json
 import logging
 import os
+import random
 import sys
 import tempfile
 import time
 from array import array
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 CPUS = 2
 WARM_UP = 100  # results before the clock starts
 LONG = 10_000  # results of a trial whose results are timed
+DECIDE_S = 1.0  # of decisions of one scheduler
 
 # Each line changes: a compressing or deduplicating logger gains nothing.
 METRICS = tuple(f"metric_{i}" for i in range(10))
@@ -312,6 +315,117 @@ def case_asha(side: str) -> dict[str, float]:
             if spent > 2.0:
                 break
     return {"seconds": spent / made}
+
+
+def drive_module() -> Any:
+    """ctune/bench/_drive.py, which knows nothing of ctune."""
+    import importlib.util
+
+    path = Path(__file__).resolve().parent.parent / "python" / "ctune" / "bench" / "_drive.py"
+    spec = importlib.util.spec_from_file_location("drive", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["drive"] = module  # dataclasses and the like look for it
+    spec.loader.exec_module(module)
+    return module
+
+
+def with_tune_scheduler(name: str, size: int, create: Any) -> float:
+    drive = drive_module()
+    options = drive.OPTIONS[name] | {"metric": "loss", "mode": "min"}
+    drive.drive(name, create(name, **options), min(size, 256))  # what is imported at first need
+    count, took = 0, 0.0
+    while took < 0.5:  # few trials are over too soon
+        n, seconds, _ = drive.drive(name, create(name, **options), size, seconds=DECIDE_S)
+        count, took = count + n, took + seconds
+    return took / count
+
+
+def with_optuna_pruner(name: str, size: int) -> float:
+    """report() and should_prune(), epoch by epoch, as an Optuna objective calls them."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    pruner = {
+        "async_hyperband": lambda: optuna.pruners.SuccessiveHalvingPruner(1, 3),
+        "hyperband": lambda: optuna.pruners.HyperbandPruner(1, 27, 3),
+        "median_stopping_rule": lambda: optuna.pruners.MedianPruner(4, 3),
+    }[name]()
+    draw = random.Random(0).random
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(0), pruner=pruner)
+    trials = [study.ask() for _ in range(size)]
+    count, took = 0, 0.0
+    for epoch in range(1, 28):
+        left = []
+        for trial in trials:
+            loss = draw()
+            start = time.perf_counter()
+            trial.report(loss, epoch)
+            pruned = trial.should_prune()
+            took += time.perf_counter() - start
+            count += 1
+            if took > DECIDE_S:
+                return took / count
+            if pruned:
+                study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+            else:
+                left.append(trial)
+        trials = left
+    return took / count
+
+
+def with_syne_tune(name: str, size: int) -> float:
+    import datetime
+
+    from syne_tune.backend.trial_status import Trial
+    from syne_tune.config_space import uniform
+    from syne_tune.optimizer.schedulers.asha import AsynchronousSuccessiveHalving
+
+    assert name == "async_hyperband"
+    scheduler = AsynchronousSuccessiveHalving(
+        {"lr": uniform(0, 1)},
+        metric="loss",
+        do_minimize=True,
+        time_attr="epoch",
+        max_t=27,
+        grace_period=1,
+        reduction_factor=3,
+        random_seed=0,
+    )
+    draw = random.Random(0).random
+    now = datetime.datetime.now()
+    trials = [Trial(i, {"lr": 0.5}, now) for i in range(size)]
+    for trial in trials:
+        scheduler.on_trial_add(trial)
+    count, took = 0, 0.0
+    for epoch in range(1, 28):
+        left = []
+        for trial in trials:
+            result = {"loss": draw(), "epoch": epoch}
+            start = time.perf_counter()
+            answer = scheduler.on_trial_result(trial, result)
+            took += time.perf_counter() - start
+            count += 1
+            if took > DECIDE_S:
+                return took / count
+            if answer == "CONTINUE":
+                left.append(trial)
+        trials = left
+    return took / count
+
+
+def case_schedulers(side: str) -> dict[str, float]:
+    """Seconds per decision; side is LIBRARY-SCHEDULER-TRIALS."""
+    name, scheduler, size = side.split("-")
+    if name == "optuna":
+        return {"seconds": with_optuna_pruner(scheduler, int(size))}
+    if name == "syne":
+        return {"seconds": with_syne_tune(scheduler, int(size))}
+    if name == "ray":
+        from ray.tune.schedulers import create_scheduler
+    else:
+        from ctune.schedulers import create_scheduler
+    return {"seconds": with_tune_scheduler(scheduler, int(size), create_scheduler)}
 
 
 def case_configs(side: str) -> dict[str, float]:

@@ -28,14 +28,15 @@ def factor(found: list[float] | None) -> str:
 
 def summary(data: dict[str, Any]) -> str:
     out = [
-        "| measured | unit | ctune | Ray Tune 2.24 | Optuna | ctune is better by |",
-        "|---|---|---|---|---|---|",
+        "| measured | unit | ctune | Ray Tune 2.24 | Optuna | Syne Tune | ctune is better by |",
+        "|---|---|---|---|---|---|---|",
     ]
     for row in data["rows"]:
         values = row["values"]
         out.append(
             f"| {row['name']} | {row['unit']} | {shown(values.get('ctune'))} "
             f"| {shown(values.get('ray'))} | {shown(values.get('optuna'))} "
+            f"| {shown(values.get('syne'))} "
             f"| {factor(row['better_than_ray'])} |"
         )
     m = data["machine"]

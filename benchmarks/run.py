@@ -1,10 +1,11 @@
-"""Measures ctune beside Ray Tune and Optuna, on this machine, in one go.
+"""Measures ctune beside Ray Tune, Optuna and Syne Tune, on this machine, in one go.
 
     python benchmarks/run.py [--rounds 3] [--only WORD] [--reference-python PATH]
 
 Each figure is measured in a fresh process; the sides of a row take turns, so that a slow
-moment of the machine meets all of them. Ray 2.24.0 and Optuna come from an environment of
-their own, made once under the user's cache directory (CTUNE_BENCH_ENV names another place).
+moment of the machine meets all of them. Ray 2.24.0, Optuna and Syne Tune come from an
+environment of their own, made once under the user's cache directory (CTUNE_BENCH_ENV names
+another place).
 
 Prints a table of medians and ratios and writes everything to benchmarks/results/latest.json;
 benchmarks/readme.py puts a summary of that file into the README.
@@ -30,7 +31,14 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 RESULTS = HERE / "results"
-REFERENCE = ["ray[tune]==2.24.0", "pandas<3", "optuna>=4", "scikit-learn>=1.2", "setuptools<81"]
+REFERENCE = [
+    "ray[tune]==2.24.0",
+    "pandas<3",
+    "optuna>=4",
+    "syne-tune>=0.14",
+    "scikit-learn>=1.2",
+    "setuptools<81",
+]
 LOGGERS_OFF = {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1"}
 TIMEOUT_S = 900
 
@@ -212,6 +220,24 @@ def rows() -> list[Row]:
                 goal={100: "1,000,000/s", 100_000: "500,000/s"}.get(count, ""),
             )
         )
+    peers = {
+        "async_hyperband": ("ASHA", ("optuna", "syne")),
+        "hyperband": ("HyperBand", ("optuna",)),
+        "median_stopping_rule": ("median rule", ("optuna",)),
+        "pbt": ("PBT", ()),
+    }
+    for name, (label, others) in peers.items():
+        for count in (100, 1000, 10_000, 100_000):
+            made.append(
+                Row(
+                    f"{label}, an experiment of {count:,} trials",
+                    "schedulers",
+                    "1/s",
+                    {side: f"{side}-{name}-{count}" for side in ("ctune", "ray", *others)},
+                    rate=True,
+                    goal="500,000/s" if name == "pbt" else "1,000,000/s",
+                )
+            )
     for name in ("fifo", "asha", "hyperband"):
         made.append(
             Row(
@@ -338,7 +364,7 @@ def engine_figures() -> dict[str, float]:
 
 def measure(table: list[Row], rounds: int, reference: str) -> None:
     """Fills the samples of all rows."""
-    pythons = {"ray": reference, "optuna": reference}
+    pythons = {"ray": reference, "optuna": reference, "syne": reference}
     groups: dict[tuple[Any, ...], list[tuple[Row, str]]] = {}
     for row in table:
         for column, side in row.sides.items():
@@ -401,6 +427,7 @@ def lines(table: list[Row]) -> Iterator[tuple[str, ...]]:
         "ctune",
         "Ray Tune",
         "Optuna",
+        "Syne Tune",
         "C alone",
         "ctune is better by",
         "goal",
@@ -413,6 +440,7 @@ def lines(table: list[Row]) -> Iterator[tuple[str, ...]]:
                 spread(row.shown("ctune")),
                 spread(row.shown("ray")),
                 spread(row.shown("optuna")),
+                spread(row.shown("syne")),
                 spread(row.shown("engine")),
                 ratios(row, "ray"),
                 row.goal,
