@@ -209,8 +209,49 @@ get_search_alg(PyObject *op, void *closure)
     return Py_NewRef(searcher == NULL ? Py_None : searcher);
 }
 
+static PyObject *
+total_of(PyObject *op, PyObject *resource)
+{
+    pyct_driver *driver = (pyct_driver *)((pyct_controller *)op)->driver;
+    Py_ssize_t len;
+    const char *utf8 = PyUnicode_AsUTF8AndSize(resource, &len);
+
+    if (utf8 == NULL) {
+        return NULL;
+    }
+    ct_name name = ct_names_find(pyct_names_table(driver->names), utf8, (size_t)len);
+    return PyFloat_FromDouble(
+        name == CT_NAME_NONE
+            ? 0.0
+            : ct_resources_total(pyct_driver_board(driver)->resources, name));
+}
+
+static PyObject *
+controller_get_num_cpus(PyObject *op, PyObject *ignored)
+{
+    (void)ignored;
+    return total_of(op, pyct_state_of(op)->str.CPU);
+}
+
+static PyObject *
+controller_get_num_gpus(PyObject *op, PyObject *ignored)
+{
+    (void)ignored;
+    return total_of(op, pyct_state_of(op)->str.GPU);
+}
+
+/* Existing schedulers ask a second object for the machine's totals. */
+static PyObject *
+get_resource_updater(PyObject *op, void *closure)
+{
+    (void)closure;
+    return Py_NewRef(op);
+}
+
 static PyGetSetDef controller_getset[] = {
     {"search_alg", get_search_alg, NULL, "The run's search algorithm.", NULL},
+    {"_resource_updater", get_resource_updater, NULL,
+     "Has get_num_cpus() and get_num_gpus(): the controller itself.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -221,6 +262,12 @@ static PyMethodDef controller_methods[] = {
     {"get_live_trials", controller_get_live_trials, METH_NOARGS,
      "get_live_trials($self, /)\n--\n\n"
      "list of trials that have not ended."},
+    {"get_num_cpus", controller_get_num_cpus, METH_NOARGS,
+     "get_num_cpus($self, /)\n--\n\n"
+     "CPUs that the run may use, held ones included."},
+    {"get_num_gpus", controller_get_num_gpus, METH_NOARGS,
+     "get_num_gpus($self, /)\n--\n\n"
+     "GPUs that the run may use, held ones included."},
     {"stop_trial", controller_stop_trial, METH_O,
      "stop_trial($self, trial, /)\n--\n\n"
      "Order: stop the trial when this question is answered."},

@@ -76,7 +76,9 @@
     X(RUNNING, "RUNNING")                                                              \
     X(PAUSED, "PAUSED")                                                                \
     X(TERMINATED, "TERMINATED")                                                        \
-    X(ERROR, "ERROR")
+    X(ERROR, "ERROR")                                                                  \
+    X(CPU, "CPU")                                                                      \
+    X(GPU, "GPU")
 
 /* X(field): heap types, made by the file of the same name. */
 #define PYCT_TYPE_LIST(X)                                                              \

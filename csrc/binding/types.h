@@ -15,6 +15,7 @@ int pyct_hyperband_add(PyObject *module, pyct_state *state);
 int pyct_median_add(PyObject *module, pyct_state *state);
 int pyct_pbt_add(PyObject *module, pyct_state *state);
 int pyct_replay_add(PyObject *module, pyct_state *state);
+int pyct_distribute_add(PyObject *module, pyct_state *state);
 int pyct_stopper_add(PyObject *module, pyct_state *state);
 int pyct_plateau_add(PyObject *module, pyct_state *state);
 int pyct_searcher_add(PyObject *module, pyct_state *state);
@@ -39,6 +40,7 @@ int pyct_driver_add(PyObject *module, pyct_state *state);
     pyct_median_add, \
     pyct_pbt_add, \
     pyct_replay_add, \
+    pyct_distribute_add, \
     pyct_stopper_add, \
     pyct_plateau_add, \
     pyct_searcher_add, \

@@ -306,6 +306,33 @@ class PopulationBasedTrainingReplay(NativeScheduler):
         self, tune_controller: Any, trial: Any, result: Mapping[str, Any], /
     ) -> Literal["CONTINUE", "PAUSE", "STOP", "NOOP"]: ...
 
+def distribute_evenly(
+    unit: dict[str, float],
+    cap: dict[str, float],
+    limit: int,
+    add_bundles: bool,
+    total: dict[str, float],
+    reserved: dict[str, float],
+    base: list[dict[str, float]],
+    own: list[dict[str, float]],
+    holders: list[list[dict[str, float]]],
+    /,
+) -> list[dict[str, float]]: ...
+def distribute_to_best(
+    unit: dict[str, float],
+    cap: dict[str, float],
+    limit: int,
+    add_bundles: bool,
+    total: dict[str, float],
+    reserved: dict[str, float],
+    base: list[dict[str, float]],
+    own: list[dict[str, float]],
+    holders: list[list[dict[str, float]]],
+    scores: list[float],
+    index: int,
+    /,
+) -> list[dict[str, float]]: ...
+
 # --- stoppers ---
 
 class Stopper:
@@ -514,6 +541,10 @@ class Controller:
 
     @property
     def search_alg(self) -> Any: ...
+    @property
+    def _resource_updater(self) -> Controller: ...
+    def get_num_cpus(self) -> float: ...
+    def get_num_gpus(self) -> float: ...
     def get_trials(self) -> list[Trial]: ...
     def get_live_trials(self) -> list[Trial]: ...
     def stop_trial(self, trial: Trial | str, /) -> None: ...

@@ -559,6 +559,8 @@ trial = run(scheduler=mine).trials[0]
 o = mine.controller
 """,
         {
+            "get_num_cpus": "o.get_num_cpus(); o._resource_updater.get_num_cpus()",
+            "get_num_gpus": "o.get_num_gpus()",
             "get_trials": "o.get_trials()",
             "get_live_trials": "o.get_live_trials()",
             "stop_trial": "fails(o.stop_trial, trial); fails(o.stop_trial, 3)",
@@ -569,12 +571,23 @@ o = mine.controller
         },
     ),
     "": (
-        "rng = np.random.default_rng(1)\nform = ctune.uniform(0, 1)._engine_form",
+        "rng = np.random.default_rng(1)\nform = ctune.uniform(0, 1)._engine_form\n"
+        "one = {'CPU': 1.0}\nmore = {'CPU': 1.0, 'a': 2.0}\n"
+        "even = (one, one, 3, True, {'CPU': 8}, {}, [more], [more, one, {}, one], [[more, one]])\n"
+        "single = (one, {}, -1, False, {'CPU': 8}, {}, [more], [more], [[more]])",
         {
             "current_trainable": "_ctune.current_trainable()",
             "host": "_ctune.host()",
             "perturbed_tag": "_ctune.perturbed_tag('a', {'b': 0.5, 'c': 'x y'}, ['c', 'b']); "
             "fails(_ctune.perturbed_tag, 'a', {}, ['b'])",
+            "distribute_evenly": "_ctune.distribute_evenly(*even); "
+            "_ctune.distribute_evenly(*single); "
+            "fails(_ctune.distribute_evenly, *even[:-1], [[3]]); "
+            "fails(_ctune.distribute_evenly, {}, *even[1:]); fails(_ctune.distribute_evenly)",
+            "distribute_to_best": "_ctune.distribute_to_best(*even, [1.0], 0); "
+            "fails(_ctune.distribute_to_best, *even, ['x'], 0); "
+            "fails(_ctune.distribute_to_best, *even, [], 0); "
+            "fails(_ctune.distribute_to_best, *even, [1.0], 'x')",
             "sample_domain": "_ctune.sample_domain(form() if callable(form) else form, rng, 3); "
             "fails(_ctune.sample_domain, 3, rng, 1)",
         },

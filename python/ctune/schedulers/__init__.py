@@ -12,6 +12,7 @@ from ctune.schedulers.hyperband import HyperBandScheduler
 from ctune.schedulers.median_stopping_rule import MedianStoppingRule
 from ctune.schedulers.pb2 import PB2
 from ctune.schedulers.pbt import PopulationBasedTraining, PopulationBasedTrainingReplay
+from ctune.schedulers.resource_changing_scheduler import ResourceChangingScheduler
 from ctune.schedulers.trial_scheduler import FIFOScheduler, TrialScheduler
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "PB2",
     "PopulationBasedTraining",
     "PopulationBasedTrainingReplay",
+    "ResourceChangingScheduler",
     "TrialScheduler",
     "create_scheduler",
 ]
@@ -39,9 +41,8 @@ SCHEDULER_IMPORT: dict[str, type[TrialScheduler]] = {
     "pbt": PopulationBasedTraining,
     "pbt_replay": PopulationBasedTrainingReplay,
     "pb2": PB2,
+    "resource_changing": ResourceChangingScheduler,
 }
-
-_NOT_YET = ("resource_changing",)
 
 
 def create_scheduler(scheduler: str, **kwargs: Any) -> TrialScheduler:
@@ -49,26 +50,20 @@ def create_scheduler(scheduler: str, **kwargs: Any) -> TrialScheduler:
 
     Args:
         scheduler: "fifo", "async_hyperband", "median_stopping_rule", "hyperband", "hb_bohb",
-            "pbt", "pbt_replay", "pb2", or the aliases "asynchyperband" and "medianstopping";
-            in any case.
+            "pbt", "pbt_replay", "pb2", "resource_changing", or the aliases "asynchyperband"
+            and "medianstopping"; in any case.
         **kwargs: Arguments of its constructor. Those that it does not have are dropped, so
             that one set of arguments serves several names.
 
     Raises:
         ValueError: There is no such name; the message gives the nearest one.
-        NotImplementedError: The name is documented, but not implemented yet.
         TypeError: The name is not a str.
     """
     if not isinstance(scheduler, str):
         raise TypeError(f"scheduler must be a name, got {scheduler!r}")
     name = scheduler.lower()
-    if name in _NOT_YET:
-        raise NotImplementedError(
-            f"scheduler {scheduler!r} is not implemented yet; "
-            f"available are {', '.join(SCHEDULER_IMPORT)}"
-        )
     if name not in SCHEDULER_IMPORT:
-        near = difflib.get_close_matches(name, [*SCHEDULER_IMPORT, *_NOT_YET], n=1)
+        near = difflib.get_close_matches(name, SCHEDULER_IMPORT, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(
             f"scheduler must be one of {', '.join(SCHEDULER_IMPORT)}, got {scheduler!r}{hint}"
