@@ -31,7 +31,12 @@ from ctune.callback import Callback
 from ctune.error import TuneError
 from ctune.logger.csv import CSVLoggerCallback
 from ctune.logger.json import JsonLoggerCallback
-from ctune.schedulers import FIFOScheduler, TrialScheduler, create_scheduler
+from ctune.schedulers import (
+    FIFOScheduler,
+    ResourceChangingScheduler,
+    TrialScheduler,
+    create_scheduler,
+)
 from ctune.search import (
     BasicVariantGenerator,
     ConcurrencyLimiter,
@@ -75,6 +80,7 @@ class Plan:
         config: The search space.
         resources: Resource name -> amount for each trial; or a function of the config
             that returns that.
+        bundles: `resources_per_trial` as it was given, if that is a PlacementGroupFactory.
         num_samples: `sys.maxsize` for endless.
         total_samples: Number of trials to come, or None if the search does not tell.
         search_alg: A SearchAlgorithm that knows the experiment.
@@ -109,6 +115,7 @@ class Plan:
     time_budget_s: float | None
     config: dict[str, Any]
     resources: dict[str, float] | Callable[[dict[str, Any]], dict[str, float]]
+    bundles: PlacementGroupFactory | None
     num_samples: int
     total_samples: int | None
     search_alg: SearchAlgorithm
@@ -224,6 +231,7 @@ def make_plan(
     samples = _num_samples(num_samples)
     scheduler_ = _scheduler(scheduler)
     _check_buffering(scheduler_)
+    _check_reuse(scheduler_, reuse_actors)
     _check_namer("trial_name_creator", trial_name_creator)
     _check_namer("trial_dirname_creator", trial_dirname_creator)
     trainable, trainable_name = _trainable(run_or_experiment)
@@ -280,6 +288,7 @@ def make_plan(
         time_budget_s=budget,
         config=space,
         resources=resources,
+        bundles=_bundles(resources_per_trial),
         num_samples=samples,
         total_samples=getattr(algorithm, "total_samples", None),
         search_alg=algorithm,
@@ -332,6 +341,7 @@ def make_simulation_plan(
     space = _space(config)
     samples = _num_samples(num_samples)
     scheduler_ = _scheduler(scheduler)
+    _check_reuse(scheduler_, reuse_actors)
     criteria = _stop(stop)
     public = {"stop": stop, "num_samples": samples, "time_budget_s": None}
     algorithm = _search_algorithm(search_alg, None)
@@ -355,6 +365,7 @@ def make_simulation_plan(
         time_budget_s=None,
         config=space,
         resources={"CPU": 1.0},
+        bundles=None,
         num_samples=samples,
         total_samples=getattr(algorithm, "total_samples", None),
         search_alg=algorithm,
@@ -552,6 +563,14 @@ def _scheduler(scheduler: Any) -> TrialScheduler:
     return scheduler
 
 
+def _check_reuse(scheduler: TrialScheduler, reuse_actors: Any) -> None:
+    if reuse_actors and isinstance(scheduler, ResourceChangingScheduler):
+        raise ValueError(
+            f"reuse_actors: {type(scheduler).__name__} needs False, got {reuse_actors!r}: a "
+            "worker keeps the resources that it started with."
+        )
+
+
 def _check_buffering(scheduler: TrialScheduler) -> None:
     length = os.environ.get("TUNE_RESULT_BUFFER_LENGTH")
     if length and not getattr(scheduler, "supports_buffered_results", True):
@@ -744,6 +763,12 @@ def request_amounts(request: Any, parameter: str) -> dict[str, float]:
             f"PlacementGroupFactory, got {request!r:.80}."
         )
     return {name: float(amount) for name, amount in request.required_resources.items()}
+
+
+def _bundles(asked: Any) -> PlacementGroupFactory | None:
+    from ctune.execution.placement_groups import PlacementGroupFactory
+
+    return asked if isinstance(asked, PlacementGroupFactory) else None
 
 
 def _check_possible(amounts: dict[str, float], totals: Mapping[str, float], parameter: str) -> None:

@@ -94,6 +94,7 @@ class RunFacts:
         max_failures: Retries per trial.
         stopping_criterion: Thresholds by metric.
         named: Whether trial names come from the user.
+        bundles: What each trial asks for, if the run says so in bundles.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class RunFacts:
         max_failures: int = 0,
         stopping_criterion: Mapping[str, Any] | None = None,
         named: bool = False,
+        bundles: PlacementGroupFactory | None = None,
     ) -> None:
         self.trainable_name = trainable_name
         self.trainable = trainable
@@ -111,6 +113,7 @@ class RunFacts:
         self.max_failures = max_failures
         self.stopping_criterion = dict(stopping_criterion or {})
         self.named = named
+        self.bundles = bundles
 
 
 # Attributes that the engine answers while a trial belongs to a run.
@@ -256,6 +259,7 @@ class Trial:
             plan.max_failures,
             stop,
             plan.trial_name_creator is not None,
+            plan.bundles,
         )
         return lambda view: cls._of_view(view, facts)
 
@@ -284,7 +288,8 @@ class Trial:
         """The newest result, nested as it was reported; {} before the first."""
         if self._view is not None:
             return self._view.last_result
-        found: dict[str, Any] = self.__dict__.get("_last_result", {})
+        given = getattr(self.__dict__.get("run_metadata"), "last_result", None)
+        found: dict[str, Any] = self.__dict__.get("_last_result", {}) if given is None else given
         return found
 
     @property
@@ -310,16 +315,32 @@ class Trial:
     @property
     def placement_group_factory(self) -> PlacementGroupFactory | None:
         """The resources that the trial asks for."""
+        found: PlacementGroupFactory | None = self.__dict__.get("_resources")
         if self._view is None:
-            found: PlacementGroupFactory | None = self.__dict__.get("_resources")
             return found
         from ctune.execution.placement_groups import PlacementGroupFactory
 
-        return PlacementGroupFactory([dict(self._view.resources)])
+        # The engine knows amounts; the bundles are those that were given for them.
+        amounts = self._view.resources
+        if found is None:
+            found = self.__dict__["_resources"] = self._declared_bundles()
+        if found is None or not _same_amounts(found.required_resources, amounts):
+            found = PlacementGroupFactory([dict(amounts)])
+        return found
 
     @placement_group_factory.setter
     def placement_group_factory(self, value: PlacementGroupFactory | None) -> None:
         self.__dict__["_resources"] = value
+
+    def _declared_bundles(self) -> PlacementGroupFactory | None:
+        """Returns what a trial of a run asked for at first, if that was said in bundles."""
+        from ctune.execution.placement_groups import PlacementGroupFactory
+
+        facts = _facts_of(self)
+        if facts.bundles is not None or facts.trainable is None:
+            return facts.bundles
+        declared = facts.trainable.default_resource_request(self.config)
+        return declared if isinstance(declared, PlacementGroupFactory) else None
 
     @property
     def node_ip(self) -> str | None:
@@ -382,7 +403,6 @@ class Trial:
         if self._view is not None:
             required = resources.required_resources
             self._view.resize({name: float(amount) for name, amount in required.items()})
-            return
         self.placement_group_factory = resources
 
     # Checkpoints.
@@ -663,6 +683,11 @@ def _facts_of(trial: Trial) -> RunFacts:
     facts = trial._facts
     assert facts is not None
     return facts
+
+
+def _same_amounts(a: Mapping[str, float], b: Mapping[str, float]) -> bool:
+    """Whether they are the same to the engine, which counts in 1/10,000."""
+    return a.keys() == b.keys() and all(abs(a[k] - b[k]) < 1e-4 for k in a)
 
 
 def _storage_of(trial: Trial) -> StorageContext | None:

@@ -119,6 +119,10 @@ class DistributeResources:
             return None
         live = tune_controller.get_live_trials()
         updater = tune_controller._resource_updater
+        # In a run results may come while others are being saved for their change; not to
+        # count it would hand out the same resources twice, and take them back the next time.
+        in_run = isinstance(tune_controller, _ctune.Controller)
+        changes = scheduler._trials_to_reallocate if in_run else {}
         bundles = self._distribute(
             trial,
             live,
@@ -131,7 +135,7 @@ class DistributeResources:
                 self.reserve_resources,
                 base.bundles,
                 _bundles_of(trial),
-                [_bundles_of(t) for t in live],
+                [_bundles_of(t, changes) for t in live],
             ),
         )
         if base.head_bundle_is_empty:
@@ -233,8 +237,12 @@ def _amounts(parameter: str, given: Any) -> Bundle:
     return {name: float(amount) for name, amount in given.items()}
 
 
-def _bundles_of(trial: Trial) -> list[Bundle]:
-    held = trial.placement_group_factory
+def _bundles_of(
+    trial: Trial, changes: Mapping[Any, PlacementGroupFactory] | None = None
+) -> list[Bundle]:
+    held = changes.get(trial) if changes else None
+    if held is None:
+        held = trial.placement_group_factory
     if held is None:
         raise ValueError(
             f"placement_group_factory of trial {trial} is None; trials whose resources "
