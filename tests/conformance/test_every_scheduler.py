@@ -9,7 +9,34 @@ import random
 import numpy as np
 import pytest
 
-from ctune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
+import ctune
+from ctune.schedulers import (
+    PB2,
+    AsyncHyperBandScheduler,
+    FIFOScheduler,
+    HyperBandForBOHB,
+    HyperBandScheduler,
+    MedianStoppingRule,
+    PopulationBasedTraining,
+    TrialScheduler,
+)
+
+
+def explored(config):
+    """A function that pickle finds."""
+    return config
+
+
+def population(**options):
+    return PopulationBasedTraining(
+        "training_iteration",
+        perturbation_interval=3,
+        hyperparam_mutations={"lr": ctune.uniform(0, 1), "layers": [1, 2, 3]},
+        custom_explore_fn=explored,
+        log_config=False,
+        **options,
+    )
+
 
 MAKERS = {
     "fifo": FIFOScheduler,
@@ -19,6 +46,20 @@ MAKERS = {
     ),
     "asha, best go on": lambda: AsyncHyperBandScheduler(
         max_t=27, reduction_factor=3, stop_last_trials=False
+    ),
+    "asha, promotion": lambda: AsyncHyperBandScheduler(
+        max_t=27, reduction_factor=3, promotion=True
+    ),
+    "hyperband": lambda: HyperBandScheduler("training_iteration", max_t=27),
+    "hyperband for bohb": lambda: HyperBandForBOHB("training_iteration", max_t=27),
+    "median rule": lambda: MedianStoppingRule("training_iteration", grace_period=3),
+    "pbt": population,
+    "pbt, synch": lambda: population(synch=True),
+    "pb2": lambda: PB2(
+        "training_iteration",
+        perturbation_interval=14,  # each exploit fits a model
+        hyperparam_bounds={"lr": [0, 1]},
+        log_config=False,
     ),
 }
 DECISIONS = {"CONTINUE", "PAUSE", "STOP", "NOOP"}
@@ -31,14 +72,35 @@ class Trial:
         self.trial_id = f"trial_{number:05d}"
         self.status = "PENDING"
         self.time = 0
+        self.is_saving = False
+        self.config, self.evaluated_params, self.last_result = {"lr": 0.5}, {}, {}
+        self.experiment_tag, self.checkpoint = "tag", None
+
+    def is_finished(self):
+        return self.status in ("TERMINATED", "ERROR")
+
+    def set_config(self, config):
+        self.config = config
+
+    def set_experiment_tag(self, tag):
+        self.experiment_tag = tag
 
 
 class Controller:
     """The little that a scheduler may ask of a run, with every call counted."""
 
+    search_alg = None
+
     def __init__(self, scheduler):
         self.scheduler = scheduler
         self.trials = []
+
+    def pause_trial(self, trial, should_checkpoint=True):
+        trial.status = "PAUSED"
+
+    def _schedule_trial_save(self, trial, result=None):
+        trial.checkpoint = "saved"
+        return trial.checkpoint
 
     def get_trials(self):
         return self.trials
@@ -70,6 +132,7 @@ def drive(scheduler, controller, seed, trials=40, values=None):
     """Runs trials four at a time until none is left; returns all that was decided."""
     rng = random.Random(seed)
     np.random.seed(seed)
+    random.seed(seed)
     said = []
     for number in range(trials):
         controller.trials.append(Trial(number))
@@ -138,6 +201,7 @@ def test_an_error_before_a_retry_is_survived(make):
         assert scheduler.on_trial_result(controller, trial, result_of(rng, trial)) in DECISIONS
         scheduler.on_trial_error(controller, trial)
         trial.status = "PENDING"
+    scheduler.on_trial_add(controller, trial)
     assert scheduler.choose_trial_to_run(controller) is trial
     controller.stop_trial(trial)
     assert scheduler.choose_trial_to_run(controller) is None
