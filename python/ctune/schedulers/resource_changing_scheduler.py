@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import operator
 import os
-import pickle
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping
@@ -492,41 +492,92 @@ class ResourceChangingScheduler(TrialScheduler):
             setattr(self, name, value)
 
     def save(self, checkpoint_path: str) -> None:
-        """Write base scheduler, function and state to a file, replacing it in one step.
+        """Write the state to a file, replacing it in one step: JSON, what the base wrote included.
 
-        The file is a pickle: restore only files that you trust.
+        The function is code and stays out of it.
 
         Raises:
-            Exception: The base scheduler or the function cannot be pickled.
+            TypeError: A trial id, or an argument of a PlacementGroupFactory, has no JSON form.
         """
-        import cloudpickle
-
-        data = cloudpickle.dumps((type(self).__name__, self.__getstate__()))
+        waiting = {t.trial_id: wanted for t, wanted in self._trials_to_reallocate.items()}
+        base = self._base_trial_resources
+        text = json.dumps(
+            {
+                "scheduler": type(self).__name__,
+                "base_scheduler": type(self._base_scheduler).__name__,
+                "base": _saved_by(self._base_scheduler),
+                "base_trial_resources": None if base is None else _as_json(base),
+                "waiting": [
+                    [trial, _as_json(wanted)]
+                    for trial, wanted in (self._ids_to_reallocate | waiting).items()
+                ],
+                "reallocated": sorted(self._reallocated_trial_ids, key=str),
+            }
+        )
         folder = os.path.dirname(os.path.abspath(checkpoint_path))
-        with tempfile.NamedTemporaryFile("wb", dir=folder, delete=False) as f:
+        with tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as f:
             try:
-                f.write(data)
+                f.write(text)
             except BaseException:
                 os.unlink(f.name)
                 raise
         os.replace(f.name, checkpoint_path)
 
     def restore(self, checkpoint_path: str) -> None:
-        """Become the scheduler that was saved; its base scheduler and function included.
+        """Take over the state that was saved; the base scheduler must be of the same class.
 
         Raises:
-            ValueError: The file is not the saved state of a scheduler of this class. The
-                scheduler is then as it was.
+            ValueError: The file is not the saved state of a scheduler of this class over such
+                a base scheduler. The scheduler is then as it was.
         """
-        with open(checkpoint_path, "rb") as f:
-            try:
-                name, state = pickle.load(f)
-                good = name == type(self).__name__ and isinstance(state, dict)
-                what = f"it holds that of {name!r:.80}"
-            except Exception as e:
-                good, what = False, str(e)
-        if not good:
-            raise ValueError(
-                f"{checkpoint_path}: this is not the saved state of a {type(self).__name__}: {what}"
-            )
-        self.__setstate__(state)
+        wrong = f"{checkpoint_path}: this is not the saved state of a {type(self).__name__}"
+        try:
+            with open(checkpoint_path, encoding="utf-8") as f:
+                state = json.load(f)
+            found = (state["scheduler"], state["base_scheduler"])
+            base = state["base_trial_resources"]
+            base = None if base is None else _from_json(base)
+            waiting = {trial: _from_json(wanted) for trial, wanted in state["waiting"]}
+            reallocated = set(state["reallocated"])
+            saved = state["base"]
+        except (ValueError, TypeError, KeyError, IndexError) as e:
+            raise ValueError(f"{wrong}: {e}") from None
+        if found != (type(self).__name__, type(self._base_scheduler).__name__):
+            raise ValueError(f"{wrong} over a {type(self._base_scheduler).__name__}: it is {found}")
+        _restored(self._base_scheduler, saved)
+        self._base_trial_resources = base
+        self._trials_to_reallocate = {}
+        self._ids_to_reallocate = waiting
+        self._reallocated_trial_ids = reallocated
+
+
+def _as_json(resources: PlacementGroupFactory) -> list[Any]:
+    bundles: list[Bundle] = [{}] if resources.head_bundle_is_empty else []
+    return [bundles + resources.bundles, resources.strategy, resources._args, resources._kwargs]
+
+
+def _from_json(saved: Any) -> PlacementGroupFactory:
+    bundles, strategy, args, kwargs = saved
+    return PlacementGroupFactory(bundles, strategy, *args, **kwargs)
+
+
+def _saved_by(scheduler: Any) -> str | None:
+    """What a scheduler writes into a file; None for one that has no state to save."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "state")
+        try:
+            scheduler.save(path)
+        except NotImplementedError:
+            return None
+        with open(path, encoding="utf-8") as f:
+            return f.read()
+
+
+def _restored(scheduler: Any, saved: str | None) -> None:
+    if saved is None:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "state")
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(saved)
+        scheduler.restore(path)
