@@ -10,38 +10,38 @@ pyct_call_done(PyObject *returned)
 
 /* controller.method(trial, keyword=value) */
 static PyObject *
-call(PyObject *controller, const char *method, PyObject *trial, const char *keyword,
+call(PyObject *controller, PyObject *method, PyObject *trial, PyObject *keyword,
      PyObject *value)
 {
-    PyObject *name = PyUnicode_FromString(method);
-    PyObject *named = name != NULL ? Py_BuildValue("(s)", keyword) : NULL;
+    PyObject *named = PyTuple_Pack(1, keyword);
     PyObject *args[] = {controller, trial, value};
     PyObject *out =
-        named != NULL ? PyObject_VectorcallMethod(name, args, 2, named) : NULL;
+        named != NULL ? PyObject_VectorcallMethod(method, args, 2, named) : NULL;
     Py_XDECREF(named);
-    Py_XDECREF(name);
     return out;
 }
 
 PyObject *
-pyct_duck_save(PyObject *controller, PyObject *trial, PyObject *result)
+pyct_duck_save(pyct_state *state, PyObject *controller, PyObject *trial,
+               PyObject *result)
 {
-    return call(controller, "_schedule_trial_save", trial, "result", result);
+    return call(controller, state->str.schedule_trial_save, trial, state->str.result,
+                result);
 }
 
 int
-pyct_duck_pause(PyObject *controller, PyObject *trial)
+pyct_duck_pause(pyct_state *state, PyObject *controller, PyObject *trial)
 {
-    return pyct_call_done(
-        call(controller, "pause_trial", trial, "should_checkpoint", Py_False));
+    return pyct_call_done(call(controller, state->str.pause_trial, trial,
+                               state->str.should_checkpoint, Py_False));
 }
 
 int
-pyct_duck_set_latest(PyObject *trial, PyObject *latest)
+pyct_duck_set_latest(pyct_state *state, PyObject *trial, PyObject *latest)
 {
-    PyObject *metadata = PyObject_GetAttrString(trial, "run_metadata");
+    PyObject *metadata = PyObject_GetAttr(trial, state->str.run_metadata);
     PyObject *manager = metadata != NULL
-                            ? PyObject_GetAttrString(metadata, "checkpoint_manager")
+                            ? PyObject_GetAttr(metadata, state->str.checkpoint_manager)
                             : NULL;
     Py_XDECREF(metadata);
     if (manager == NULL) {
@@ -51,7 +51,7 @@ pyct_duck_set_latest(PyObject *trial, PyObject *latest)
         PyErr_Clear(); /* it keeps none */
         return 0;
     }
-    int st = PyObject_SetAttrString(manager, "_latest_checkpoint_result", latest);
+    int st = PyObject_SetAttr(manager, state->str.latest_checkpoint_result, latest);
     Py_DECREF(manager);
     return st;
 }
@@ -65,7 +65,7 @@ pyct_duck_set_checkpoint(pyct_state *state, PyObject *trial, PyObject *checkpoin
     PyObject *latest =
         make != NULL ? PyObject_CallFunctionObjArgs(make, checkpoint, metrics, NULL)
                      : NULL;
-    int st = latest != NULL ? pyct_duck_set_latest(trial, latest) : -1;
+    int st = latest != NULL ? pyct_duck_set_latest(state, trial, latest) : -1;
     Py_XDECREF(latest);
     return st;
 }

@@ -9,13 +9,14 @@
 int pyct_call_done(PyObject *returned);
 /* controller._schedule_trial_save(trial, result=result): a checkpoint, a future of one, or
  * None. New reference. */
-PyObject *pyct_duck_save(PyObject *controller, PyObject *trial, PyObject *result);
+PyObject *pyct_duck_save(pyct_state *state, PyObject *controller, PyObject *trial,
+                         PyObject *result);
 /* controller.pause_trial(trial, should_checkpoint=False) */
-int pyct_duck_pause(PyObject *controller, PyObject *trial);
+int pyct_duck_pause(pyct_state *state, PyObject *controller, PyObject *trial);
 /* The trial's next start is from the checkpoint, which belongs to the result `metrics`. */
 int pyct_duck_set_checkpoint(pyct_state *state, PyObject *trial, PyObject *checkpoint,
                              PyObject *metrics);
 /* `latest` as the trial's latest checkpoint and result. */
-int pyct_duck_set_latest(PyObject *trial, PyObject *latest);
+int pyct_duck_set_latest(pyct_state *state, PyObject *trial, PyObject *latest);
 
 #endif

@@ -472,9 +472,9 @@ trial_object(pyct_native *self, ct_trial_id t)
 
 /* 1 if the trial is saving before it pauses. */
 static int
-is_saving(PyObject *trial)
+is_saving(pyct_state *state, PyObject *trial)
 {
-    PyObject *saving = PyObject_GetAttrString(trial, "is_saving");
+    PyObject *saving = PyObject_GetAttr(trial, state->str.is_saving);
     if (saving == NULL) {
         PyErr_Clear();
         return 0;
@@ -517,7 +517,7 @@ duck_status(void *ctx, ct_trial_id t)
     PyObject *text = PyObject_GetAttr(trial, state->str.status);
     ct_trial_status s = text != NULL ? status_from(state, text) : CT_TRIAL_TERMINATED;
     Py_XDECREF(text);
-    return s == CT_TRIAL_RUNNING && is_saving(trial) > 0 ? CT_TRIAL_PAUSED : s;
+    return s == CT_TRIAL_RUNNING && is_saving(state, trial) > 0 ? CT_TRIAL_PAUSED : s;
 }
 
 static bool
@@ -592,8 +592,9 @@ carry_out(pyct_native *self, const ct_order *o)
     if (o->kind == CT_ORDER_STOP) {
         done = PyObject_CallMethod(self->controller, "stop_trial", "O", trial);
     } else if (o->kind == CT_ORDER_PAUSE) {
-        done = PyObject_CallMethod(self->controller, "pause_trial", "OO", trial,
-                                   o->checkpoint ? Py_True : Py_False);
+        done =
+            PyObject_CallMethodObjArgs(self->controller, self->state->str.pause_trial,
+                                       trial, o->checkpoint ? Py_True : Py_False, NULL);
     } else {
         done = Py_NewRef(Py_None);
     }

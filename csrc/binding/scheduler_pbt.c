@@ -175,8 +175,8 @@ duck_save(pyct_pbt *self, const ct_board *b, ct_trial_id t)
     if (ct_board_status(b, t) == CT_TRIAL_PAUSED) {
         made = paused_checkpoint(self->native.state, trial);
     } else if (!PyErr_Occurred()) {
-        made =
-            pyct_duck_save(self->native.controller, trial, item_of(self->results, t));
+        made = pyct_duck_save(self->native.state, self->native.controller, trial,
+                              item_of(self->results, t));
     }
     int st = made != NULL ? set_item(self->saved, t, made) : -1;
     Py_XDECREF(made);
@@ -297,10 +297,17 @@ static PyObject *
 describe(pyct_pbt *self, ct_trial_id t, ct_trial_id source, PyObject *trial,
          PyObject *clone, PyObject *pair)
 {
-    PyObject *told = PyObject_CallMethod(
-        (PyObject *)self, "_describe_exploit", "OOddOOOO", trial, clone,
-        score_of(self, t), score_of(self, source), PyTuple_GET_ITEM(pair, 0),
-        PyTuple_GET_ITEM(pair, 1), item_of(self->tags, t), item_of(self->tags, source));
+    PyObject *score = PyFloat_FromDouble(score_of(self, t));
+    PyObject *best = score != NULL ? PyFloat_FromDouble(score_of(self, source)) : NULL;
+    PyObject *told =
+        best != NULL ? PyObject_CallMethodObjArgs(
+                           (PyObject *)self, self->native.state->str.describe_exploit,
+                           trial, clone, score, best, PyTuple_GET_ITEM(pair, 0),
+                           PyTuple_GET_ITEM(pair, 1), item_of(self->tags, t),
+                           item_of(self->tags, source), NULL)
+                     : NULL;
+    Py_XDECREF(best);
+    Py_XDECREF(score);
     if (told != NULL && (!PyTuple_Check(told) || PyTuple_GET_SIZE(told) != 2)) {
         PyErr_SetString(PyExc_TypeError, "_describe_exploit() must return (tag, line)");
         Py_CLEAR(told);
@@ -330,7 +337,7 @@ pause_duck(pyct_pbt *self, const ct_board *b, ct_trial_id t, PyObject *trial)
     if (paused) {
         return 0;
     }
-    return pyct_duck_pause(self->native.controller, trial);
+    return pyct_duck_pause(self->native.state, self->native.controller, trial);
 }
 
 static int
@@ -352,12 +359,13 @@ duck_exploit(pyct_pbt *self, const ct_board *b, ct_trial_id t, ct_trial_id sourc
         st = pause_duck(self, b, t, trial);
     }
     if (st == 0) {
-        st = pyct_call_done(PyObject_CallMethod(trial, "set_experiment_tag", "O",
-                                                PyTuple_GET_ITEM(told, 0)));
+        st = pyct_call_done(
+            PyObject_CallMethodOneArg(trial, self->native.state->str.set_experiment_tag,
+                                      PyTuple_GET_ITEM(told, 0)));
     }
     if (st == 0) {
-        st = pyct_call_done(
-            PyObject_CallMethod(trial, "set_config", "O", PyTuple_GET_ITEM(pair, 0)));
+        st = pyct_call_done(PyObject_CallMethodOneArg(
+            trial, self->native.state->str.set_config, PyTuple_GET_ITEM(pair, 0)));
     }
     if (st == 0) {
         st = pyct_duck_set_checkpoint(self->native.state, trial, checkpoint,
@@ -603,7 +611,7 @@ fill(pyct_pbt *self, PyObject *config, PyObject *evaluated)
 static int
 fill_duck(pyct_pbt *self, PyObject *trial)
 {
-    PyObject *config = PyObject_GetAttrString(trial, "config");
+    PyObject *config = PyObject_GetAttr(trial, self->native.state->str.config);
     PyObject *evaluated =
         config != NULL
             ? PyObject_GetAttr(trial, self->native.state->str.evaluated_params)
@@ -619,7 +627,7 @@ static int
 fill_run(pyct_pbt *self, PyObject *trial, ct_value *out)
 {
     pyct_state *state = self->native.state;
-    PyObject *config = PyObject_GetAttrString(trial, "config");
+    PyObject *config = PyObject_GetAttr(trial, self->native.state->str.config);
     PyObject *own = config != NULL ? pyct_copy_deep(state, config) : NULL;
     PyObject *evaluated =
         own != NULL ? PyObject_GetAttr(trial, state->str.evaluated_params) : NULL;
@@ -875,7 +883,7 @@ pbt_get_new_config(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     if (self == NULL || pyct_wants_args("_get_new_config", nargs, 2) < 0) {
         return NULL;
     }
-    PyObject *config = PyObject_GetAttrString(args[1], "config");
+    PyObject *config = PyObject_GetAttr(args[1], self->native.state->str.config);
     PyObject *out =
         config != NULL
             ? pyct_explore(self->native.state, config, option(self, MUTATIONS),

@@ -26,7 +26,7 @@ typedef struct pyct_replay {
 static int
 duck_save(pyct_native *self, PyObject *trial, PyObject *result)
 {
-    PyObject *future = pyct_duck_save(self->controller, trial, result);
+    PyObject *future = pyct_duck_save(self->state, self->controller, trial, result);
     PyObject *latest = NULL;
     int later = future != NULL ? pyct_has(future, self->state->str.resolve) : -1;
     if (later > 0) {
@@ -34,7 +34,7 @@ duck_save(pyct_native *self, PyObject *trial, PyObject *result)
     } else if (later == 0) {
         latest = Py_NewRef(future);
     }
-    int st = latest != NULL ? pyct_duck_set_latest(trial, latest) : -1;
+    int st = latest != NULL ? pyct_duck_set_latest(self->state, trial, latest) : -1;
     Py_XDECREF(latest);
     Py_XDECREF(future);
     return st;
@@ -46,13 +46,15 @@ duck_change(pyct_replay *self, PyObject *trial, PyObject *config, PyObject *tag)
     pyct_native *native = &self->native;
     int st = duck_save(native, trial, self->given != NULL ? self->given : Py_None);
     if (st == 0) {
-        st = pyct_duck_pause(native->controller, trial);
+        st = pyct_duck_pause(native->state, native->controller, trial);
     }
     if (st == 0) {
-        st = pyct_call_done(PyObject_CallMethod(trial, "set_experiment_tag", "O", tag));
+        st = pyct_call_done(PyObject_CallMethodOneArg(
+            trial, self->native.state->str.set_experiment_tag, tag));
     }
     if (st == 0) {
-        st = pyct_call_done(PyObject_CallMethod(trial, "set_config", "O", config));
+        st = pyct_call_done(PyObject_CallMethodOneArg(
+            trial, self->native.state->str.set_config, config));
     }
     return st;
 }
@@ -138,7 +140,8 @@ replay_on_add(pyct_native *self, const ct_board *b, ct_trial_id t, ct_orders *or
     PyObject *evaluated = NULL;
     ct_status st = CT_OK;
     if (config != NULL && pyct_native_is_duck(self)) {
-        if (pyct_call_done(PyObject_CallMethod(trial, "set_config", "O", config)) < 0) {
+        if (pyct_call_done(PyObject_CallMethodOneArg(trial, self->state->str.set_config,
+                                                     config)) < 0) {
             st = pyct_foreign(err);
         }
     } else if (config != NULL) {

@@ -55,6 +55,16 @@
     X(get_trials, "get_trials")                                                        \
     X(get_live_trials, "get_live_trials")                                              \
     X(random, "random")                                                                \
+    X(set_experiment_tag, "set_experiment_tag")                                        \
+    X(set_config, "set_config")                                                        \
+    X(pause_trial, "pause_trial")                                                      \
+    X(schedule_trial_save, "_schedule_trial_save")                                     \
+    X(run_metadata, "run_metadata")                                                    \
+    X(checkpoint_manager, "checkpoint_manager")                                        \
+    X(latest_checkpoint_result, "_latest_checkpoint_result")                           \
+    X(describe_exploit, "_describe_exploit")                                           \
+    X(is_saving, "is_saving")                                                          \
+    X(should_checkpoint, "should_checkpoint")                                          \
     X(resolve, "resolve")                                                              \
     X(fill_config, "_fill_config")                                                     \
     X(note_turn, "_note_turn")                                                         \

@@ -32,3 +32,4 @@ def test_the_page_on_papers_is_what_its_script_writes():
     assert papers.hyperband_brackets() in page
     assert papers.first_model() in page
     assert "13/9" in papers.first_model()
+    assert papers.toys() in page

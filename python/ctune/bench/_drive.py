@@ -22,7 +22,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "fifo": {},
     "async_hyperband": {"max_t": EPOCHS, "grace_period": 1, "reduction_factor": 3},
     "hyperband": {"max_t": EPOCHS, "reduction_factor": 3},
-    "median_stopping_rule": {"time_attr": "training_iteration", "grace_period": 3},
+    "median_stopping_rule": {"time_attr": "training_iteration", "grace_period": 1},
     "pbt": {
         "time_attr": "training_iteration",
         "perturbation_interval": 3,
