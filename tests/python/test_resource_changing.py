@@ -1,7 +1,9 @@
 """Resources of live trials that change while they train."""
 
+import copy
 import json
 import logging
+import pickle
 import sys
 import tempfile
 from pathlib import Path
@@ -379,6 +381,19 @@ def test_a_saved_scheduler_goes_on_where_it_was(tmp_path):
     assert second.placement_group_factory == PlacementGroupFactory([{"CPU": 2}])
     second.status = "RUNNING"
     assert report(again, controller, controller.trials[2]) == "PAUSE"
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s))])
+def test_a_copy_waits_for_the_same_trials(again):
+    scheduler, controller = machine(DistributeResources())
+    scheduler.set_search_properties("m", "max")
+    [trial, *_] = controller.trials
+    assert scheduler.on_trial_result(controller, trial, {"training_iteration": 1}) == "PAUSE"
+    other = again(scheduler)
+    assert other.metric == "m"
+    trial.status = "PAUSED"
+    assert other.choose_trial_to_run(controller) is trial
+    assert trial.placement_group_factory == PlacementGroupFactory([{"CPU": 2}])
 
 
 def test_the_state_is_that_of_a_base_scheduler_of_the_same_class(tmp_path):

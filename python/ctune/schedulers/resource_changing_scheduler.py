@@ -331,6 +331,8 @@ class ResourceChangingScheduler(TrialScheduler):
         # Of a restored scheduler: trials by their ids, until there are trials.
         self._ids_to_reallocate: dict[Any, PlacementGroupFactory] = {}
         self._reallocated_trial_ids: set[Any] = set()
+        # Paused here, not by the base scheduler, which may not know that they wait.
+        self._ids_to_resume: set[Any] = set()
         self._mode: str | None = None
 
     @property
@@ -377,10 +379,12 @@ class ResourceChangingScheduler(TrialScheduler):
 
     def on_trial_error(self, tune_controller: Any, trial: Trial, **kwargs: Any) -> None:
         """Tells the base scheduler."""
+        self._ids_to_resume.discard(trial.trial_id)
         self._base_scheduler.on_trial_error(tune_controller, trial, **kwargs)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
         """Returns the base scheduler's decision, or PAUSE for a trial that gets other resources."""
+        self._ids_to_resume.discard(trial.trial_id)
         decision: str = self._base_scheduler.on_trial_result(tune_controller, trial, result)
         if decision != TrialScheduler.CONTINUE:
             return decision
@@ -388,20 +392,26 @@ class ResourceChangingScheduler(TrialScheduler):
         if wanted is None:
             return decision
         self._trials_to_reallocate[trial] = wanted
+        self._ids_to_resume.add(trial.trial_id)
         return TrialScheduler.PAUSE
 
     def on_trial_complete(
         self, tune_controller: Any, trial: Trial, result: Mapping[str, Any], **kwargs: Any
     ) -> None:
         """Tells the base scheduler."""
+        self._ids_to_resume.discard(trial.trial_id)
         self._base_scheduler.on_trial_complete(tune_controller, trial, result, **kwargs)
 
     def on_trial_remove(self, tune_controller: Any, trial: Trial, **kwargs: Any) -> None:
         """Tells the base scheduler."""
+        self._ids_to_resume.discard(trial.trial_id)
         self._base_scheduler.on_trial_remove(tune_controller, trial, **kwargs)
 
     def choose_trial_to_run(self, tune_controller: Any, **kwargs: Any) -> Trial | None:
         """Gives trials that paused for it their new resources; the base scheduler chooses.
+
+        If that has none, as HyperBand while its brackets are incomplete, one that paused here
+        goes on.
 
         Raises:
             ValueError: Workers serve several trials, each with the resources of the first.
@@ -422,7 +432,16 @@ class ResourceChangingScheduler(TrialScheduler):
                 elif trial.status not in ("TERMINATED", "ERROR"):
                     self.set_trial_resources(trial, resources)
         chosen: Trial | None = self._base_scheduler.choose_trial_to_run(tune_controller, **kwargs)
-        return chosen
+        return self._paused_here(tune_controller) if chosen is None else chosen
+
+    def _paused_here(self, tune_controller: Any) -> Trial | None:
+        if not self._ids_to_resume:
+            return None
+        for trial in tune_controller.get_trials():
+            if trial.trial_id in self._ids_to_resume and trial.status == "PAUSED":
+                found: Trial = trial
+                return found
+        return None
 
     def _find_restored(self, tune_controller: Any) -> None:
         for trial in tune_controller.get_trials():
@@ -512,6 +531,7 @@ class ResourceChangingScheduler(TrialScheduler):
                     for trial, wanted in (self._ids_to_reallocate | waiting).items()
                 ],
                 "reallocated": sorted(self._reallocated_trial_ids, key=str),
+                "paused": sorted(self._ids_to_resume, key=str),
             }
         )
         folder = os.path.dirname(os.path.abspath(checkpoint_path))
@@ -539,6 +559,7 @@ class ResourceChangingScheduler(TrialScheduler):
             base = None if base is None else _from_json(base)
             waiting = {trial: _from_json(wanted) for trial, wanted in state["waiting"]}
             reallocated = set(state["reallocated"])
+            paused = set(state["paused"])
             saved = state["base"]
         except (ValueError, TypeError, KeyError, IndexError) as e:
             raise ValueError(f"{wrong}: {e}") from None
@@ -549,6 +570,7 @@ class ResourceChangingScheduler(TrialScheduler):
         self._trials_to_reallocate = {}
         self._ids_to_reallocate = waiting
         self._reallocated_trial_ids = reallocated
+        self._ids_to_resume = paused
 
 
 def _as_json(resources: PlacementGroupFactory) -> list[Any]:
