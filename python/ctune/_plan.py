@@ -33,6 +33,8 @@ from ctune.logger.csv import CSVLoggerCallback
 from ctune.logger.json import JsonLoggerCallback
 from ctune.schedulers import (
     FIFOScheduler,
+    PopulationBasedTraining,
+    PopulationBasedTrainingReplay,
     ResourceChangingScheduler,
     TrialScheduler,
     create_scheduler,
@@ -231,7 +233,7 @@ def make_plan(
     samples = _num_samples(num_samples)
     scheduler_ = _scheduler(scheduler)
     _check_buffering(scheduler_)
-    _check_reuse(scheduler_, reuse_actors)
+    _check_resource_changing(scheduler_, reuse_actors)
     _check_namer("trial_name_creator", trial_name_creator)
     _check_namer("trial_dirname_creator", trial_dirname_creator)
     trainable, trainable_name = _trainable(run_or_experiment)
@@ -341,7 +343,7 @@ def make_simulation_plan(
     space = _space(config)
     samples = _num_samples(num_samples)
     scheduler_ = _scheduler(scheduler)
-    _check_reuse(scheduler_, reuse_actors)
+    _check_resource_changing(scheduler_, reuse_actors)
     criteria = _stop(stop)
     public = {"stop": stop, "num_samples": samples, "time_budget_s": None}
     algorithm = _search_algorithm(search_alg, None)
@@ -563,11 +565,20 @@ def _scheduler(scheduler: Any) -> TrialScheduler:
     return scheduler
 
 
-def _check_reuse(scheduler: TrialScheduler, reuse_actors: Any) -> None:
-    if reuse_actors and isinstance(scheduler, ResourceChangingScheduler):
+def _check_resource_changing(scheduler: TrialScheduler, reuse_actors: Any) -> None:
+    if not isinstance(scheduler, ResourceChangingScheduler):
+        return
+    if reuse_actors:
         raise ValueError(
             f"reuse_actors: {type(scheduler).__name__} needs False, got {reuse_actors!r}: a "
             "worker keeps the resources that it started with."
+        )
+    base = scheduler._base_scheduler
+    if isinstance(base, (PopulationBasedTraining, PopulationBasedTrainingReplay)):
+        raise NotImplementedError(
+            f"scheduler: {type(base).__name__} cannot be the base_scheduler of a "
+            f"{type(scheduler).__name__} in a run yet. Use one that clones no trials, such as "
+            "ASHAScheduler."
         )
 
 

