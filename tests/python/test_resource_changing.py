@@ -157,6 +157,14 @@ def test_the_top_job_has_a_result(mode, value):
     assert other.placement_group_factory.required_resources == {"CPU": 7}
 
 
+@pytest.mark.parametrize("last", [{"a": {"b": 1}}, {"a/b": 1}])
+def test_the_metric_may_lie_in_a_nested_dict(last):
+    scheduler, controller = machine(DistributeResourcesToTopJob(metric="a/b", mode="max"), count=2)
+    trial = controller.trials[1]
+    controller.trials[0].last_result = {"a": 3}
+    assert report(scheduler, controller, trial, **last) == "PAUSE"
+
+
 @pytest.mark.parametrize("made", [None, "fifo", "asha", "function"])
 def test_metric_and_mode_come_from_where_they_are_known(made):
     base = ASHAScheduler(metric="m", mode="max") if made == "asha" else None

@@ -203,7 +203,9 @@ class DistributeResourcesToTopJob(DistributeResources):
 
     def _score(self, trial: Trial) -> float:
         """Smaller is better, NaN worst."""
-        value = (trial.last_result or {}).get(str(self.metric))
+        value: Any = trial.last_result or {}
+        for key in [str(self.metric)] if self.metric in value else str(self.metric).split("/"):
+            value = value.get(key) if isinstance(value, Mapping) else None
         try:
             score = math.nan if value is None else float(value)
         except (TypeError, ValueError):
