@@ -29,3 +29,23 @@ ct_suggestion_deinit(ct_suggestion *s)
     ct_value_deinit(&s->config);
     ct_value_deinit(&s->evaluated);
 }
+
+ct_status
+ct_scheduler_ignore(ct_scheduler *s, const ct_board *b, ct_trial_id t,
+                    ct_orders *orders, ct_err *err)
+{
+    (void)s;
+    (void)b;
+    (void)t;
+    (void)orders;
+    (void)err;
+    return CT_OK;
+}
+
+ct_status
+ct_scheduler_ignore_end(ct_scheduler *s, const ct_board *b, ct_trial_id t,
+                        const ct_result *r, ct_orders *orders, ct_err *err)
+{
+    (void)r;
+    return ct_scheduler_ignore(s, b, t, orders, err);
+}

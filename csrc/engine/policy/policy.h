@@ -49,6 +49,13 @@ struct ct_scheduler {
     const ct_scheduler_ops *ops;
 };
 
+/* For notices that a scheduler does not care about: on_add, on_error, on_remove. */
+ct_status ct_scheduler_ignore(ct_scheduler *s, const ct_board *b, ct_trial_id t,
+                              ct_orders *orders, ct_err *err);
+/* The same for on_complete. */
+ct_status ct_scheduler_ignore_end(ct_scheduler *s, const ct_board *b, ct_trial_id t,
+                                  const ct_result *r, ct_orders *orders, ct_err *err);
+
 typedef enum ct_search_state {
     CT_SEARCH_TRIAL,   /* *out holds a new trial */
     CT_SEARCH_WAIT,    /* nothing now, ask again after the next event */

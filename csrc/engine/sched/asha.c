@@ -729,18 +729,6 @@ asha_on_complete(ct_scheduler *s, const ct_board *b, ct_trial_id t, const ct_res
 }
 
 static ct_status
-asha_on_error(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_orders *orders,
-              ct_err *err)
-{
-    (void)s;
-    (void)b;
-    (void)t;
-    (void)orders;
-    (void)err;
-    return CT_OK;
-}
-
-static ct_status
 asha_on_remove(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_orders *orders,
                ct_err *err)
 {
@@ -797,7 +785,7 @@ static const ct_scheduler_ops ASHA_OPS = {
     .on_add = asha_on_add,
     .on_result = asha_on_result,
     .on_complete = asha_on_complete,
-    .on_error = asha_on_error,
+    .on_error = ct_scheduler_ignore,
     .on_remove = asha_on_remove,
     .choose = asha_choose,
     .save = asha_save,

@@ -11,18 +11,6 @@ ct_fifo_choose(const ct_board *b)
 }
 
 static ct_status
-fifo_on_add(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_orders *orders,
-            ct_err *err)
-{
-    (void)s;
-    (void)b;
-    (void)t;
-    (void)orders;
-    (void)err;
-    return CT_OK;
-}
-
-static ct_status
 fifo_on_result(ct_scheduler *s, const ct_board *b, ct_trial_id t, const ct_result *r,
                ct_verdict *out, ct_orders *orders, ct_err *err)
 {
@@ -36,34 +24,9 @@ fifo_on_result(ct_scheduler *s, const ct_board *b, ct_trial_id t, const ct_resul
     return CT_OK;
 }
 
-static ct_status
-fifo_on_complete(ct_scheduler *s, const ct_board *b, ct_trial_id t, const ct_result *r,
-                 ct_orders *orders, ct_err *err)
-{
-    (void)s;
-    (void)b;
-    (void)t;
-    (void)r;
-    (void)orders;
-    (void)err;
-    return CT_OK;
-}
-
-static ct_status
-fifo_on_gone(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_orders *orders,
-             ct_err *err)
-{
-    (void)s;
-    (void)b;
-    (void)t;
-    (void)orders;
-    (void)err;
-    return CT_OK;
-}
-
-static ct_status
-fifo_choose(ct_scheduler *s, const ct_board *b, ct_trial_id *out, ct_orders *orders,
-            ct_err *err)
+ct_status
+ct_fifo_op_choose(ct_scheduler *s, const ct_board *b, ct_trial_id *out,
+                  ct_orders *orders, ct_err *err)
 {
     (void)s;
     (void)orders;
@@ -110,12 +73,12 @@ static const ct_scheduler_ops FIFO_OPS = {
     .name = "fifo",
     .foreign = false,
     .supports_buffering = true,
-    .on_add = fifo_on_add,
+    .on_add = ct_scheduler_ignore,
     .on_result = fifo_on_result,
-    .on_complete = fifo_on_complete,
-    .on_error = fifo_on_gone,
-    .on_remove = fifo_on_gone,
-    .choose = fifo_choose,
+    .on_complete = ct_scheduler_ignore_end,
+    .on_error = ct_scheduler_ignore,
+    .on_remove = ct_scheduler_ignore,
+    .choose = ct_fifo_op_choose,
     .save = fifo_save,
     .restore = fifo_restore,
     .describe = fifo_describe,

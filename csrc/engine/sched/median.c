@@ -438,41 +438,6 @@ median_on_complete(ct_scheduler *sched, const ct_board *b, ct_trial_id t,
 }
 
 static ct_status
-median_on_add(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_orders *orders,
-              ct_err *err)
-{
-    (void)s;
-    (void)b;
-    (void)t;
-    (void)orders;
-    (void)err;
-    return CT_OK;
-}
-
-static ct_status
-median_on_gone(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_orders *orders,
-               ct_err *err)
-{
-    (void)s;
-    (void)b;
-    (void)t;
-    (void)orders;
-    (void)err;
-    return CT_OK;
-}
-
-static ct_status
-median_choose(ct_scheduler *s, const ct_board *b, ct_trial_id *out, ct_orders *orders,
-              ct_err *err)
-{
-    (void)s;
-    (void)orders;
-    (void)err;
-    *out = ct_fifo_choose(b);
-    return CT_OK;
-}
-
-static ct_status
 median_describe(ct_scheduler *s, const ct_board *b, ct_buf *out, ct_err *err)
 {
     (void)b;
@@ -630,12 +595,12 @@ static const ct_scheduler_ops MEDIAN_OPS = {
     .name = "median_stopping_rule",
     .foreign = false,
     .supports_buffering = true,
-    .on_add = median_on_add,
+    .on_add = ct_scheduler_ignore,
     .on_result = median_on_result,
     .on_complete = median_on_complete,
-    .on_error = median_on_gone,
-    .on_remove = median_on_gone,
-    .choose = median_choose,
+    .on_error = ct_scheduler_ignore,
+    .on_remove = ct_scheduler_ignore,
+    .choose = ct_fifo_op_choose,
     .save = median_save,
     .restore = median_restore,
     .describe = median_describe,

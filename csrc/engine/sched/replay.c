@@ -51,37 +51,6 @@ replay_on_result(ct_scheduler *s, const ct_board *b, ct_trial_id t,
     return st;
 }
 
-static ct_status
-replay_on_complete(ct_scheduler *s, const ct_board *b, ct_trial_id t,
-                   const ct_result *res, ct_orders *orders, ct_err *err)
-{
-    (void)s;
-    (void)b;
-    (void)t;
-    (void)res;
-    (void)orders;
-    (void)err;
-    return CT_OK;
-}
-
-static ct_status
-replay_on_gone(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_orders *orders,
-               ct_err *err)
-{
-    return replay_on_complete(s, b, t, NULL, orders, err);
-}
-
-static ct_status
-replay_choose(ct_scheduler *s, const ct_board *b, ct_trial_id *out, ct_orders *orders,
-              ct_err *err)
-{
-    (void)s;
-    (void)orders;
-    (void)err;
-    *out = ct_fifo_choose(b);
-    return CT_OK;
-}
-
 /* [trial or -1, next, step] */
 static ct_status
 replay_save(ct_scheduler *s, ct_names *names, ct_value *out, ct_err *err)
@@ -143,10 +112,10 @@ static const ct_scheduler_ops REPLAY_OPS = {
     .supports_buffering = true,
     .on_add = replay_on_add,
     .on_result = replay_on_result,
-    .on_complete = replay_on_complete,
-    .on_error = replay_on_gone,
-    .on_remove = replay_on_gone,
-    .choose = replay_choose,
+    .on_complete = ct_scheduler_ignore_end,
+    .on_error = ct_scheduler_ignore,
+    .on_remove = ct_scheduler_ignore,
+    .choose = ct_fifo_op_choose,
     .save = replay_save,
     .restore = replay_restore,
     .describe = replay_describe,

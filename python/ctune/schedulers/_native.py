@@ -10,7 +10,19 @@ from typing import Any
 from ctune import _ctune
 from ctune.schedulers.trial_scheduler import FIFOScheduler
 
-__all__ = ["NativeScheduler"]
+__all__ = ["NativeScheduler", "write_state"]
+
+
+def write_state(path: str, text: str) -> None:
+    """Writes a file in one step: it holds all of the text, or what it held before."""
+    folder = os.path.dirname(os.path.abspath(path))
+    with tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as f:
+        try:
+            f.write(text)
+        except BaseException:
+            os.unlink(f.name)
+            raise
+    os.replace(f.name, path)
 
 
 class NativeScheduler(_ctune.NativeScheduler, FIFOScheduler):
@@ -27,15 +39,7 @@ class NativeScheduler(_ctune.NativeScheduler, FIFOScheduler):
             TypeError: A trial id, or an attribute of a subclass, has no JSON form. Trials of
                 a run have text as ids.
         """
-        text = json.dumps(self._state_for_file())
-        folder = os.path.dirname(os.path.abspath(checkpoint_path))
-        with tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as f:
-            try:
-                f.write(text)
-            except BaseException:
-                os.unlink(f.name)
-                raise
-        os.replace(f.name, checkpoint_path)
+        write_state(checkpoint_path, json.dumps(self._state_for_file()))
 
     def restore(self, checkpoint_path: str) -> None:
         """Become the scheduler that was saved: its options and state replace the present ones.

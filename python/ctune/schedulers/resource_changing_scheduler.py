@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ctune import _ctune
 from ctune.execution.placement_groups import PlacementGroupFactory, resource_dict_to_pg_factory
+from ctune.schedulers._native import write_state
 from ctune.schedulers.trial_scheduler import FIFOScheduler, TrialScheduler
 
 if TYPE_CHECKING:
@@ -536,14 +537,7 @@ class ResourceChangingScheduler(TrialScheduler):
                 "paused": sorted(self._ids_to_resume, key=str),
             }
         )
-        folder = os.path.dirname(os.path.abspath(checkpoint_path))
-        with tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as f:
-            try:
-                f.write(text)
-            except BaseException:
-                os.unlink(f.name)
-                raise
-        os.replace(f.name, checkpoint_path)
+        write_state(checkpoint_path, text)
 
     def restore(self, checkpoint_path: str) -> None:
         """Take over the state that was saved; the base scheduler must be of the same class.
