@@ -26,6 +26,20 @@ pyct_driver_controller(PyObject *driver)
     return Py_NewRef(d->controller);
 }
 
+bool
+pyct_controller_run(pyct_state *state, PyObject *controller, PyObject **driver,
+                    const ct_board **board, ct_orders **orders)
+{
+    if (!Py_IS_TYPE(controller, state->controller_type) ||
+        ((pyct_controller *)controller)->driver == NULL) {
+        return false;
+    }
+    *driver = ((pyct_controller *)controller)->driver;
+    *board = pyct_driver_board((pyct_driver *)*driver);
+    *orders = ((pyct_driver *)*driver)->orders;
+    return true;
+}
+
 static int
 controller_traverse(PyObject *op, visitproc visit, void *arg)
 {

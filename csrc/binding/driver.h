@@ -20,6 +20,10 @@ PyObject *pyct_driver_trials(PyObject *driver);
 int pyct_driver_trial_number(PyObject *driver, PyObject *trial, ct_trial_id *out);
 /* What Python schedulers get as controller. New reference or NULL. */
 PyObject *pyct_driver_controller(PyObject *driver);
+/* The run whose controller it is; false for any other object. All borrowed; *orders is NULL
+ * when the scheduler is not being asked. */
+bool pyct_controller_run(pyct_state *state, PyObject *controller, PyObject **driver,
+                         const ct_board **board, ct_orders **orders);
 /* Where stop_trial and pause_trial of the controller put their orders; NULL = refuse. */
 void pyct_driver_collect(PyObject *driver, ct_orders *orders);
 /* Orders other resources for a trial: dict name -> amount. -1 with an exception. */

@@ -623,15 +623,52 @@ question_end(question *q, pyct_native *self, ct_status st, const ct_err *err)
 }
 
 bool
-pyct_native_is_duck(const pyct_native *self)
+pyct_native_is_called(const pyct_native *self)
 {
     return self->controller != NULL;
+}
+
+int
+pyct_native_run_of(pyct_native *self, const ct_board *b, ct_orders *orders,
+                   pyct_native_run *out)
+{
+    *out = (pyct_native_run){NULL, NULL, NULL, false};
+    if (!pyct_native_is_called(self)) {
+        *out = (pyct_native_run){self->driver, b, orders, true};
+        return 0;
+    }
+    if (!pyct_controller_run(self->state, self->controller, &out->driver, &out->board,
+                             &out->orders) ||
+        out->orders != NULL) {
+        return 0;
+    }
+    PyErr_SetString(PyExc_RuntimeError,
+                    "a scheduler can act on the trials of a run only while the run's "
+                    "scheduler is asked something");
+    return -1;
+}
+
+int
+pyct_native_run_number(pyct_native *self, const pyct_native_run *run, ct_trial_id t,
+                       ct_trial_id *out)
+{
+    if (run->lent) {
+        *out = t - self->offset;
+        return 0;
+    }
+    PyObject *trial = trial_object(self, t);
+    if (trial == NULL) {
+        PyErr_Format(PyExc_RuntimeError, "trial number %u is not one of this run",
+                     (unsigned)t);
+        return -1;
+    }
+    return pyct_driver_trial_number(run->driver, trial, out);
 }
 
 PyObject *
 pyct_native_trial(pyct_native *self, ct_trial_id t)
 {
-    return pyct_native_is_duck(self) || self->driver == NULL
+    return pyct_native_is_called(self) || self->driver == NULL
                ? Py_XNewRef(trial_object(self, t))
                : pyct_driver_trial(self->driver, t - self->offset);
 }
@@ -639,7 +676,7 @@ pyct_native_trial(pyct_native *self, ct_trial_id t)
 PyObject *
 pyct_native_controller(pyct_native *self)
 {
-    return pyct_native_is_duck(self) || self->driver == NULL
+    return pyct_native_is_called(self) || self->driver == NULL
                ? Py_XNewRef(self->controller)
                : pyct_driver_controller(self->driver);
 }

@@ -82,8 +82,25 @@ struct pyct_native {
 int pyct_native_traverse(PyObject *op, visitproc visit, void *arg);
 int pyct_native_clear(PyObject *op);
 void pyct_native_dealloc(PyObject *op);
-/* Whether the question under way was asked outside a run. */
-bool pyct_native_is_duck(const pyct_native *self);
+/* Whether the question under way was asked by a call of a method, not by the engine of a
+ * run that it is lent to. */
+bool pyct_native_is_called(const pyct_native *self);
+
+/* The run that a question belongs to. A Python scheduler that wraps or derives from this
+ * one hands a run's controller on in its calls: orders go to that run then. */
+typedef struct pyct_native_run {
+    PyObject *driver; /* NULL: outside a run */
+    const ct_board *board;
+    ct_orders *orders;
+    bool lent; /* orders are about this object's numbers, not yet the run's */
+} pyct_native_run;
+
+/* Of the question under way; -1 with RuntimeError when the run takes no orders now. */
+int pyct_native_run_of(pyct_native *self, const ct_board *b, ct_orders *orders,
+                       pyct_native_run *out);
+/* The trial's number in that run. -1 with an exception. */
+int pyct_native_run_number(pyct_native *self, const pyct_native_run *run, ct_trial_id t,
+                           ct_trial_id *out);
 /* The trial's object. New reference; NULL, perhaps without an exception, when there is
  * none. */
 PyObject *pyct_native_trial(pyct_native *self, ct_trial_id t);

@@ -82,7 +82,7 @@ set_item(PyObject *list, ct_trial_id t, PyObject *value)
 static ct_answers *
 answers_of(pyct_pbt *self)
 {
-    return pyct_native_is_duck(&self->native) || self->native.driver == NULL
+    return pyct_native_is_called(&self->native) || self->native.driver == NULL
                ? NULL
                : pyct_driver_answers(self->native.driver);
 }
@@ -184,31 +184,53 @@ duck_save(pyct_pbt *self, const ct_board *b, ct_trial_id t)
     return st;
 }
 
+/* An order to offer a checkpoint, or no longer. */
+static ct_status
+order_offer(pyct_pbt *self, const pyct_native_run *run, ct_trial_id t, bool offer,
+            ct_err *err)
+{
+    ct_trial_id number = t;
+    if (!run->lent && pyct_native_run_number(&self->native, run, t, &number) < 0) {
+        return pyct_foreign(err);
+    }
+    return ct_orders_add(run->orders, CT_ORDER_OFFER, number, offer, NULL, err);
+}
+
 static ct_status
 hook_save(void *ctx, const ct_board *b, ct_trial_id t, ct_orders *orders, bool *has,
           ct_err *err)
 {
     pyct_pbt *self = ctx;
-    if (pyct_native_is_duck(&self->native)) {
+    pyct_native_run run;
+    ct_trial_id number;
+    if (pyct_native_run_of(&self->native, b, orders, &run) < 0) {
+        return pyct_foreign(err);
+    }
+    if (run.driver == NULL) {
         *has = true; /* what is saved may still turn out to be None */
         return duck_save(self, b, t) == 0 ? CT_OK : pyct_foreign(err);
     }
-    ct_trial_id number = t - self->native.offset;
+    if (pyct_native_run_number(&self->native, &run, t, &number) < 0) {
+        return pyct_foreign(err);
+    }
     *has = ct_board_status(b, t) == CT_TRIAL_PAUSED
-               ? ct_trials_latest(b->trials, number).trial != CT_TRIAL_NONE
-               : ct_trials_get(b->trials, number)->dir != NULL;
-    return ct_orders_add(orders, CT_ORDER_OFFER, t, true, NULL, err);
+               ? ct_trials_latest(run.board->trials, number).trial != CT_TRIAL_NONE
+               : ct_trials_get(run.board->trials, number)->dir != NULL;
+    return order_offer(self, &run, t, true, err);
 }
 
 static ct_status
 hook_forget(void *ctx, const ct_board *b, ct_trial_id t, ct_orders *orders, ct_err *err)
 {
     pyct_pbt *self = ctx;
-    (void)b;
-    if (pyct_native_is_duck(&self->native)) {
+    pyct_native_run run;
+    if (pyct_native_run_of(&self->native, b, orders, &run) < 0) {
+        return pyct_foreign(err);
+    }
+    if (run.driver == NULL) {
         return set_item(self->saved, t, Py_None) == 0 ? CT_OK : pyct_foreign(err);
     }
-    return ct_orders_add(orders, CT_ORDER_OFFER, t, false, NULL, err);
+    return order_offer(self, &run, t, false, err);
 }
 
 /* The checkpoint that a trial saved, once it is known: new reference, None without one. */
@@ -248,22 +270,27 @@ duck_checkpoint(pyct_pbt *self, ct_trial_id source)
     return checkpoint;
 }
 
-/* Whether the source's checkpoint is there, or is ordered by the question under way. */
-static bool
-is_offered(pyct_pbt *self, const ct_board *b, ct_trial_id source,
-           const ct_orders *orders)
+/* Whether the source's checkpoint is there, or is ordered by the question under way; -1
+ * with an exception. */
+static int
+is_offered(pyct_pbt *self, const pyct_native_run *run, ct_trial_id source)
 {
-    const ct_trial *trial = ct_trials_get(b->trials, source - self->native.offset);
-    if (trial->offering || trial->offered.trial != CT_TRIAL_NONE) {
-        return true;
+    ct_trial_id number;
+    if (pyct_native_run_number(&self->native, run, source, &number) < 0) {
+        return -1;
     }
-    for (size_t i = 0; i < orders->count; i++) {
-        if (orders->items[i].kind == CT_ORDER_OFFER &&
-            orders->items[i].trial == source && orders->items[i].checkpoint) {
-            return true;
+    const ct_trial *trial = ct_trials_get(run->board->trials, number);
+    if (trial->offering || trial->offered.trial != CT_TRIAL_NONE) {
+        return 1;
+    }
+    for (size_t i = 0; i < run->orders->count; i++) {
+        const ct_order *o = &run->orders->items[i];
+        if (o->kind == CT_ORDER_OFFER && o->checkpoint &&
+            o->trial == (run->lent ? source : number)) {
+            return 1;
         }
     }
-    return false;
+    return 0;
 }
 
 static double
@@ -376,52 +403,66 @@ duck_exploit(pyct_pbt *self, const ct_board *b, ct_trial_id t, ct_trial_id sourc
     return st;
 }
 
-/* tuple (config, tag, line) of an order */
-static ct_status
-order_value(pyct_pbt *self, ct_trial_id t, ct_trial_id source, ct_value *out,
-            ct_err *err)
+/* Tuple (config, tag, line) of an order. Where nobody will tell whether it was carried out,
+ * the line is written at once. */
+static int
+order_value(pyct_pbt *self, const pyct_native_run *run, ct_trial_id t,
+            ct_trial_id source, ct_value *out)
 {
     pyct_state *state = self->native.state;
-    pyct_entry entry = pyct_enter(state);
     PyObject *trial = pyct_native_trial(&self->native, t);
     PyObject *clone = trial != NULL ? pyct_native_trial(&self->native, source) : NULL;
     PyObject *pair = clone != NULL ? new_config(self, trial, clone) : NULL;
     PyObject *told =
         pair != NULL ? describe(self, t, source, trial, clone, pair) : NULL;
-    PyObject *all = told != NULL ? PyTuple_Pack(3, PyTuple_GET_ITEM(pair, 0),
-                                                PyTuple_GET_ITEM(told, 0),
-                                                PyTuple_GET_ITEM(told, 1))
-                                 : NULL;
-    int st = all != NULL ? pyct_value_from_object(
-                               state, pyct_driver_names(self->native.driver), all, out)
-                         : -1;
+    int st = told != NULL ? 0 : -1;
+    if (st == 0 && !run->lent && PyTuple_GET_ITEM(told, 1) != Py_None) {
+        st = pyct_call_done(PyObject_CallMethod((PyObject *)self, "_log_exploit", "OOO",
+                                                trial, clone,
+                                                PyTuple_GET_ITEM(told, 1)));
+    }
+    PyObject *all =
+        st == 0 ? PyTuple_Pack(3, PyTuple_GET_ITEM(pair, 0), PyTuple_GET_ITEM(told, 0),
+                               PyTuple_GET_ITEM(told, 1))
+                : NULL;
+    st = all != NULL
+             ? pyct_value_from_object(state, pyct_driver_names(run->driver), all, out)
+             : -1;
     Py_XDECREF(all);
     Py_XDECREF(told);
     Py_XDECREF(pair);
     Py_XDECREF(clone);
     Py_XDECREF(trial);
-    ct_status result = st == 0 ? CT_OK : pyct_foreign(err);
-    pyct_leave(state, entry);
-    return result;
+    return st;
 }
 
 static ct_status
-run_exploit(pyct_pbt *self, ct_trial_id t, ct_trial_id source, ct_orders *orders,
-            ct_err *err)
+run_exploit(pyct_pbt *self, const pyct_native_run *run, ct_trial_id t,
+            ct_trial_id source, ct_err *err)
 {
     ct_answers *a = answers_of(self);
     ct_value value = ct_nil();
-    ct_status st;
+    ct_trial_id numbers[] = {t, source};
+    ct_status st = CT_OK;
     if (a != NULL && a->replay) {
         st = ct_answers_play_value(a, &value, err);
     } else {
-        st = order_value(self, t, source, &value, err);
+        pyct_entry entry = pyct_enter(self->native.state);
+        if (order_value(self, run, t, source, &value) < 0) {
+            st = pyct_foreign(err);
+        }
+        pyct_leave(self->native.state, entry);
         if (st == CT_OK && a != NULL) {
             st = ct_answers_record_value(a, &value, err);
         }
     }
+    for (int i = 0; st == CT_OK && !run->lent && i < 2; i++) {
+        if (pyct_native_run_number(&self->native, run, numbers[i], &numbers[i]) < 0) {
+            st = pyct_foreign(err);
+        }
+    }
     if (st == CT_OK) {
-        st = ct_orders_exploit(orders, t, source, true, &value, err);
+        st = ct_orders_exploit(run->orders, numbers[0], numbers[1], true, &value, err);
     }
     ct_value_deinit(&value);
     return st;
@@ -435,19 +476,11 @@ skipped(pyct_pbt *self, PyObject *trial, PyObject *clone)
         PyObject_CallMethod((PyObject *)self, "_skip_exploit", "OO", trial, clone));
 }
 
-static ct_status
-hook_exploit(void *ctx, const ct_board *b, ct_trial_id t, ct_trial_id source, bool has,
-             ct_orders *orders, ct_pbt_exploited *out, ct_err *err)
+/* Outside a run: at once, if there is a checkpoint. */
+static int
+exploit_now(pyct_pbt *self, const ct_board *b, ct_trial_id t, ct_trial_id source,
+            bool has, bool duck, ct_pbt_exploited *out)
 {
-    pyct_pbt *self = ctx;
-    pyct_state *state = self->native.state;
-    *out = CT_PBT_SKIPPED;
-    bool duck = pyct_native_is_duck(&self->native);
-    if (!duck && has && is_offered(self, b, source, orders)) {
-        *out = CT_PBT_ORDERED;
-        return run_exploit(self, t, source, orders, err);
-    }
-    pyct_entry entry = pyct_enter(state);
     PyObject *trial = pyct_native_trial(&self->native, t);
     PyObject *clone = trial != NULL ? pyct_native_trial(&self->native, source) : NULL;
     PyObject *checkpoint = NULL;
@@ -466,9 +499,33 @@ hook_exploit(void *ctx, const ct_board *b, ct_trial_id t, ct_trial_id source, bo
     Py_XDECREF(checkpoint);
     Py_XDECREF(clone);
     Py_XDECREF(trial);
-    ct_status result = st >= 0 ? CT_OK : pyct_foreign(err);
-    pyct_leave(state, entry);
-    return result;
+    return st < 0 ? -1 : 0;
+}
+
+static ct_status
+hook_exploit(void *ctx, const ct_board *b, ct_trial_id t, ct_trial_id source, bool has,
+             ct_orders *orders, ct_pbt_exploited *out, ct_err *err)
+{
+    pyct_pbt *self = ctx;
+    pyct_native_run run;
+    *out = CT_PBT_SKIPPED;
+    int offered = pyct_native_run_of(&self->native, b, orders, &run);
+    if (offered == 0 && run.driver != NULL && has) {
+        offered = is_offered(self, &run, source);
+    }
+    if (offered < 0) {
+        return pyct_foreign(err);
+    }
+    if (offered > 0) {
+        *out = CT_PBT_ORDERED;
+        return run_exploit(self, &run, t, source, err);
+    }
+    pyct_entry entry = pyct_enter(self->native.state);
+    ct_status st = exploit_now(self, b, t, source, has, run.driver == NULL, out) == 0
+                       ? CT_OK
+                       : pyct_foreign(err);
+    pyct_leave(self->native.state, entry);
+    return st;
 }
 
 /* In a run: the order was carried out, or could not be. */
@@ -558,7 +615,7 @@ static size_t
 hook_live_or_told(void *ctx, const ct_board *b)
 {
     pyct_pbt *self = ctx;
-    if (pyct_native_is_duck(&self->native)) {
+    if (pyct_native_is_called(&self->native)) {
         return hook_live(ctx, b);
     }
     return ct_pbt_live(engine_of(self));
@@ -624,7 +681,7 @@ fill_duck(pyct_pbt *self, PyObject *trial)
 
 /* Tuple (config, evaluated params) of an order; nil when the config has all. */
 static int
-fill_run(pyct_pbt *self, PyObject *trial, ct_value *out)
+fill_run(pyct_pbt *self, PyObject *driver, PyObject *trial, ct_value *out)
 {
     pyct_state *state = self->native.state;
     PyObject *config = PyObject_GetAttr(trial, self->native.state->str.config);
@@ -635,8 +692,7 @@ fill_run(pyct_pbt *self, PyObject *trial, ct_value *out)
     if (st > 0) {
         PyObject *pair = PyTuple_Pack(2, own, evaluated);
         st = pair != NULL
-                 ? pyct_value_from_object(state, pyct_driver_names(self->native.driver),
-                                          pair, out)
+                 ? pyct_value_from_object(state, pyct_driver_names(driver), pair, out)
                  : -1;
         Py_XDECREF(pair);
     }
@@ -648,7 +704,7 @@ fill_run(pyct_pbt *self, PyObject *trial, ct_value *out)
 
 /* What a run records of it is nil when the config had all. */
 static ct_status
-order_config(pyct_pbt *self, PyObject *trial, ct_trial_id t, ct_orders *orders,
+order_config(pyct_pbt *self, const pyct_native_run *run, PyObject *trial, ct_trial_id t,
              ct_err *err)
 {
     ct_answers *a = answers_of(self);
@@ -657,13 +713,18 @@ order_config(pyct_pbt *self, PyObject *trial, ct_trial_id t, ct_orders *orders,
     if (a != NULL && a->replay) {
         st = ct_answers_play_value(a, &value, err);
     } else {
-        st = fill_run(self, trial, &value) >= 0 ? CT_OK : pyct_foreign(err);
+        st =
+            fill_run(self, run->driver, trial, &value) >= 0 ? CT_OK : pyct_foreign(err);
         if (st == CT_OK && a != NULL) {
             st = ct_answers_record_value(a, &value, err);
         }
     }
+    if (st == CT_OK && value.kind != CT_NIL && !run->lent &&
+        pyct_native_run_number(&self->native, run, t, &t) < 0) {
+        st = pyct_foreign(err);
+    }
     if (st == CT_OK && value.kind != CT_NIL) {
-        st = ct_orders_add(orders, CT_ORDER_CONFIG, t, false, &value, err);
+        st = ct_orders_add(run->orders, CT_ORDER_CONFIG, t, false, &value, err);
     }
     ct_value_deinit(&value);
     return st;
@@ -675,7 +736,6 @@ pbt_on_add(pyct_native *native, const ct_board *b, ct_trial_id t, ct_orders *ord
 {
     pyct_pbt *self = (pyct_pbt *)native;
     pyct_state *state = native->state;
-    (void)b;
     pyct_entry entry = pyct_enter(state);
     PyObject *trial = pyct_native_trial(native, t);
     PyObject *tag =
@@ -691,10 +751,14 @@ pbt_on_add(pyct_native *native, const ct_board *b, ct_trial_id t, ct_orders *ord
         st = -1;
     }
     ct_status out = CT_OK;
-    if (st == 0 && pyct_native_is_duck(native)) {
+    pyct_native_run run;
+    if (st == 0) {
+        st = pyct_native_run_of(native, b, orders, &run);
+    }
+    if (st == 0 && run.driver == NULL) {
         st = fill_duck(self, trial);
     } else if (st == 0) {
-        out = order_config(self, trial, t, orders, err);
+        out = order_config(self, &run, trial, t, err);
     }
     if (st < 0) {
         out = pyct_foreign(err);

@@ -74,24 +74,27 @@ config_of(pyct_native *self, size_t i)
 
 /* An order with tuple (first, second) as its value. */
 static ct_status
-order(pyct_native *self, ct_trial_id t, ct_order_kind kind, PyObject *first,
-      PyObject *second, ct_orders *orders, ct_err *err)
+order(pyct_native *self, const pyct_native_run *run, ct_trial_id t, ct_order_kind kind,
+      PyObject *first, PyObject *second, ct_err *err)
 {
     ct_value value = ct_nil();
     PyObject *pair = PyTuple_Pack(2, first, second);
-    int made = pair != NULL ? pyct_value_from_object(self->state,
-                                                     pyct_driver_names(self->driver),
-                                                     pair, &value)
-                            : -1;
+    int made = pair != NULL
+                   ? pyct_value_from_object(self->state, pyct_driver_names(run->driver),
+                                            pair, &value)
+                   : -1;
     Py_XDECREF(pair);
+    if (made == 0 && !run->lent) {
+        made = pyct_native_run_number(self, run, t, &t);
+    }
     ct_status st = made == 0 ? CT_OK : pyct_foreign(err);
     if (st == CT_OK && kind == CT_ORDER_EXPLOIT) {
-        st = ct_orders_add(orders, CT_ORDER_OFFER, t, true, NULL, err);
+        st = ct_orders_add(run->orders, CT_ORDER_OFFER, t, true, NULL, err);
         if (st == CT_OK) {
-            st = ct_orders_exploit(orders, t, t, false, &value, err);
+            st = ct_orders_exploit(run->orders, t, t, false, &value, err);
         }
     } else if (st == CT_OK) {
-        st = ct_orders_add(orders, kind, t, false, &value, err);
+        st = ct_orders_add(run->orders, kind, t, false, &value, err);
     }
     ct_value_deinit(&value);
     return st;
@@ -103,7 +106,6 @@ hook_change(void *ctx, const ct_board *b, ct_trial_id t, size_t i, ct_orders *or
 {
     pyct_replay *self = ctx;
     pyct_native *native = &self->native;
-    (void)b;
     pyct_entry entry = pyct_enter(native->state);
     PyObject *trial = pyct_native_trial(native, t);
     PyObject *config = trial != NULL ? config_of(native, i) : NULL;
@@ -112,10 +114,11 @@ hook_change(void *ctx, const ct_board *b, ct_trial_id t, size_t i, ct_orders *or
                                               "OO", trial, config)
                         : NULL;
     ct_status st = CT_OK;
-    if (tag == NULL) {
+    pyct_native_run run;
+    if (tag == NULL || pyct_native_run_of(native, b, orders, &run) < 0) {
         st = pyct_foreign(err);
-    } else if (!pyct_native_is_duck(native)) {
-        st = order(native, t, CT_ORDER_EXPLOIT, config, tag, orders, err);
+    } else if (run.driver != NULL) {
+        st = order(native, &run, t, CT_ORDER_EXPLOIT, config, tag, err);
     } else if (duck_change(self, trial, config, tag) < 0) {
         st = pyct_foreign(err);
     }
@@ -131,7 +134,6 @@ static ct_status
 replay_on_add(pyct_native *self, const ct_board *b, ct_trial_id t, ct_orders *orders,
               ct_err *err)
 {
-    (void)b;
     pyct_entry entry = pyct_enter(self->state);
     PyObject *trial = pyct_native_trial(self, t);
     PyObject *config = trial != NULL ? PyObject_CallMethod((PyObject *)self,
@@ -139,7 +141,11 @@ replay_on_add(pyct_native *self, const ct_board *b, ct_trial_id t, ct_orders *or
                                      : NULL;
     PyObject *evaluated = NULL;
     ct_status st = CT_OK;
-    if (config != NULL && pyct_native_is_duck(self)) {
+    pyct_native_run run;
+    if (pyct_native_run_of(self, b, orders, &run) < 0) {
+        Py_CLEAR(config);
+    }
+    if (config != NULL && run.driver == NULL) {
         if (pyct_call_done(PyObject_CallMethodOneArg(trial, self->state->str.set_config,
                                                      config)) < 0) {
             st = pyct_foreign(err);
@@ -147,7 +153,7 @@ replay_on_add(pyct_native *self, const ct_board *b, ct_trial_id t, ct_orders *or
     } else if (config != NULL) {
         evaluated = PyObject_GetAttr(trial, self->state->str.evaluated_params);
         st = evaluated != NULL
-                 ? order(self, t, CT_ORDER_CONFIG, config, evaluated, orders, err)
+                 ? order(self, &run, t, CT_ORDER_CONFIG, config, evaluated, err)
                  : pyct_foreign(err);
     } else {
         st = pyct_foreign(err);

@@ -33,8 +33,6 @@ from ctune.logger.csv import CSVLoggerCallback
 from ctune.logger.json import JsonLoggerCallback
 from ctune.schedulers import (
     FIFOScheduler,
-    PopulationBasedTraining,
-    PopulationBasedTrainingReplay,
     ResourceChangingScheduler,
     TrialScheduler,
     create_scheduler,
@@ -572,13 +570,6 @@ def _check_resource_changing(scheduler: TrialScheduler, reuse_actors: Any) -> No
         raise ValueError(
             f"reuse_actors: {type(scheduler).__name__} needs False, got {reuse_actors!r}: a "
             "worker keeps the resources that it started with."
-        )
-    base = scheduler._base_scheduler
-    if isinstance(base, (PopulationBasedTraining, PopulationBasedTrainingReplay)):
-        raise NotImplementedError(
-            f"scheduler: {type(base).__name__} cannot be the base_scheduler of a "
-            f"{type(scheduler).__name__} in a run yet. Use one that clones no trials, such as "
-            "ASHAScheduler."
         )
 
 

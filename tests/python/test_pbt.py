@@ -19,6 +19,7 @@ import ctune
 from ctune import Checkpoint
 from ctune.error import TuneError
 from ctune.schedulers import (
+    FIFOScheduler,
     PopulationBasedTraining,
     PopulationBasedTrainingReplay,
     create_scheduler,
@@ -699,6 +700,85 @@ def test_a_subclass_may_make_configs_itself(tmp_path):
     )
     assert analysis.trials[0].config == {"lr": 0.75, "from": analysis.trials[1].trial_id}
     assert rows(tmp_path) == []
+
+
+class Derived(PopulationBasedTraining):
+    """Overrides what makes it a Python scheduler; the base does the work."""
+
+    def on_trial_result(self, controller, trial, result):
+        self.seen = getattr(self, "seen", 0) + 1
+        return super().on_trial_result(controller, trial, result)
+
+
+class Wrapper(FIFOScheduler):
+    def __init__(self, base):
+        super().__init__()
+        self.base = base
+
+    def set_search_properties(self, metric, mode, **spec):
+        return self.base.set_search_properties(metric, mode, **spec)
+
+    def on_trial_add(self, controller, trial):
+        self.base.on_trial_add(controller, trial)
+
+    def on_trial_result(self, controller, trial, result):
+        return self.base.on_trial_result(controller, trial, result)
+
+    def on_trial_complete(self, controller, trial, result):
+        self.base.on_trial_complete(controller, trial, result)
+
+    def on_trial_error(self, controller, trial):
+        self.base.on_trial_error(controller, trial)
+
+    def on_trial_remove(self, controller, trial):
+        self.base.on_trial_remove(controller, trial)
+
+    def choose_trial_to_run(self, controller):
+        return self.base.choose_trial_to_run(controller)
+
+
+@pytest.mark.parametrize("executor", EXECUTORS)
+@pytest.mark.parametrize("synch", [False, True])
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_python_scheduler_may_derive_from_it_or_wrap_it(wrapped, synch, executor, tmp_path):
+    random.seed(3)
+    np.random.seed(3)
+    options = {
+        "time_attr": "training_iteration",
+        "perturbation_interval": 2,
+        "hyperparam_mutations": {"lr": ctune.uniform(0.0, 1.0), "more": [1, 2]},
+        "synch": synch,
+    }
+    base = PopulationBasedTraining(**options) if wrapped else Derived(**options)
+    analysis = run(
+        Climber,
+        tmp_path,
+        executor,
+        num_cpus=2,
+        config={"lr": ctune.grid_search([0.1, 0.2, 0.3, 0.4])},
+        stop={"training_iteration": 12},
+        scheduler=Wrapper(base) if wrapped else base,
+    )
+    assert {t.status for t in analysis.trials} == {"TERMINATED"}
+    assert all(t.last_result["training_iteration"] == 12 for t in analysis.trials)
+    assert len(rows(tmp_path)) == base._num_perturbations > 0
+    assert all(t.config["more"] in (1, 2) for t in analysis.trials)
+    check_history(analysis)
+
+
+def test_a_wrapped_replay_follows_its_policy(tmp_path):
+    path = policy_file(
+        tmp_path,
+        '["0_a", "1_b", 2, 3, {"lr": 0.1}, {"lr": 0.2}]',
+        '["1_b", "0_a", 2, 5, {"lr": 0.2}, {"lr": 0.3}]',
+    )
+    analysis = run(
+        Climber,
+        tmp_path,
+        scheduler=Wrapper(PopulationBasedTrainingReplay(path)),
+        stop={"training_iteration": 7},
+    )
+    assert [r["lr"] for r in results_of(analysis.trials[0])] == [0.1] * 3 + [0.2] * 2 + [0.3] * 2
 
 
 def test_virtual_time():

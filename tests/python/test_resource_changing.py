@@ -629,10 +629,18 @@ def test_hyperband_below_it_leaves_nobody_waiting(cpus8, tmp_path):
     assert max(t.last_result["got"] for t in analysis.trials) > 1
 
 
-def test_population_based_training_below_it_is_refused(tmp_path):
-    base = PopulationBasedTraining(hyperparam_mutations={"x": [1, 2]})
-    with pytest.raises(NotImplementedError, match="PopulationBasedTraining cannot be the base_s"):
-        run(Sees, tmp_path, ResourceChangingScheduler(base))
+@pytest.mark.parametrize("synch", [False, True])
+def test_population_based_training_below_it_exploits(cpus8, tmp_path, synch):
+    base = PopulationBasedTraining(
+        "training_iteration",
+        perturbation_interval=2,
+        hyperparam_mutations={"x": [1, 2, 3]},
+        synch=synch,
+    )
+    analysis = run(Sees, tmp_path, ResourceChangingScheduler(base))
+    assert all(t.status == "TERMINATED" for t in analysis.trials)
+    assert base._num_perturbations > 0
+    assert max(t.last_result["got"] for t in analysis.trials) > 1
 
 
 def test_the_controller_of_a_run_tells_what_there_is(tmp_path):
