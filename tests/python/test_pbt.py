@@ -14,6 +14,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import ctune
 from ctune import Checkpoint
@@ -626,6 +628,70 @@ def test_an_exploit_changes_the_trial_and_nothing_else(caplog):
     assert scheduler.last_scores([bad, good]) == [1.5, 3.0]
     scheduler.reset_stats()
     assert scheduler.debug_string() == "PopulationBasedTraining: 0 checkpoints, 0 perturbs"
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(2, 9),
+    st.sampled_from([0.0, 0.1, 0.25, 0.5]),
+    st.booleans(),
+    st.lists(
+        st.tuples(
+            st.integers(0, 8),
+            st.one_of(st.floats(allow_nan=True, allow_infinity=True), st.integers(0, 3)),
+            st.sampled_from(["report"] * 6 + ["end", "fail"]),
+        ),
+        max_size=120,
+    ),
+)
+def test_who_exploits_whom(n, fraction, synch, events):
+    """Never itself, never a worse one, never one that is over or has no checkpoint."""
+    told = []
+
+    class Told(PopulationBasedTraining):
+        def _get_new_config(self, trial, trial_to_clone):
+            told.append((trial, trial_to_clone))
+            return super()._get_new_config(trial, trial_to_clone)
+
+    scheduler = Told(
+        "training_iteration",
+        "score",
+        "max",
+        perturbation_interval=1,
+        hyperparam_mutations={"lr": [0.1, 0.2]},
+        quantile_fraction=fraction,
+        synch=synch,
+        log_config=False,
+    )
+    controller, trials = population(n, scheduler)
+    times, scores = [0] * n, [None] * n
+    for number, score, what in events:
+        trial = trials[number % n]
+        if trial.is_finished():
+            continue
+        trial.status = "RUNNING"
+        times[trial.n] += 1
+        result = {"score": score, "training_iteration": times[trial.n]}
+        if what == "end":
+            scheduler.on_trial_complete(controller, trial, result)
+            trial.status = "TERMINATED"
+            continue
+        if what == "fail":
+            scheduler.on_trial_error(controller, trial)
+            trial.status = "ERROR"
+            continue
+        told.clear()
+        scores[trial.n] = score
+        answer = scheduler.on_trial_result(controller, trial, result)
+        assert answer in ("CONTINUE", "PAUSE", "NOOP")
+        if answer == "PAUSE":
+            trial.status, trial.checkpoint = "PAUSED", "own"
+        for worse, better in told:
+            assert worse is not better
+            assert better.checkpoint is not None and not better.is_finished()
+            assert not math.isnan(scores[better.n])
+            assert scores[worse.n] <= scores[better.n]
+            assert worse.cloned.checkpoint is not None
 
 
 def test_nan_is_neither_best_nor_worst():

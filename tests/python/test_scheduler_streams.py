@@ -14,6 +14,7 @@ from ctune.schedulers import (
     HyperBandScheduler,
     MedianStoppingRule,
     PopulationBasedTraining,
+    PopulationBasedTrainingReplay,
 )
 
 REFERENCE = Path(__file__).parent.parent / "reference"
@@ -53,6 +54,14 @@ def test_every_decision_is_that_of_the_reference(name):
         decisions += sum(t[0] in "rc" for t in tokens)
     assert len(recorded) >= 500
     assert decisions >= 100_000
+
+
+def test_replays_follow_their_policy_as_the_reference(tmp_path):
+    recorded = streams.load(REFERENCE / "pbt_replay.json.gz")
+    assert len(recorded) >= 500
+    for number, said in enumerate(recorded):
+        future = streams.Future
+        assert streams.replay(PopulationBasedTrainingReplay, future, number, tmp_path) == said
 
 
 @pytest.mark.parametrize("name", CLASSES)

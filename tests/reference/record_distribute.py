@@ -19,7 +19,7 @@ from pathlib import Path
 import sharing
 
 CALLS = 3000
-STREAMS = 300
+STREAMS = 2300
 
 
 def main():

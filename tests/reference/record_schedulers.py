@@ -4,8 +4,8 @@ Run it with a Python that has ray[tune]==2.24.0 (any NumPy that this one accepts
 
     python tests/reference/record_schedulers.py
 
-It writes hyperband.json.gz, hb_bohb.json.gz, median.json.gz, async_hyperband.json.gz and
-pbt.json.gz (or only those that are named as arguments):
+It writes hyperband.json.gz, hb_bohb.json.gz, median.json.gz, async_hyperband.json.gz,
+pbt.json.gz and pbt_replay.json.gz (or only those that are named as arguments):
 lists of cases with the constructor's options, the tokens of the stream (see streams.py) and
 the final `debug_string()`. test_scheduler_streams.py plays them against ctune.
 
@@ -17,6 +17,7 @@ NaN lies among sorted scores is left to chance. Streams avoid these, or end ther
 
 import random
 import sys
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -184,6 +185,7 @@ def main():
         HyperBandScheduler,
         MedianStoppingRule,
         PopulationBasedTraining,
+        PopulationBasedTrainingReplay,
     )
 
     warnings.simplefilter("ignore")  # means of nothing and of infinities
@@ -194,8 +196,16 @@ def main():
         "async_hyperband": ASHAScheduler,
         "pbt": PopulationBasedTraining,
     }
-    for name in sys.argv[1:] or classes:
-        record(name, classes[name])
+    for name in sys.argv[1:] or [*classes, "pbt_replay"]:
+        if name == "pbt_replay":
+            with tempfile.TemporaryDirectory() as folder:
+                cases = [
+                    streams.replay(PopulationBasedTrainingReplay, Saving, n, Path(folder))
+                    for n in range(CASES)
+                ]
+            streams.save(HERE / "pbt_replay.json.gz", cases)
+        else:
+            record(name, classes[name])
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ class Controller:
     def __init__(self, scheduler):
         self.scheduler, self.trials, self.tokens = scheduler, [], []
         self.search_alg = SimpleNamespace(searcher=self)
-        self.future = Future
+        self.future, self.always_later = Future, False
 
     def on_pause(self, trial_id):
         self.tokens.append(f"p{trial_id[1:]}")
@@ -91,7 +91,8 @@ class Controller:
         self.tokens.append(f"k{trial.n}")
         at = len(self.tokens)
         trial.checkpoint = f"{trial.n}@{at}" if at % 7 else None
-        return self.future(trial.checkpoint, result) if at % 2 else trial.checkpoint
+        later = self.always_later or at % 2
+        return self.future(trial.checkpoint, result) if later else trial.checkpoint
 
     def stop_trial(self, trial):
         self.tokens.append(f"s{trial.n}")
@@ -258,6 +259,42 @@ def construct(name, cls, options, tune):
     own = {key: value for key, value in options.items() if key != "mutations"}
     own["hyperparam_mutations"], own["custom_explore_fn"] = mutations(options["mutations"], tune)
     return cls(**own)
+
+
+def policy_rows(number):
+    """Lines of a policy file: what was overwritten, then the schedule to replay."""
+    rng = random.Random(number)
+    rows, tags = [], [f"{n}_x" for n in range(4)]
+    step, tag = 0, rng.choice(tags)
+    for _ in range(rng.randrange(1, 9)):
+        target = tag if rows and rng.random() < 0.8 else rng.choice(tags)
+        source = rng.choice([t for t in tags if t != target])
+        step += rng.randrange(0, 6)
+        old, new = {"lr": rng.random(), "a": {"b": step}}, {"lr": rng.random(), "a": {"b": step}}
+        rows.append([target, source, step, max(0, step - rng.randrange(3)), old, new])
+        tag = source
+    return rows
+
+
+def replay(cls, future, number, folder):
+    """What the replay of a policy says and does with some 200 results, as one string."""
+    path = folder / f"policy_{number}.txt"
+    path.write_text("".join(json.dumps(row) + "\n" for row in policy_rows(number)))
+    scheduler = cls(str(path))
+    trial, controller = Trial(0), Controller(scheduler)
+    controller.trials.append(trial)
+    controller.future, controller.always_later = future, True
+    trial.tokens = said = controller.tokens
+    said.append(f"c{json.dumps(scheduler.config, sort_keys=True)}")
+    scheduler.on_trial_add(controller, trial)
+    rng, iteration = random.Random(-number - 1), 0
+    for _ in range(205):
+        iteration += rng.choice([0, 1, 1, 1, 2, 7]) if rng.random() < 0.9 else -iteration
+        result = {"training_iteration": iteration} if rng.random() < 0.95 else {"other": 1}
+        trial.status = "RUNNING"
+        said.append(LETTERS[scheduler.on_trial_result(controller, trial, result)])
+    # The reference names its tag after the file.
+    return "".join([*said, scheduler.debug_string()]).replace(path.name, "policy")
 
 
 def time_attr(options):
