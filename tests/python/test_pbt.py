@@ -847,6 +847,30 @@ def test_a_wrapped_replay_follows_its_policy(tmp_path):
     assert [r["lr"] for r in results_of(analysis.trials[0])] == [0.1] * 3 + [0.2] * 2 + [0.3] * 2
 
 
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_workers_may_serve_several_trials(executor, tmp_path):
+    class Reset(Climber):
+        def reset_config(self, new_config):
+            self.setup(new_config)
+            return True
+
+    random.seed(2)
+    analysis = run(
+        Reset,
+        tmp_path,
+        executor,
+        num_cpus=2,
+        config={"lr": ctune.grid_search([0.1 * n for n in range(1, 7)])},
+        stop={"training_iteration": 8},
+        scheduler=pbt(),
+        reuse_actors=True,
+    )
+    assert {t.status for t in analysis.trials} == {"TERMINATED"}
+    assert all(t.last_result["training_iteration"] == 8 for t in analysis.trials)
+    assert len(rows(tmp_path)) > 0
+    check_history(analysis)
+
+
 def test_virtual_time():
     def climb(config, epoch):
         return {"score": config["lr"] * epoch}

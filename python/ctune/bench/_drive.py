@@ -124,7 +124,8 @@ def turns(
     decide = scheduler.on_trial_result
     running: list[Trial] = []
     count, took = 0, 0.0
-    while count < 2 * DECISIONS and took < seconds:
+    end = time.perf_counter() + 20 * seconds
+    while count < 2 * DECISIONS and took < seconds and time.perf_counter() < end:
         while len(running) < WORKERS:
             trial = scheduler.choose_trial_to_run(controller)
             if trial is None:
@@ -161,10 +162,11 @@ def epochs(
     trials = controller.trials
     draw = random.Random(seed).random
     decide = scheduler.on_trial_result
+    end = time.perf_counter() + 20 * seconds  # what is not measured takes its time, too
     count, took = 0, 0.0
     for epoch in range(1, EPOCHS + 1):
         going = [t for t in trials if t.status in ("PENDING", "RUNNING")]
-        if not going or count >= DECISIONS:
+        if not going or count >= DECISIONS or time.perf_counter() > end:
             break
         for trial in going:
             trial.status = "RUNNING"
@@ -186,16 +188,18 @@ def epochs(
             if answer == "STOP" and trial.status == "RUNNING":
                 scheduler.on_trial_complete(controller, trial, result)
                 controller.end(trial)
-        _resume(scheduler, controller, trials)
+        _resume(scheduler, controller, trials, end)
     return count, took
 
 
-def _resume(scheduler: Any, controller: Controller, trials: list[Trial]) -> None:
+def _resume(scheduler: Any, controller: Controller, trials: list[Trial], end: float) -> None:
     """Trials that paused and may go on run again."""
     if all(t.status != "PAUSED" for t in trials):
         return
     while (trial := scheduler.choose_trial_to_run(controller)) is not None:
         trial.status = "RUNNING"
+        if time.perf_counter() > end:
+            break
 
 
 def drive(
