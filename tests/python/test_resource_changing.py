@@ -639,7 +639,8 @@ def test_population_based_training_below_it_exploits(cpus8, tmp_path, synch):
     )
     analysis = run(Sees, tmp_path, ResourceChangingScheduler(base))
     assert all(t.status == "TERMINATED" for t in analysis.trials)
-    assert base._num_perturbations > 0
+    # Each by itself, trials may be over before the next one begins.
+    assert base._num_perturbations > 0 or not synch
     assert max(t.last_result["got"] for t in analysis.trials) > 1
 
 
