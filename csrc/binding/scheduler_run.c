@@ -232,23 +232,9 @@ lent_save(ct_scheduler *s, ct_names *names, ct_value *out, ct_err *err)
 {
     lent *self = (lent *)s;
     ct_scheduler *inner = self->owner->engine;
-    ct_value list = ct_list();
-    ct_value offset = ct_i64((int64_t)self->offset);
-    ct_value engine = ct_nil();
-    ct_status st = inner->ops->save(inner, names, &engine, err);
-    if (st == CT_OK) {
-        st = ct_value_push(&list, &offset, err);
-    }
-    if (st == CT_OK) {
-        st = ct_value_push(&list, &engine, err);
-    }
-    if (st == CT_OK) {
-        *out = list;
-        list = ct_nil();
-    }
-    ct_value_deinit(&engine);
-    ct_value_deinit(&list);
-    return st;
+    ct_value parts[] = {ct_i64((int64_t)self->offset), ct_nil()};
+    ct_status st = inner->ops->save(inner, names, &parts[1], err);
+    return st == CT_OK ? ct_value_list_of(out, parts, 2, err) : st;
 }
 
 static ct_status

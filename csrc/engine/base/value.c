@@ -180,6 +180,48 @@ ct_value_push(ct_value *list, ct_value *item, ct_err *err)
 }
 
 ct_status
+ct_value_list_of(ct_value *out, ct_value *items, size_t n, ct_err *err)
+{
+    ct_status st = CT_OK;
+    *out = ct_list();
+    for (size_t i = 0; i < n; i++) {
+        if (st == CT_OK) {
+            st = ct_value_push(out, &items[i], err);
+        } else {
+            ct_value_deinit(&items[i]);
+        }
+    }
+    if (st != CT_OK) {
+        ct_value_deinit(out);
+    }
+    return st;
+}
+
+ct_status
+ct_value_push_list(ct_value *list, ct_value *items, size_t n, ct_err *err)
+{
+    ct_value made;
+    ct_status st = ct_value_list_of(&made, items, n, err);
+    return st == CT_OK ? ct_value_push(list, &made, err) : st;
+}
+
+ct_status
+ct_value_push_numbers(ct_value *list, const double *v, size_t n, ct_err *err)
+{
+    ct_value made = ct_list();
+    ct_status st = CT_OK;
+    for (size_t i = 0; st == CT_OK && i < n; i++) {
+        ct_value item = ct_f64(v[i]);
+        st = ct_value_push(&made, &item, err);
+    }
+    if (st == CT_OK) {
+        return ct_value_push(list, &made, err);
+    }
+    ct_value_deinit(&made);
+    return st;
+}
+
+ct_status
 base_value_append(ct_value *dict, ct_name key, ct_value *item, ct_err *err)
 {
     assert(dict->kind == CT_DICT);

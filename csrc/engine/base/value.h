@@ -82,6 +82,12 @@ ct_status ct_value_copy(ct_value *out, const ct_value *v,
                         ct_err *err); /* deep; refs shared */
 /* Takes *item (left nil) also on failure: one owner at all times. */
 ct_status ct_value_push(ct_value *list, ct_value *item, ct_err *err);
+/* A list of n items. Takes all of them, also on failure; *out is nil then. */
+ct_status ct_value_list_of(ct_value *out, ct_value *items, size_t n, ct_err *err);
+/* The same, as a further item of a list. */
+ct_status ct_value_push_list(ct_value *list, ct_value *items, size_t n, ct_err *err);
+/* A list of n doubles, as a further item of a list. */
+ct_status ct_value_push_numbers(ct_value *list, const double *v, size_t n, ct_err *err);
 /* Sets or replaces a key. Takes *item likewise. */
 ct_status ct_value_put(ct_value *dict, ct_name key, ct_value *item, ct_err *err);
 const ct_value *ct_value_get(const ct_value *dict, ct_name key); /* or NULL */

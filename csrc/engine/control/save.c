@@ -67,25 +67,17 @@ static ct_status
 save_ref(ct_control *c, ct_value *d, const char *key, ct_checkpoint_ref ref,
          ct_err *err)
 {
-    ct_value pair = ct_list();
-    ct_value id = ct_nil();
-    ct_value index = ct_i64((int64_t)ref.index);
+    ct_value parts[] = {ct_nil(), ct_i64((int64_t)ref.index)};
+    ct_value pair;
     if (ref.trial == CT_TRIAL_NONE) {
         return CT_OK;
     }
     const char *text = ct_trials_get(c->trials, ref.trial)->id;
-    ct_status st = ct_str(&id, text, strlen(text), err);
+    ct_status st = ct_str(&parts[0], text, strlen(text), err);
     if (st == CT_OK) {
-        st = ct_value_push(&pair, &id, err);
+        st = ct_value_list_of(&pair, parts, 2, err);
     }
-    if (st == CT_OK) {
-        st = ct_value_push(&pair, &index, err);
-    }
-    if (st != CT_OK) {
-        ct_value_deinit(&pair);
-        return st;
-    }
-    return put(c, d, key, pair, err);
+    return st == CT_OK ? put(c, d, key, pair, err) : st;
 }
 
 static ct_status

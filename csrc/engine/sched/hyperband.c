@@ -761,26 +761,6 @@ hyperband_describe(ct_scheduler *s, const ct_board *board, ct_buf *out, ct_err *
 
 enum { LIVE = 1, REPORTED = 2, MEASURED = 4, UNPAUSE = 8, TOLD = 16, CANDIDATE = 32 };
 
-/* Pushes items[0…n) to a new list, which is pushed to `to`; all are taken. */
-static ct_status
-push_list(ct_value *to, ct_value *items, size_t n, ct_err *err)
-{
-    ct_value list = ct_list();
-    ct_status st = CT_OK;
-    for (size_t i = 0; i < n; i++) {
-        if (st == CT_OK) {
-            st = ct_value_push(&list, &items[i], err);
-        } else {
-            ct_value_deinit(&items[i]);
-        }
-    }
-    if (st == CT_OK) {
-        return ct_value_push(to, &list, err);
-    }
-    ct_value_deinit(&list);
-    return st;
-}
-
 static ct_status
 entry_save(const entry *e, ct_value *to, ct_err *err)
 {
@@ -789,7 +769,7 @@ entry_save(const entry *e, ct_value *to, ct_err *err)
                     (e->told ? TOLD : 0) | (e->candidate ? CANDIDATE : 0);
     ct_value items[] = {ct_i64((int64_t)e->trial), ct_i64(flags), ct_f64(e->time),
                         ct_f64(e->value)};
-    return push_list(to, items, sizeof items / sizeof items[0], err);
+    return ct_value_push_list(to, items, sizeof items / sizeof items[0], err);
 }
 
 static ct_status
@@ -809,7 +789,7 @@ bracket_save(const bracket *b, ct_value *to, ct_err *err)
     }
     ct_value items[] = {ct_f64(b->n),        ct_f64(b->r),          ct_i64(b->halves),
                         ct_f64(b->progress), ct_bool(b->processed), entries};
-    return push_list(to, items, sizeof items / sizeof items[0], err);
+    return ct_value_push_list(to, items, sizeof items / sizeof items[0], err);
 }
 
 static ct_status
@@ -833,7 +813,7 @@ hyperband_save(ct_scheduler *s, ct_names *names, ct_value *out, ct_err *err)
     if (st == CT_OK) {
         ct_value items[] = {ct_i64((int64_t)h->num_stopped), bands};
         bands = ct_nil();
-        st = push_list(&root, items, 2, err);
+        st = ct_value_push_list(&root, items, 2, err);
     }
     if (st == CT_OK) { /* the list that was pushed */
         *out = root.u.items[0];

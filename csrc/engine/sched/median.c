@@ -448,22 +448,6 @@ median_describe(ct_scheduler *s, const ct_board *b, ct_buf *out, ct_err *err)
 /* ---- state: [[trial, stopped, last_pause, [time], [value]]] of those that reported ---- */
 
 static ct_status
-push_numbers(ct_value *to, const double *v, size_t n, ct_err *err)
-{
-    ct_value list = ct_list();
-    ct_status st = CT_OK;
-    for (size_t i = 0; st == CT_OK && i < n; i++) {
-        ct_value item = ct_f64(v[i]);
-        st = ct_value_push(&list, &item, err);
-    }
-    if (st == CT_OK) {
-        return ct_value_push(to, &list, err);
-    }
-    ct_value_deinit(&list);
-    return st;
-}
-
-static ct_status
 series_save(const series *s, size_t t, ct_value *to, ct_err *err)
 {
     ct_value list = ct_list();
@@ -478,10 +462,10 @@ series_save(const series *s, size_t t, ct_value *to, ct_err *err)
         st = ct_value_push(&list, &pause, err);
     }
     if (st == CT_OK) {
-        st = push_numbers(&list, s->time, s->count, err);
+        st = ct_value_push_numbers(&list, s->time, s->count, err);
     }
     if (st == CT_OK) {
-        st = push_numbers(&list, s->value, s->count, err);
+        st = ct_value_push_numbers(&list, s->value, s->count, err);
     }
     if (st == CT_OK) {
         return ct_value_push(to, &list, err);

@@ -501,67 +501,36 @@ pbt_choose(ct_scheduler *s, const ct_board *b, ct_trial_id *out, ct_orders *orde
 enum { KNOWN = 1, SCORED = 2, HAS = 4, RANKED = 8, ALL_FLAGS = 15 };
 
 static ct_status
-push(ct_value *list, ct_value v, ct_err *err)
-{
-    return ct_value_push(list, &v, err);
-}
-
-static ct_status
 member_save(const ct_pbt *p, ct_trial_id t, ct_value *out, ct_err *err)
 {
     const member *m = &p->members[t];
     int flags = (m->known ? KNOWN : 0) | (m->scored ? SCORED : 0) | (m->has ? HAS : 0) |
                 (ct_ranking_has(p->by_time, t) ? RANKED : 0);
-    ct_value row = ct_list();
-    ct_status st = push(&row, ct_f64(m->score), err);
-    if (st == CT_OK) {
-        st = push(&row, ct_f64(m->time), err);
-    }
-    if (st == CT_OK) {
-        st = push(&row, ct_f64(m->last_turn), err);
-    }
-    if (st == CT_OK) {
-        st = push(&row, ct_i64(flags), err);
-    }
-    if (st != CT_OK) {
-        ct_value_deinit(&row);
-        return st;
-    }
-    return ct_value_push(out, &row, err);
+    ct_value row[] = {ct_f64(m->score), ct_f64(m->time), ct_f64(m->last_turn),
+                      ct_i64(flags)};
+    return ct_value_push_list(out, row, 4, err);
 }
 
 static ct_status
 pbt_save(ct_scheduler *s, ct_names *names, ct_value *out, ct_err *err)
 {
     ct_pbt *p = (ct_pbt *)s;
-    ct_value doubts = ct_list();
-    ct_value members = ct_list();
+    ct_value parts[] = {ct_f64(p->next_round), ct_i64((int64_t)p->num_checkpoints),
+                        ct_i64((int64_t)p->num_perturbations), ct_list(), ct_list()};
+    ct_status st = CT_OK;
     (void)names;
-    *out = ct_list();
-    ct_status st = push(out, ct_f64(p->next_round), err);
-    if (st == CT_OK) {
-        st = push(out, ct_i64((int64_t)p->num_checkpoints), err);
-    }
-    if (st == CT_OK) {
-        st = push(out, ct_i64((int64_t)p->num_perturbations), err);
-    }
     for (size_t i = 0; st == CT_OK && i < p->n_doubts; i++) {
-        st = push(&doubts, ct_i64((int64_t)p->doubts[i]), err);
+        ct_value doubt = ct_i64((int64_t)p->doubts[i]);
+        st = ct_value_push(&parts[3], &doubt, err);
     }
     for (size_t t = 0; st == CT_OK && t < p->count; t++) {
-        st = member_save(p, (ct_trial_id)t, &members, err);
+        st = member_save(p, (ct_trial_id)t, &parts[4], err);
     }
     if (st == CT_OK) {
-        st = ct_value_push(out, &doubts, err);
+        return ct_value_list_of(out, parts, 5, err);
     }
-    if (st == CT_OK) {
-        st = ct_value_push(out, &members, err);
-    }
-    ct_value_deinit(&doubts);
-    ct_value_deinit(&members);
-    if (st != CT_OK) {
-        ct_value_deinit(out);
-    }
+    ct_value_deinit(&parts[3]);
+    ct_value_deinit(&parts[4]);
     return st;
 }
 

@@ -231,23 +231,6 @@ ct_promotion_count(const ct_promotion *p, size_t bracket, size_t at)
 
 /* ---- state ---- */
 
-/* Pushes a list of n numbers; NaN and infinities survive as such. */
-static ct_status
-push_numbers(ct_value *to, const double *v, size_t n, ct_err *err)
-{
-    ct_value list = ct_list();
-    ct_status st = CT_OK;
-    for (size_t i = 0; st == CT_OK && i < n; i++) {
-        ct_value item = ct_f64(v[i]);
-        st = ct_value_push(&list, &item, err);
-    }
-    if (st == CT_OK) {
-        return ct_value_push(to, &list, err);
-    }
-    ct_value_deinit(&list);
-    return st;
-}
-
 static ct_status
 save_waiters(const ct_promotion *p, ct_value *to, ct_err *err)
 {
@@ -257,7 +240,7 @@ save_waiters(const ct_promotion *p, ct_value *to, ct_err *err)
         const double row[] = {(double)t, (double)w->bracket, (double)w->rung,
                               (double)w->stage, w->score};
         if (w->stage != ELSEWHERE) {
-            st = push_numbers(to, row, sizeof row / sizeof row[0], err);
+            st = ct_value_push_numbers(to, row, sizeof row / sizeof row[0], err);
         }
     }
     return st;
@@ -291,7 +274,6 @@ ct_status
 ct_promotion_save(const ct_promotion *p, ct_value *out, ct_err *err)
 {
     ct_value parts[] = {ct_list(), ct_list(), ct_list()};
-    ct_value list = ct_list();
     ct_status st = save_waiters(p, &parts[0], err);
     if (st == CT_OK) {
         st = save_counts(p, &parts[1], err);
@@ -299,17 +281,12 @@ ct_promotion_save(const ct_promotion *p, ct_value *out, ct_err *err)
     if (st == CT_OK) {
         st = save_fresh(p, &parts[2], err);
     }
+    if (st == CT_OK) {
+        return ct_value_list_of(out, parts, 3, err);
+    }
     for (size_t i = 0; i < 3; i++) {
-        if (st == CT_OK) {
-            st = ct_value_push(&list, &parts[i], err);
-        }
         ct_value_deinit(&parts[i]);
     }
-    if (st == CT_OK) {
-        *out = list;
-        list = ct_nil();
-    }
-    ct_value_deinit(&list);
     return st;
 }
 

@@ -58,16 +58,8 @@ replay_save(ct_scheduler *s, ct_names *names, ct_value *out, ct_err *err)
     const ct_replay *r = (const ct_replay *)s;
     ct_value parts[] = {ct_i64(r->trial == CT_TRIAL_NONE ? -1 : (int64_t)r->trial),
                         ct_i64((int64_t)r->next), ct_f64(r->step)};
-    ct_status st = CT_OK;
     (void)names;
-    *out = ct_list();
-    for (size_t i = 0; st == CT_OK && i < 3; i++) {
-        st = ct_value_push(out, &parts[i], err);
-    }
-    if (st != CT_OK) {
-        ct_value_deinit(out);
-    }
-    return st;
+    return ct_value_list_of(out, parts, 3, err);
 }
 
 static ct_status
