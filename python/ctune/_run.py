@@ -346,7 +346,12 @@ def _conclude(plan: Plan, driver: _ctune.Driver, interrupted: bool) -> Experimen
     if incomplete:
         logger.error("Trials did not complete: %s", incomplete)
     if interrupted:
-        logger.warning("Experiment was interrupted. What it has is in %s.", plan.experiment_dir)
+        logger.warning(
+            "%s was interrupted. What it has is in %s. To go on: %s",
+            plan.subject,
+            plan.experiment_dir,
+            plan.resume_hint,
+        )
     return ExperimentAnalysis(
         plan.experiment_dir,
         trials=trials,

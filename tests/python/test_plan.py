@@ -11,7 +11,7 @@ import pytest
 
 import ctune as tune
 from ctune import CheckpointConfig, SyncConfig, TuneError, _runtime
-from ctune._config import FailureConfig, ResumeConfig, _Config
+from ctune._config import FailureConfig, _Config
 from ctune._pickling import find_unpicklable
 from ctune._plan import make_plan
 from ctune.callback import Callback
@@ -251,15 +251,10 @@ def test_a_bad_argument_is_one_error_that_names_it(plan, tmp_path, arguments, er
         ("progress_reporter", object()),
         ("log_to_file", True),
         ("log_to_file", "out.txt"),
-        ("sync_config", SyncConfig(sync_artifacts=True)),
         ("export_formats", ["model"]),
         ("restore", "/somewhere"),
-        ("resume", True),
-        ("resume", "AUTO"),
-        ("resume_config", ResumeConfig()),
         ("_remote", True),
         ("_remote_string_queue", object()),
-        ("_entrypoint", object()),
         ("config", {"log_sys_usage": True}),
     ],
 )
@@ -282,11 +277,9 @@ def test_defaults_of_the_same_may_be_given(plan, parameter, value):
     plan(**{parameter: value})
 
 
-def test_lists_of_runs_and_experiments_are_refused_by_name(plan):
+def test_several_experiments_at_once_are_refused_by_name(plan):
     with pytest.raises(NotImplementedError, match="run_or_experiment"):
-        plan([train])
-    with pytest.raises(NotImplementedError, match="experiments"):
-        tune.run_experiments({"a": {"run": train}})
+        plan([train, Class])
 
 
 def test_what_cannot_train_is_refused(plan):

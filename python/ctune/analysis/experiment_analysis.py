@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ctune._checkpoint import Checkpoint
+from ctune.analysis._files import flat_config, pandas, read_results, table
 from ctune.experiment.trial import Trial
 from ctune.result import (
-    CONFIG,
-    CONFIG_PREFIX,
     DEFAULT_METRIC,
-    EXPR_PROGRESS_FILE,
-    EXPR_RESULT_FILE,
     TRAINING_ITERATION,
 )
 from ctune.utils.util import flatten_dict, is_nan, is_nan_or_inf, unflattened_lookup
@@ -126,7 +122,7 @@ class ExperimentAnalysis:
         self._need_defaults("best_result_df", "results_df")
         best = self.best_trial
         assert best is not None
-        return _pandas().DataFrame.from_records(
+        return pandas().DataFrame.from_records(
             [{**_flat(best.last_result), "trial_id": best.trial_id}], index="trial_id"
         )
 
@@ -148,7 +144,7 @@ class ExperimentAnalysis:
     def results_df(self) -> pd.DataFrame:
         """The last results, one row per trial, indexed by trial id. Needs pandas."""
         rows = [{**_flat(trial.last_result), "trial_id": trial.trial_id} for trial in self.trials]
-        return _pandas().DataFrame.from_records(rows, index="trial_id" if rows else None)
+        return pandas().DataFrame.from_records(rows, index="trial_id" if rows else None)
 
     @property
     def trial_dataframes(self) -> dict[str, pd.DataFrame]:
@@ -167,7 +163,7 @@ class ExperimentAnalysis:
                     ", ".join(unread[:5]) + (", ..." if len(unread) > 5 else ""),
                 )
             self._frames = {
-                key: _pandas().DataFrame() if frame is None else frame
+                key: pandas().DataFrame() if frame is None else frame
                 for key, frame in frames.items()
             }
         return self._frames
@@ -191,11 +187,11 @@ class ExperimentAnalysis:
             row = self._row(trial, metric, mode)
             if row is None:
                 continue
-            for key, value in _flat_config(trial.config).items():
+            for key, value in flat_config(trial.config).items():
                 row.setdefault(key, value)
             row["logdir"] = trial.trial_id
             rows.append(row)
-        return _pandas().DataFrame(rows)
+        return pandas().DataFrame(rows)
 
     def _row(self, trial: Trial, metric: str | None, mode: str | None) -> dict[str, Any] | None:
         frame = self.trial_dataframes[trial.trial_id]
@@ -224,7 +220,7 @@ class ExperimentAnalysis:
             prefix: Flatten them, and put "config/" before each key.
         """
         return {
-            trial.trial_id: _flat_config(trial.config) if prefix else trial.config
+            trial.trial_id: flat_config(trial.config) if prefix else trial.config
             for trial in self.trials
         }
 
@@ -359,45 +355,16 @@ def _check_mode(mode: str | None, optional: bool = False) -> None:
         raise ValueError(f'mode: must be "max" or "min", got {mode!r}.')
 
 
-def _pandas() -> Any:
-    try:
-        import pandas
-    except ImportError:
-        raise ImportError('pandas is needed for tables: pip install "ctune[analysis]"') from None
-    return pandas
-
-
 def _flat(result: dict[str, Any]) -> dict[str, Any]:
     return flatten_dict(result, os.environ.get("TUNE_RESULT_DELIM", "/"))
 
 
-def _flat_config(config: dict[str, Any]) -> dict[str, Any]:
-    return {f"{CONFIG_PREFIX}/{key}": value for key, value in flatten_dict(config).items()}
-
-
 def _read_results(trial: Trial) -> pd.DataFrame | None:
-    """Reads a trial's result.json, else its progress.csv; None if neither can be."""
+    """Reads a trial's results; None if they cannot be."""
     if trial.path is None:
         return None
-    pandas = _pandas()
     try:
-        path = os.path.join(trial.path, EXPR_RESULT_FILE)
-        if os.path.exists(path):
-            with open(path, encoding="utf-8") as file:
-                return _table(json.loads(line) for line in file if line.strip())
-        path = os.path.join(trial.path, EXPR_PROGRESS_FILE)
-        if os.path.exists(path):
-            frame: pd.DataFrame = pandas.read_csv(path)
-            return frame
+        results = read_results(trial.path)
     except (OSError, ValueError):
         return None
-    return None
-
-
-def _table(results: Iterable[dict[str, Any]]) -> pd.DataFrame:
-    rows = []
-    for result in results:
-        config = result.pop(CONFIG, {})
-        rows.append({**flatten_dict(result), **_flat_config(config)})
-    frame: pd.DataFrame = _pandas().DataFrame(rows)
-    return frame
+    return None if results is None else table(results)
