@@ -72,34 +72,57 @@ _MARKER = ".validate_storage_marker"
 
 
 @dataclass(frozen=True)
+class ExperimentPlan:
+    """What the trials of one experiment have in common.
+
+    Attributes:
+        name: Name of the experiment.
+        directory: Absolute path of its directory, which exists.
+        trainable: The class whose instances train.
+        trainable_name: Its name in trial names.
+        resources: Resource name -> amount for each trial; or a function of the config
+            that returns that.
+        bundles: `resources_per_trial` as it was given, if that is a PlacementGroupFactory.
+        max_failures: Retries per trial, < 0 without limit.
+        thresholds: Metric -> value at which a trial ends.
+        trial_name_creator, trial_dirname_creator: Functions of a Trial, or None.
+    """
+
+    name: str
+    directory: str
+    trainable: type[Trainable]
+    trainable_name: str
+    resources: dict[str, float] | Callable[[dict[str, Any]], dict[str, float]]
+    bundles: PlacementGroupFactory | None
+    max_failures: int
+    thresholds: dict[str, float]
+    trial_name_creator: Callable[[Trial], str] | None
+    trial_dirname_creator: Callable[[Trial], str] | None
+
+
+@dataclass(frozen=True)
 class Plan:
     """A run, settled.
 
     Attributes:
-        trainable: The class whose instances train.
-        trainable_name: Its name in trial names.
-        is_function: Whether it wraps a function.
-        name: Name of the experiment.
-        storage_path: Absolute path of the directory that holds experiments.
-        experiment_dir: Absolute path of this one's directory, which exists.
+        experiments: What trials have in common, by experiment; the number of a trial's
+            experiment is its place here.
+        trainable: The class whose instances train; name -> class if there are several.
+        name: Name of the first experiment.
+        experiment_dir: Absolute path of its directory, which exists. The journal is there.
         metric, mode: What is optimised, and "min" or "max"; or None.
-        stop: None, a dict of thresholds, a Stopper, a list of these, or a function.
+        stop: None, a dict of thresholds, a Stopper, a list of these, or a function; a tuple
+            holds one for each experiment.
         time_budget_s: Seconds for the whole run, or None.
-        config: The search space.
-        resources: Resource name -> amount for each trial; or a function of the config
-            that returns that.
-        bundles: `resources_per_trial` as it was given, if that is a PlacementGroupFactory.
         num_samples: `sys.maxsize` for endless.
         total_samples: Number of trials to come, or None if the search does not tell.
         search_alg: A SearchAlgorithm that knows the experiment.
         scheduler: A TrialScheduler.
         checkpoint_config: When to save and what to keep.
         verbose: 0 silent, 1 progress, 2 also each result.
-        max_failures: Retries per trial, < 0 without limit.
         fail_fast: False, True or "raise".
         raise_on_failed_trial: Whether run() raises if a trial failed.
         reuse_actors: Whether workers serve several trials.
-        trial_name_creator, trial_dirname_creator: Functions of a Trial, or None.
         callbacks: What hears of events, without the engine's own loggers.
         json, csv: Whether the engine writes result.json and progress.csv.
         executor: "inline", "process" or an executor object.
@@ -113,31 +136,23 @@ class Plan:
         subject: What was interrupted, in messages.
     """
 
-    trainable: type[Trainable]
-    trainable_name: str
-    is_function: bool
+    experiments: tuple[ExperimentPlan, ...]
+    trainable: type[Trainable] | dict[str, type[Trainable]]
     name: str
-    storage_path: str
     experiment_dir: str
     metric: str | None
     mode: str | None
     stop: Any
     time_budget_s: float | None
-    config: dict[str, Any]
-    resources: dict[str, float] | Callable[[dict[str, Any]], dict[str, float]]
-    bundles: PlacementGroupFactory | None
     num_samples: int
     total_samples: int | None
     search_alg: SearchAlgorithm
     scheduler: TrialScheduler
     checkpoint_config: CheckpointConfig
     verbose: int
-    max_failures: int
     fail_fast: bool | Literal["raise"]
     raise_on_failed_trial: bool
     reuse_actors: bool
-    trial_name_creator: Callable[[Trial], str] | None
-    trial_dirname_creator: Callable[[Trial], str] | None
     callbacks: list[Callback]
     json: bool
     csv: bool
@@ -310,8 +325,8 @@ def make_plan(
     spec = experiment.spec
     fail_fast_ = check_fail_fast(fail_fast)
     check_failures(fail_fast_, integer("max_failures", max_failures))
-    asked = spec["resources_per_trial"]
-    resources = _resources(experiment.trainable, asked, runtime.resources)
+    plans = tuple(_experiment_plan(one, runtime) for one in experiments)
+    trainable = _trainables(plans)
     given = search_alg
     algorithm = _search_algorithm(search_alg, max_concurrent_trials, runtime.debug)
     if space:
@@ -324,40 +339,31 @@ def make_plan(
             "trials are ended without being asked.",
             stacklevel=4,
         )
-    failures = spec["max_failures"]
     if runtime.debug:
-        fail_fast_, failures = "raise", 0
-    blob = _blob(runtime.executor, experiment.trainable, experiment.run_identifier)
+        fail_fast_ = "raise"
+    blob = _blob(runtime.executor, trainable, experiment.run_identifier)
     _check_resume(resume_config or resume_config_of(resume), experiment)
-    _make_directory(experiment.path)
     for one in experiments:
+        _make_directory(one.path)
         algorithm.add_configurations([one])
     return Plan(
-        trainable=experiment.trainable,
-        trainable_name=experiment.run_identifier,
-        is_function=experiment.is_function,
+        experiments=plans,
+        trainable=trainable,
         name=experiment.name,
-        storage_path=experiment.storage.storage_path,
         experiment_dir=experiment.path,
         metric=metric,
         mode=mode or None,
-        stop=experiment.criteria,
+        stop=_criteria_of(experiments),
         time_budget_s=experiment.budget_s,
-        config=spec["config"],
-        resources=resources,
-        bundles=_bundles(asked),
         num_samples=spec["num_samples"],
         total_samples=getattr(algorithm, "total_samples", None),
         search_alg=algorithm,
         scheduler=scheduler_,
         checkpoint_config=experiment.checkpoint_config,
         verbose=level,
-        max_failures=failures,
         fail_fast=fail_fast_,
         raise_on_failed_trial=bool(raise_on_failed_trial),
         reuse_actors=bool(reuse_actors),
-        trial_name_creator=spec["trial_name_creator"],
-        trial_dirname_creator=spec["trial_dirname_creator"],
         callbacks=hooks,
         json=json,
         csv=csv,
@@ -413,31 +419,36 @@ def make_simulation_plan(
     )
     totals = {"CPU": float(num_workers)}
     return Plan(
+        experiments=(
+            ExperimentPlan(
+                name=name,
+                directory=directory,
+                trainable=Trainable,
+                trainable_name=name,
+                resources={"CPU": 1.0},
+                bundles=None,
+                max_failures=max_failures,
+                thresholds=conditions if isinstance(conditions, dict) else {},
+                trial_name_creator=None,
+                trial_dirname_creator=None,
+            ),
+        ),
         trainable=Trainable,
-        trainable_name=name,
-        is_function=False,
         name=name,
-        storage_path=os.path.dirname(directory),
         experiment_dir=directory,
         metric=metric,
         mode=mode,
         stop=conditions,
         time_budget_s=None,
-        config=space,
-        resources={"CPU": 1.0},
-        bundles=None,
         num_samples=number,
         total_samples=getattr(algorithm, "total_samples", None),
         search_alg=algorithm,
         scheduler=scheduler_,
         checkpoint_config=CheckpointConfig(),
         verbose=0,
-        max_failures=max_failures,
         fail_fast=False,
         raise_on_failed_trial=False,
         reuse_actors=reuse_actors,
-        trial_name_creator=None,
-        trial_dirname_creator=None,
         callbacks=[],
         json=False,
         csv=False,
@@ -538,12 +549,52 @@ def _experiments(run_or_experiment: Any, **arguments: Any) -> list[Experiment]:
             every[place] = Experiment(run=one, **arguments)
     if not every:
         raise IndexError("run_or_experiment: the list is empty; give at least one trainable.")
-    if len(every) > 1:
-        raise NotImplementedError(
-            "run_or_experiment: several experiments in one run are not implemented, got "
-            f"{len(every)}. Call run() for each, or run_experiments(..., concurrent=False)."
-        )
     return every
+
+
+def _experiment_plan(one: Experiment, runtime: _runtime.Runtime) -> ExperimentPlan:
+    spec = one.spec
+    asked = spec["resources_per_trial"]
+    return ExperimentPlan(
+        name=one.name,
+        directory=one.path,
+        trainable=one.trainable,
+        trainable_name=one.run_identifier,
+        resources=_resources(one.trainable, asked, runtime.resources),
+        bundles=_bundles(asked),
+        max_failures=0 if runtime.debug else spec["max_failures"],
+        thresholds=one.criteria if isinstance(one.criteria, dict) else {},
+        trial_name_creator=spec["trial_name_creator"],
+        trial_dirname_creator=spec["trial_dirname_creator"],
+    )
+
+
+def _trainables(
+    plans: Sequence[ExperimentPlan],
+) -> type[Trainable] | dict[str, type[Trainable]]:
+    """What is trained: a class; name -> class if there are several experiments."""
+    if len(plans) == 1:
+        return plans[0].trainable
+    found: dict[str, type[Trainable]] = {}
+    for one in plans:
+        if found.setdefault(one.trainable_name, one.trainable) is not one.trainable:
+            raise ValueError(
+                f"run_or_experiment: two trainables are called {one.trainable_name!r}. Register "
+                "them under different names with register_trainable()."
+            )
+    return found
+
+
+def _criteria_of(experiments: Sequence[Experiment]) -> Any:
+    """Stop conditions. Of several experiments each has its thresholds; a Stopper or function
+    counts if it is the first one's, and serves all."""
+    first = experiments[0].criteria
+    if len(experiments) == 1:
+        return first
+    own = tuple(one.criteria if isinstance(one.criteria, dict) else {} for one in experiments)
+    if first is None or isinstance(first, dict):
+        return own if any(own) else None
+    return [*(first if isinstance(first, list) else [first]), own]
 
 
 def resume_config_of(resume: Any) -> ResumeConfig | None:
@@ -970,7 +1021,7 @@ def _make_directory(directory: str) -> None:
         ) from error
 
 
-def _blob(executor: Any, trainable: type[Trainable], name: str) -> bytes | None:
+def _blob(executor: Any, trainable: Any, name: str) -> bytes | None:
     if executor == "inline":
         return None
     from ctune._pickling import dump_trainable

@@ -86,7 +86,8 @@ def run(
         run_or_experiment: What to train: a function of the config that calls report(), a
             Trainable class, or the name of either from register_trainable(). Or an
             Experiment, to which arguments that Experiment has too do not apply. A list of
-            one of these is filled with Experiments.
+            these, which is filled with Experiments: their trials share the run. Of their
+            settings the first one's Stopper, time budget and checkpoint_config serve all.
         name: Name of the experiment's directory. Default: the trainable's name and the
             date.
         metric: Result key to optimise; nested ones as "a/b". Schedulers and searchers
@@ -188,15 +189,14 @@ def run_experiments(
             Experiment.
         scheduler, verbose, progress_reporter, resume, resume_config, reuse_actors,
             raise_on_failed_trial, callbacks: As for run().
-        concurrent: Whether the experiments share one run. Several at once are not
-            implemented: with False each has a run of its own, in order.
+        concurrent: Whether the experiments share one run, its workers and its scheduler.
+            With False each has a run of its own, in order.
 
     Returns:
         The trials of all experiments.
 
     Raises:
         TuneError: `experiments` is something else, a spec is wrong, or a trial failed.
-        NotImplementedError: Several experiments and `concurrent`.
     """
     from ctune._plan import Entrypoint
     from ctune.experiment.experiment import _convert_to_experiment_list

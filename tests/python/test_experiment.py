@@ -189,8 +189,144 @@ def test_r168_one_after_the_other(tmp_path):
     with pytest.raises(TuneError, match="did not complete"):
         tune.run_experiments(every, concurrent=False, verbose=0)
     assert order[2:] == ["fails"]
-    with pytest.raises(NotImplementedError, match="concurrent=False"):
-        tune.run_experiments(every, verbose=0)
+
+
+def several(tmp_path, **arguments):
+    """Three experiments of different kinds in one run."""
+
+    def slow(config):
+        for i in range(config["n"]):
+            tune.report({"i": i, "s": 1})
+
+    def quick(config):
+        while True:
+            tune.report({"q": config["x"]})
+
+    return [
+        Experiment("slow", slow, config={"n": tune.grid_search([2, 4])}, storage_path=tmp_path),
+        Experiment(
+            "quick",
+            quick,
+            config={"x": 5},
+            num_samples=3,
+            stop={"training_iteration": 2},
+            resources_per_trial={"cpu": 0.5},
+            trial_name_creator=lambda trial: f"mine_{trial.trial_id}",
+            storage_path=tmp_path,
+        ),
+        Experiment(
+            "class", Class, config={"x": 1}, stop={"loss": 1}, max_failures=3, storage_path=tmp_path
+        ),
+    ]
+
+
+@pytest.mark.parametrize("executor", ["inline", "process"])
+@pytest.mark.parametrize("reuse", [False, True])
+def test_r131_several_experiments_share_one_run(tmp_path, caplog, executor, reuse):
+    caplog.set_level("INFO", "ctune")
+    tune.shutdown()
+    tune.init(executor=executor, num_cpus=2)
+    every = several(tmp_path)
+    trials = tune.run_experiments(every, verbose=0, reuse_actors=reuse)
+    assert any("3 experiments" in r.message for r in caplog.records)  # R166
+    assert [t.status for t in trials] == ["TERMINATED"] * 6
+    assert [t.trainable_name for t in trials] == ["slow"] * 2 + ["quick"] * 3 + ["Class"]
+    assert [t.last_result["training_iteration"] for t in trials] == [2, 4, 2, 2, 2, 1]
+    assert [t.config for t in trials] == [{"n": 2}, {"n": 4}] + [{"x": 5}] * 3 + [{"x": 1}]
+    assert [os.path.basename(t.local_experiment_path) for t in trials] == (
+        ["slow"] * 2 + ["quick"] * 3 + ["class"]
+    )
+    assert [str(t).split("_")[0] for t in trials] == ["slow"] * 2 + ["mine"] * 3 + ["Class"]
+    assert [t.max_failures for t in trials] == [0] * 5 + [3]
+    assert [t.stopping_criterion for t in trials][4:] == [{"training_iteration": 2}, {"loss": 1}]
+    assert [t.placement_group_factory.required_resources["CPU"] for t in trials] == (
+        [1, 1, 0.5, 0.5, 0.5, 1]
+    )
+    ids = [t.trial_id for t in trials]
+    assert [int(i.split("_")[1]) for i in ids] == list(range(6)) and len(set(ids)) == 6
+    assert all(os.path.exists(os.path.join(t.path, "result.json")) for t in trials)
+
+
+def test_r186_several_trainables_share_a_name(tmp_path):
+    analysis = tune.run(
+        [train, Class],
+        name="both",
+        config={"x": 1},
+        stop={"training_iteration": 2},
+        storage_path=tmp_path,
+        verbose=0,
+    )
+    assert [t.trainable_name for t in analysis.trials] == ["train", "Class"]
+    assert {t.local_experiment_path for t in analysis.trials} == {str(tmp_path / "both")}
+    assert [t.last_result["training_iteration"] for t in analysis.trials] == [2, 2]
+
+
+def test_a_failure_belongs_to_its_experiment(tmp_path):
+    tries = {"once": 0, "thrice": 0}
+
+    def once(config):
+        tries["once"] += 1
+        raise RuntimeError("no")
+
+    def thrice(config):
+        tries["thrice"] += 1
+        raise RuntimeError("no")
+
+    every = [
+        Experiment("a", once, storage_path=tmp_path),
+        Experiment("b", thrice, max_failures=2, storage_path=tmp_path),
+    ]
+    trials = tune.run_experiments(every, raise_on_failed_trial=False, verbose=0)
+    assert tries == {"once": 1, "thrice": 3}
+    assert [t.status for t in trials] == ["ERROR"] * 2
+
+
+def test_the_first_stopper_serves_all(tmp_path):
+    asked = []
+
+    def stop(trial_id, result):
+        asked.append(trial_id)
+        return result["training_iteration"] == 2
+
+    every = [
+        Experiment("a", train, stop=stop, storage_path=tmp_path),
+        Experiment("b", Class, config={"x": 1}, storage_path=tmp_path),
+    ]
+    trials = tune.run_experiments(every, verbose=0)
+    assert [t.last_result["training_iteration"] for t in trials] == [2, 2]
+    assert set(asked) == {t.trial_id for t in trials}
+
+
+def test_a_searcher_takes_one_experiment(tmp_path):
+    class Fixed(tune.search.Searcher):
+        def suggest(self, trial_id):
+            return {}
+
+        def on_trial_complete(self, trial_id, result=None, error=False):
+            pass
+
+    with pytest.raises(AssertionError):
+        tune.run([train, Class], search_alg=Fixed(), storage_path=tmp_path, verbose=0)
+
+
+def test_two_trainables_of_one_name_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="lambda.*register_trainable"):
+        tune.run([lambda config: None, lambda config: None], storage_path=tmp_path)
+
+
+def test_the_limit_of_live_trials_counts_over_experiments(tmp_path):
+    live, most = set(), []
+
+    class Watch(tune.Callback):
+        def on_trial_start(self, iteration, trials, trial, **info):
+            live.add(trial.trial_id)
+            most.append(len(live))
+
+        def on_trial_complete(self, iteration, trials, trial, **info):
+            live.discard(trial.trial_id)
+
+    tune.run(several(tmp_path), max_concurrent_trials=1, callbacks=[Watch()], verbose=0)
+    assert len(most) == 6 and max(most) == 1
 
 
 def test_r43_the_words_follow_the_entry_point(tmp_path):
