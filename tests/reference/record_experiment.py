@@ -134,7 +134,7 @@ def place(checkpoint, path):
 
 def table(frame):
     return {
-        "columns": sorted(map(str, frame.columns)),
+        "columns": list(map(str, frame.columns)),
         "rows": [
             {str(k): plain(v) for k, v in sorted(row.items()) if str(k) in COMPARED}
             for row in frame.to_dict("records")
@@ -183,6 +183,7 @@ def tell(analysis, grid, error_name):
                 "best_checkpoint": place(analysis.get_best_checkpoint(trial, METRIC, MODE), path),
                 "last_checkpoint": place(analysis.get_last_checkpoint(trial), path),
                 "error": error_name(result.error),
+                "repr": repr(result).replace(path, "PATH"),
                 "frame": table(analysis.trial_dataframes[trial.trial_id]),
             }
         )

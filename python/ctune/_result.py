@@ -1,0 +1,162 @@
+"""One trial's result, as `ResultGrid` hands it out."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ctune._checkpoint import Checkpoint
+from ctune.analysis.experiment_analysis import check_local, local_filesystem, table_of
+from ctune.experiment._state import of_folder
+from ctune.experiment.trial import Trial
+from ctune.result import (
+    AUTO_RESULT_KEYS,
+    CONFIG,
+    DONE,
+    EXPERIMENT_TAG,
+    EXPR_PROGRESS_FILE,
+    EXPR_RESULT_FILE,
+    SHOULD_CHECKPOINT,
+    TRIAL_ID,
+)
+from ctune.utils.util import unflattened_lookup
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Result"]
+
+logger = logging.getLogger("ctune")
+
+_NOT_SHOWN = frozenset((*AUTO_RESULT_KEYS, DONE, EXPERIMENT_TAG, SHOULD_CHECKPOINT, TRIAL_ID))
+
+
+@dataclass
+class Result:
+    """How a trial ended.
+
+    Attributes:
+        metrics: The last result, nested as it was reported.
+        checkpoint: The newest checkpoint.
+        error: The exception that ended the trial; if that could not be kept, a TuneError
+            with the text of error.txt. None for a trial that ended well.
+        path: The trial's directory.
+        metrics_dataframe: All results, one row each; nested keys are joined by "/".
+        best_checkpoints: Pairs of checkpoint and the result it belongs to; the best one last
+            if they are kept by a score, else the newest.
+    """
+
+    metrics: dict[str, Any] | None
+    checkpoint: Checkpoint | None
+    error: BaseException | None
+    path: str | None
+    metrics_dataframe: pd.DataFrame | None = None
+    best_checkpoints: list[tuple[Checkpoint, dict[str, Any]]] | None = None
+    _storage_filesystem: Any = None
+
+    @property
+    def config(self) -> dict[str, Any] | None:
+        """The trial's configuration; None without a result."""
+        return self.metrics.get(CONFIG) if self.metrics else None
+
+    @property
+    def filesystem(self) -> Any:
+        """The file system of `path` as pyarrow knows it. Needs pyarrow."""
+        return self._storage_filesystem or local_filesystem("Result.filesystem")
+
+    def get_best_checkpoint(self, metric: str, mode: str) -> Checkpoint:
+        """Returns the checkpoint whose result is best.
+
+        Args:
+            metric: Result key; nested ones as "a/b".
+            mode: "max" or "min".
+
+        Raises:
+            RuntimeError: There is no checkpoint, or none with that metric.
+            ValueError: `mode` is something else.
+        """
+        if not self.best_checkpoints:
+            raise RuntimeError(f"The trial in {self.path} has no checkpoint.")
+        if mode not in ("max", "min"):
+            raise ValueError(f'mode: must be "max" or "min", got {mode!r}.')
+        missing = object()
+        found = [
+            (unflattened_lookup(metric, metrics, default=missing), checkpoint)
+            for checkpoint, metrics in self.best_checkpoints
+        ]
+        valued = [pair for pair in found if pair[0] is not missing]
+        if not valued:
+            known = ", ".join(sorted(map(str, self.metrics or ())))
+            raise RuntimeError(
+                f"metric: no checkpoint has a result with {metric!r}. The trial has: {known}."
+            )
+        best = max if mode == "max" else min
+        return best(valued, key=lambda pair: pair[0])[1]
+
+    @classmethod
+    def from_path(cls, path: str | os.PathLike[str], storage_filesystem: Any = None) -> Result:
+        """Returns the result of a trial from its directory. Needs pandas.
+
+        Its checkpoints are in order of age: which of them is best is not known here.
+
+        Args:
+            path: The trial's directory.
+            storage_filesystem: Only None or pyarrow's local file system.
+
+        Raises:
+            RuntimeError: There is no such directory, or neither result.json nor
+                progress.csv in it.
+            NotImplementedError: `storage_filesystem` is another one.
+            OSError, ValueError: A file cannot be read.
+        """
+        check_local(storage_filesystem)
+        folder = os.path.abspath(os.path.expanduser(os.fspath(path)))
+        if not os.path.isdir(folder):
+            raise RuntimeError(f"path: there is no directory {folder}.")
+        frame = table_of(folder)
+        stored = of_folder(folder)
+        if frame is None or stored is None:
+            raise RuntimeError(
+                f"path: {folder} has neither {EXPR_RESULT_FILE} nor {EXPR_PROGRESS_FILE}; "
+                "it must be the directory of a trial that reported."
+            )
+        trial = Trial._of_stored(stored)
+        result = cls.of_trial(trial, frame)
+        # A trial that goes on after a failure ended with none, but its last error is there.
+        result.error = trial.get_pickled_error() or result.error
+        result.best_checkpoints = result.best_checkpoints or None
+        result._storage_filesystem = storage_filesystem
+        return result
+
+    @classmethod
+    def of_trial(cls, trial: Trial, frame: pd.DataFrame | None) -> Result:
+        """Returns the result of a trial whose table is `frame`."""
+        return cls(
+            metrics=dict(trial.last_result),
+            checkpoint=trial.checkpoint,
+            error=None if trial.status == Trial.TERMINATED else trial.get_error(),
+            path=trial.path,
+            metrics_dataframe=frame,
+            best_checkpoints=[
+                (Checkpoint(path), metrics) for path, metrics, _ in trial._best_checkpoints()
+            ],
+        )
+
+    def _repr(self, indent: int = 0) -> str:
+        shown: dict[str, Any] = {}
+        if self.error is not None:
+            shown["error"] = type(self.error).__name__
+        metrics = self.metrics
+        if metrics:
+            metrics = {k: v for k, v in metrics.items() if k not in _NOT_SHOWN}
+        shown["metrics"] = metrics
+        shown["path"] = self.path
+        shown["filesystem"] = getattr(self._storage_filesystem, "type_name", "local")
+        shown["checkpoint"] = self.checkpoint
+        inner = ",\n".join(f"{' ' * (indent + 2)}{key}={value!r}" for key, value in shown.items())
+        return f"{' ' * indent}{type(self).__name__}(\n{inner}\n{' ' * indent})"
+
+    def __repr__(self) -> str:
+        return self._repr()
