@@ -6,8 +6,9 @@ is the reference's form; `ctune` holds the version of what is ours in it. Object
 lacks stand in it as `ctune.utils.serialization` says. Of a pair, these keys are ours:
 
 - `bundles`, `strategy`: what the trial asks for. `placement_group_factory` says the same as
-  a pickle of plain lists, `storage` and `checkpoint_manager` say where files are as pickles
-  of `types.SimpleNamespace`: the reference opens no file without them.
+  a pickle, `storage` and `checkpoint_manager` say where files are, all as
+  `types.SimpleNamespace`: the reference opens no file without them.
+- `metric_n_steps`: the newest 10 values only; the newest 5 are among them.
 - `checkpoints`: pairs of directory name and metrics, oldest first; `checkpoint_config`.
 - `{"_type": "CTUNE_LARGE"}` in place of a pickle above 64 KiB: `params.pkl`, or the last
   line of `result.json`, has the object.
@@ -88,11 +89,13 @@ class Stored:
         path: Its directory; None if unknown.
         state: What it is, as in the first text of its pair.
         run: How it went, as in the second.
+        large: Whether objects were left out for their size.
     """
 
     path: str | None
     state: dict[str, Any]
     run: dict[str, Any] = field(default_factory=dict)
+    large: bool = False
 
 
 # --- Writing ---
@@ -158,7 +161,10 @@ def _text(value: Any) -> str:
 def pair_of(stored: Stored, encoder: StateEncoder) -> tuple[str, str]:
     """Returns a trial's two texts."""
     state, run = dict(stored.state), dict(stored.run)
-    state["placement_group_factory"] = pickle.dumps(state["bundles"], 4).hex()
+    bundles = state["bundles"]
+    total = {name: sum(b.get(name, 0) for b in bundles) for b in bundles for name in b}
+    asked = SimpleNamespace(bundles=bundles, strategy=state["strategy"], required_resources=total)
+    state["placement_group_factory"] = pickle.dumps(asked, 4).hex()
     checkpoints = run["checkpoints"]
     if stored.path is not None:
         name = os.path.basename(stored.path)
@@ -329,7 +335,8 @@ def _listed(file: str) -> list[Stored]:
             state, run = json.loads(pair[0]), json.loads(pair[1])
             folder = state["relative_logdir"]
             state["trial_id"], state["trainable_name"], state["status"]  # noqa: B018
-            found.append(Stored(os.path.join(directory, folder) if folder else None, state, run))
+            path = os.path.join(directory, folder) if folder else None
+            found.append(Stored(path, state, run, LARGE in pair[0] or LARGE in pair[1]))
         except (KeyError, IndexError, TypeError, RecursionError, ValueError) as error:
             raise _Damaged(
                 f"{file} is damaged: entry {number} of trial_data: {type(error).__name__}: {error}."
@@ -423,7 +430,7 @@ def _has_large(value: Any) -> bool:
 def config_of(stored: Stored) -> dict[str, Any]:
     """Returns a stored trial's configuration."""
     config = stored.state.get(CONFIG)
-    if stored.path is not None and _has_large(config):
+    if stored.large and stored.path is not None and _has_large(config):
         found = _pickled_config(stored.path)
         if found is not None:
             return found
@@ -434,7 +441,7 @@ def config_of(stored: Stored) -> dict[str, Any]:
 def last_result_of(stored: Stored) -> dict[str, Any]:
     """Returns a stored trial's last result."""
     result = stored.run.get("last_result")
-    if stored.path is not None and _has_large(result):
+    if stored.large and stored.path is not None and _has_large(result):
         try:
             return _last_result(os.path.join(stored.path, EXPR_RESULT_FILE))
         except OSError:
@@ -574,7 +581,7 @@ class _Statistics:
             else:
                 known["max"] = max(value, known["max"])
                 known["min"] = min(value, known["min"])
-                known["avg"] += (value - known["avg"]) / step
+                known["avg"] = 1 / step * (value + (step - 1) * known["avg"])
                 newest = self._newest[name]
                 newest.append(value)
                 del newest[:-10]
@@ -589,8 +596,8 @@ class _Statistics:
         return self.analysis
 
     def steps(self) -> dict[str, dict[str, list[Any]]]:
-        """Returns metric -> "5" and "10" -> that many of its newest values."""
-        return {name: {"5": v[-5:], "10": v[:]} for name, v in self._newest.items()}
+        """Returns metric -> "10" -> that many of its newest values."""
+        return {name: {"10": values} for name, values in self._newest.items()}
 
 
 def _results_of(folder: str, names: Iterable[str]) -> Iterator[dict[str, Any]]:
@@ -689,8 +696,9 @@ def of_folder(folder: str) -> Stored | None:
             "experiment_tag": (parts["tag"] or "") if parts else "",
             "status": status,
             "relative_logdir": base,
-            "custom_trial_name": None if parts else base,
+            "custom_trial_name": f"{parts['name']}_{parts['id']}" if parts else base,
             "bundles": [{"CPU": 1.0}],
+            "strategy": "PACK",
         },
         run,
     )

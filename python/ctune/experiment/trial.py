@@ -313,17 +313,16 @@ class Trial:
         """Metric -> "5" and "10" -> that many of its newest values."""
         if self._view is None:
             run = self.__dict__.get("_run", {})
-            stored = run["metric_n_steps"] = _state.resolve(run.get("metric_n_steps"))
-            return {
-                name: {steps: list(values) for steps, values in kept.items()}
-                for name, kept in (stored or {}).items()
-            }
-        out: dict[str, dict[str, list[float]]] = {}
-        for name in self._view.metric_analysis():
-            history = self._view.metric(name)
-            values = [] if history is None else history.tolist()
-            out[name] = {"5": values[-5:], "10": values[-10:]}
-        return out
+            stored = run["metric_n_steps"] = _state.resolve(run.get("metric_n_steps")) or {}
+            newest = {name: list(kept["10"]) for name, kept in stored.items()}
+        else:
+            newest = self._newest_values(self._view)
+        return {name: {"5": values[-5:], "10": values} for name, values in newest.items()}
+
+    def _newest_values(self, view: TrialView) -> dict[str, list[float]]:
+        """Returns the newest 10 values of each metric."""
+        histories = ((name, view.metric(name)) for name in view.metric_analysis())
+        return {name: [] if h is None else h[-10:].tolist() for name, h in histories}
 
     @property
     def placement_group_factory(self) -> PlacementGroupFactory | None:
@@ -668,7 +667,7 @@ class Trial:
             "export_formats": self.export_formats,
             "restore_path": self.restore_path,
             "relative_logdir": None if path is None else os.path.basename(path),
-            "custom_trial_name": self.custom_trial_name,
+            "custom_trial_name": self._given_name(),
             "custom_dirname": self.custom_dirname,
             "bundles": [{"CPU": 1.0}] if resources is None else resources.bundles,
             "strategy": "PACK" if resources is None else resources.strategy,
@@ -684,7 +683,9 @@ class Trial:
             "last_result": self.last_result,
             "last_result_time": self._last_result_time(),
             "metric_analysis": self.metric_analysis,
-            "metric_n_steps": self.metric_n_steps,
+            "metric_n_steps": {
+                name: {"10": kept["10"]} for name, kept in self.metric_n_steps.items()
+            },
             "checkpoint_config": _state.kept_settings(self._kept_config()),
             "checkpoints": [
                 (os.path.basename(directory), metrics)
@@ -692,6 +693,10 @@ class Trial:
             ],
         }
         return _state.Stored(path, state, run)
+
+    def _given_name(self) -> str | None:
+        name = str(self)
+        return None if name == self._default_name() else name
 
     def _last_result_time(self) -> float | None:
         if self._view is not None:
