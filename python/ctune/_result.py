@@ -1,55 +1,51 @@
-"""What one trial gave, as people get it from a Tuner."""
+"""One trial's result, as `ResultGrid` hands it out."""
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ctune._checkpoint import Checkpoint
-from ctune.error import TuneError
+from ctune.analysis.experiment_analysis import check_local, local_filesystem, table_of
+from ctune.experiment._state import of_folder
 from ctune.experiment.trial import Trial
 from ctune.result import (
     AUTO_RESULT_KEYS,
     CONFIG,
-    CONFIG_PREFIX,
     DONE,
     EXPERIMENT_TAG,
-    EXPR_ERROR_FILE,
-    EXPR_ERROR_PICKLE_FILE,
+    EXPR_PROGRESS_FILE,
+    EXPR_RESULT_FILE,
     SHOULD_CHECKPOINT,
     TRIAL_ID,
 )
-from ctune.utils.util import is_nan, unflattened_lookup
+from ctune.utils.util import unflattened_lookup
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["Result"]
 
-_HIDDEN = frozenset(
-    (
-        *AUTO_RESULT_KEYS,
-        CONFIG,
-        DONE,
-        EXPERIMENT_TAG,
-        SHOULD_CHECKPOINT,
-        TRIAL_ID,
-        "checkpoint_dir_name",
-    )
-)
+logger = logging.getLogger("ctune")
+
+_NOT_SHOWN = frozenset((*AUTO_RESULT_KEYS, DONE, EXPERIMENT_TAG, SHOULD_CHECKPOINT, TRIAL_ID))
 
 
 class Result:
-    """What one trial gave.
+    """How a trial ended.
 
     Args:
-        metrics: Its last result, nested as it was reported; None: it reported nothing.
-        checkpoint: Its newest checkpoint, or None.
-        error: The exception that ended it, or None.
-        path: Its directory.
-        metrics_dataframe: All its results, one row each; or a function that reads them.
-        best_checkpoints: Its checkpoints, oldest first, each with the result it belongs to.
+        metrics: The last result, nested as it was reported.
+        checkpoint: The newest checkpoint.
+        error: The exception that ended the trial; if that could not be kept, a TuneError
+            with the text of error.txt. None for a trial that ended well.
+        path: The trial's directory.
+        metrics_dataframe: All results, one row each, nested keys joined by "/"; or a
+            function that reads them.
+        best_checkpoints: Pairs of checkpoint and the result it belongs to; the best one last
+            if they are kept by a score, else the newest.
     """
 
     def __init__(
@@ -58,155 +54,128 @@ class Result:
         checkpoint: Checkpoint | None,
         error: BaseException | None,
         path: str | None = None,
-        metrics_dataframe: pd.DataFrame | Callable[[], pd.DataFrame] | None = None,
+        metrics_dataframe: pd.DataFrame | Callable[[], pd.DataFrame | None] | None = None,
         best_checkpoints: list[tuple[Checkpoint, dict[str, Any]]] | None = None,
+        _storage_filesystem: Any = None,
     ) -> None:
         self.metrics = metrics
         self.checkpoint = checkpoint
         self.error = error
         self.path = path
-        self.best_checkpoints = best_checkpoints or []
+        self.best_checkpoints = best_checkpoints
         self._frame = metrics_dataframe
+        self._storage_filesystem = _storage_filesystem
 
     @property
     def metrics_dataframe(self) -> pd.DataFrame | None:
-        """All results of the trial, one row each. Needs pandas. Read when first asked for."""
+        """All results, one row each. Needs pandas. Read when first asked for."""
         if callable(self._frame):
             self._frame = self._frame()
         return self._frame
 
     @property
     def config(self) -> dict[str, Any] | None:
-        """The configuration of the trial."""
-        return self.metrics.get("config") if self.metrics else None
+        """The trial's configuration; None without a result."""
+        return self.metrics.get(CONFIG) if self.metrics else None
 
     @property
     def filesystem(self) -> Any:
-        """The file system of `path`, a `pyarrow.fs.LocalFileSystem`. Needs pyarrow."""
-        return local_filesystem()
+        """The file system of `path` as pyarrow knows it. Needs pyarrow."""
+        return self._storage_filesystem or local_filesystem("Result.filesystem")
 
-    def get_best_checkpoint(self, metric: str, mode: str) -> Checkpoint | None:
-        """Returns the best checkpoint that the trial still has.
+    def get_best_checkpoint(self, metric: str, mode: str) -> Checkpoint:
+        """Returns the checkpoint whose result is best.
 
         Args:
             metric: Result key; nested ones as "a/b".
             mode: "max" or "min".
 
-        Returns:
-            None if all values are NaN.
-
         Raises:
-            RuntimeError: There are no checkpoints, or none has the metric.
+            RuntimeError: There is no checkpoint, or none with that metric.
             ValueError: `mode` is something else.
         """
         if not self.best_checkpoints:
-            raise RuntimeError(f"There are no checkpoints in {self.path!r} to choose from.")
+            raise RuntimeError(f"The trial in {self.path} has no checkpoint.")
         if mode not in ("max", "min"):
             raise ValueError(f'mode: must be "max" or "min", got {mode!r}.')
+        missing = object()
         found = [
-            (value, checkpoint)
+            (unflattened_lookup(metric, metrics, default=missing), checkpoint)
             for checkpoint, metrics in self.best_checkpoints
-            if (value := unflattened_lookup(metric, metrics, default=None)) is not None
         ]
-        if not found:
-            known = sorted({str(key) for _, metrics in self.best_checkpoints for key in metrics})
+        valued = [pair for pair in found if pair[0] is not missing]
+        if not valued:
+            known = ", ".join(sorted(map(str, self.metrics or ())))
             raise RuntimeError(
-                f"metric: no checkpoint has {metric!r}. There is: {', '.join(known)}."
+                f"metric: no checkpoint has a result with {metric!r}. The trial has: {known}."
             )
-        numbers = [pair for pair in found if not is_nan(pair[0])]
-        if not numbers:
-            return None
-        choose = max if mode == "max" else min
-        return choose(numbers, key=lambda pair: pair[0])[1]
+        best = max if mode == "max" else min
+        return best(valued, key=lambda pair: pair[0])[1]
 
     @classmethod
     def from_path(cls, path: str | os.PathLike[str], storage_filesystem: Any = None) -> Result:
-        """Reads the result of a trial from its directory.
+        """Returns the result of a trial from its directory. Needs pandas.
+
+        Its checkpoints are in order of age: which of them is best is not known here.
 
         Args:
-            path: The trial's directory, `~` allowed.
-            storage_filesystem: Only None, the local file system.
+            path: The trial's directory.
+            storage_filesystem: Only None or pyarrow's local file system.
 
         Raises:
-            RuntimeError: There is no such directory, or it holds no results.
-            NotImplementedError: `storage_filesystem` is given.
+            RuntimeError: There is no such directory, or neither result.json nor
+                progress.csv in it.
+            NotImplementedError: `storage_filesystem` is another one.
+            OSError, ValueError: A file cannot be read.
         """
-        from ctune.analysis._files import read_checkpoints, read_error, read_results, table
-
-        if storage_filesystem is not None:
-            raise NotImplementedError(
-                "storage_filesystem: only local directories are supported, got "
-                f"{type(storage_filesystem).__name__}. Leave it out."
-            )
-        directory = os.path.abspath(os.path.expanduser(os.fspath(path)))
-        if not os.path.isdir(directory):
-            raise RuntimeError(f"path: there is no directory {directory!r}.")
-        results = read_results(directory)
-        if results is None:
+        check_local(storage_filesystem)
+        folder = os.path.abspath(os.path.expanduser(os.fspath(path)))
+        if not os.path.isdir(folder):
+            raise RuntimeError(f"path: there is no directory {folder}.")
+        frame = table_of(folder)
+        stored = of_folder(folder)
+        if frame is None or stored is None:
             raise RuntimeError(
-                f"path: {directory!r} has neither result.json nor progress.csv, so it is no "
-                "directory of a trial that reported something."
+                f"path: {folder} has neither {EXPR_RESULT_FILE} nor {EXPR_PROGRESS_FILE}; "
+                "it must be the directory of a trial that reported."
             )
-        checkpoints = read_checkpoints(directory, results)
-        return cls(
-            metrics=results[-1] if results else None,
-            checkpoint=checkpoints[-1][0] if checkpoints else None,
-            error=read_error(
-                os.path.join(directory, EXPR_ERROR_FILE),
-                os.path.join(directory, EXPR_ERROR_PICKLE_FILE),
-            ),
-            path=directory,
-            metrics_dataframe=lambda: table(results),
-            best_checkpoints=checkpoints,
-        )
+        trial = Trial._of_stored(stored)
+        result = cls.of_trial(trial, frame)
+        # A trial that goes on after a failure ended with none, but its last error is there.
+        result.error = trial.get_pickled_error() or result.error
+        result.best_checkpoints = result.best_checkpoints or None
+        result._storage_filesystem = storage_filesystem
+        return result
 
     @classmethod
-    def _of_trial(cls, trial: Trial, frame: Callable[[], pd.DataFrame]) -> Result:
-        metrics = dict(trial.last_result)
-        if metrics:
-            metrics.setdefault("config", trial.config)
-        error: BaseException | None = None
-        if trial.status != Trial.TERMINATED:
-            error = trial.get_error()
-            if error is None and trial.status == Trial.ERROR:
-                error = TuneError(f"Trial {trial} failed; there is no file that says why.")
+    def of_trial(
+        cls, trial: Trial, frame: pd.DataFrame | Callable[[], pd.DataFrame | None] | None
+    ) -> Result:
+        """Returns the result of a trial; `frame` is its table, or reads it."""
         return cls(
-            metrics=metrics,
+            metrics=dict(trial.last_result),
             checkpoint=trial.checkpoint,
-            error=error,
+            error=None if trial.status == Trial.TERMINATED else trial.get_error(),
             path=trial.path,
             metrics_dataframe=frame,
             best_checkpoints=[
-                (Checkpoint(path), metrics) for path, metrics, _ in trial._all_checkpoints()
+                (Checkpoint(path), metrics) for path, metrics, _ in trial._best_checkpoints()
             ],
         )
 
-    def __repr__(self) -> str:
-        lines = []
+    def _repr(self, indent: int = 0) -> str:
+        shown: dict[str, Any] = {}
         if self.error is not None:
-            lines.append(f"error={type(self.error).__name__!r}")
-        shown = {
-            key: value
-            for key, value in (self.metrics or {}).items()
-            if key not in _HIDDEN and not str(key).startswith(f"{CONFIG_PREFIX}/")
-        }
-        lines.append(f"metrics={shown!r}")
-        lines.append(f"path={self.path!r}")
-        lines.append("filesystem='local'")
-        lines.append(f"checkpoint={self.checkpoint!r}")
-        return "Result(\n  " + ",\n  ".join(lines) + "\n)"
+            shown["error"] = type(self.error).__name__
+        metrics = self.metrics
+        if metrics:
+            metrics = {k: v for k, v in metrics.items() if k not in _NOT_SHOWN}
+        shown["metrics"] = metrics
+        shown["path"] = self.path
+        shown["filesystem"] = getattr(self._storage_filesystem, "type_name", "local")
+        shown["checkpoint"] = self.checkpoint
+        inner = ",\n".join(f"{' ' * (indent + 2)}{key}={value!r}" for key, value in shown.items())
+        return f"{' ' * indent}{type(self).__name__}(\n{inner}\n{' ' * indent})"
 
-
-def local_filesystem() -> Any:
-    """Returns pyarrow's local file system.
-
-    Raises:
-        ImportError: pyarrow is missing.
-    """
-    try:
-        from pyarrow.fs import LocalFileSystem
-    except ImportError:
-        raise ImportError(
-            'pyarrow is needed for a filesystem: pip install "ctune[storage]"'
-        ) from None
-    return LocalFileSystem()
+    def __repr__(self) -> str:
+        return self._repr()

@@ -246,7 +246,7 @@ def test_missing_pandas_is_said_with_the_remedy(make, monkeypatch):
 def test_construction_is_checked(tmp_path):
     with pytest.raises(ValueError, match="default_mode.*best"):
         ExperimentAnalysis("x", trials=[], default_mode="best")
-    with pytest.raises(NotImplementedError, match="trials"):
+    with pytest.raises(ValueError, match="holds no experiment"):
         ExperimentAnalysis(str(tmp_path))
     with pytest.raises(NotImplementedError, match="storage_filesystem"):
         ExperimentAnalysis("x", trials=[], storage_filesystem=object())

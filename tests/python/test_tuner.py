@@ -95,7 +95,7 @@ def test_results_hold_checkpoints_and_all_results(grid):
         result.get_best_checkpoint("loss", "best")
     with pytest.raises(RuntimeError, match="nope"):
         result.get_best_checkpoint("nope", "max")
-    with pytest.raises(RuntimeError, match="no checkpoints"):
+    with pytest.raises(RuntimeError, match="no checkpoint"):
         Result({"a": 1}, None, None).get_best_checkpoint("a", "max")
 
 
@@ -107,7 +107,7 @@ def test_the_best_result(grid, tmp_path):
         grid.get_best_result("nope", "max")
     with pytest.raises(ValueError, match="scope"):
         grid.get_best_result(scope="first")
-    other = ResultGrid(tune.ExperimentAnalysis(tmp_path, trials=grid._analysis.trials))
+    other = ResultGrid(tune.ExperimentAnalysis(tmp_path, trials=grid._experiment_analysis.trials))
     with pytest.raises(ValueError, match="metric"):
         other.get_best_result(mode="max")
     with pytest.raises(ValueError, match="mode"):
@@ -171,7 +171,7 @@ def test_progress_csv_and_torn_lines_are_read(grid):
         Result.from_path(path)
     (path / "result.json").unlink()
     read = Result.from_path(path)
-    assert read.metrics["loss"] == 8 and read.metrics["n/a"] == 2
+    assert read.metrics["loss"] == 8 and read.metrics["n"] == {"a": 2}
     assert read.metrics["done"] is False
 
 

@@ -9,11 +9,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ctune._checkpoint import Checkpoint
-from ctune.analysis._files import flat_config, pandas, read_results, table
+from ctune.experiment._state import read_results, read_state
 from ctune.experiment.trial import Trial
 from ctune.result import (
+    CONFIG_PREFIX,
     DEFAULT_METRIC,
+    EXPR_PROGRESS_FILE,
+    EXPR_RESULT_FILE,
     TRAINING_ITERATION,
+    TRIAL_ID,
 )
 from ctune.utils.util import flatten_dict, is_nan, is_nan_or_inf, unflattened_lookup
 
@@ -30,18 +34,22 @@ _SCOPES = ("all", "last", "avg", "last-5-avg", "last-10-avg")
 class ExperimentAnalysis:
     """The trials of an experiment and questions about them.
 
-    run() returns one.
+    run() returns one. One of an earlier run, of ctune or of Ray Tune, is opened by its
+    directory: no trainable needs to be registered, Ray need not be installed, and nothing is
+    written. Objects that cannot be read are placeholders that say why.
 
     Args:
-        experiment_checkpoint_path: Directory of the experiment.
-        storage_filesystem: Only None, the local file system.
-        trials: The trials.
-        default_metric: Metric for questions that name none.
+        experiment_checkpoint_path: Directory of the experiment, or its state file
+            `experiment_state-*.json`.
+        storage_filesystem: Only None or pyarrow's local file system.
+        trials: The trials; default: those on disk.
+        default_metric: Metric for questions that name none. With a mode alone: "_metric".
         default_mode: "max" or "min", likewise.
 
     Raises:
-        ValueError: `default_mode` is something else.
-        NotImplementedError: `trials` is missing, or `storage_filesystem` given.
+        ValueError: `default_mode` is something else, or the path is no experiment's.
+        NotImplementedError: `storage_filesystem` is another one.
+        OSError: The files cannot be read.
     """
 
     def __init__(
@@ -55,22 +63,17 @@ class ExperimentAnalysis:
     ) -> None:
         if default_mode is not None and default_mode not in ("max", "min"):
             raise ValueError(f'default_mode: must be "max", "min" or None, got {default_mode!r}.')
-        if storage_filesystem is not None:
-            raise NotImplementedError(
-                "storage_filesystem: only local experiments are supported, got "
-                f"{type(storage_filesystem).__name__}. Leave it out."
-            )
-        if trials is None:
-            raise NotImplementedError(
-                "trials: an experiment cannot be loaded from its directory alone. Give "
-                "its trials, as run() does."
-            )
+        check_local(storage_filesystem)
         if default_metric is None and default_mode is not None:
             default_metric = DEFAULT_METRIC
+        path = os.fspath(experiment_checkpoint_path)
+        if trials is None:
+            path, stored = read_state(path)
+            trials = [Trial._of_stored(one) for one in stored]
         self.trials = trials
         self.default_metric = default_metric
         self.default_mode = default_mode
-        self._path = os.fspath(experiment_checkpoint_path)
+        self._path = path
         self._frames: dict[str, pd.DataFrame] | None = None
 
     @property
@@ -96,8 +99,7 @@ class ExperimentAnalysis:
     def best_checkpoint(self) -> Checkpoint | None:
         """The best checkpoint of the best trial."""
         self._need_defaults("best_checkpoint", "get_best_checkpoint(trial, metric, mode)")
-        best = self.best_trial
-        return self.get_best_checkpoint(best) if best is not None else None
+        return self.get_best_checkpoint(self._best())
 
     @property
     def best_result(self) -> dict[str, Any] | None:
@@ -112,17 +114,14 @@ class ExperimentAnalysis:
         self._need_defaults(
             "best_dataframe", "trial_dataframes[get_best_trial(metric, mode).trial_id]"
         )
-        best = self.best_trial
-        assert best is not None
-        return self.trial_dataframes[best.trial_id]
+        return self.trial_dataframes[self._best().trial_id]
 
     @property
     def best_result_df(self) -> pd.DataFrame:
         """The last result of the best trial as a row. Needs pandas."""
         self._need_defaults("best_result_df", "results_df")
-        best = self.best_trial
-        assert best is not None
-        return pandas().DataFrame.from_records(
+        best = self._best()
+        return _pandas().DataFrame.from_records(
             [{**_flat(best.last_result), "trial_id": best.trial_id}], index="trial_id"
         )
 
@@ -132,6 +131,15 @@ class ExperimentAnalysis:
             raise ValueError(
                 f"{missing}: {name} needs a metric and a mode. Give run() both, or use {instead}."
             )
+
+    def _best(self) -> Trial:
+        best = self.best_trial
+        if best is None:
+            raise ValueError(
+                f"metric: there is no best trial, as none has a finite value of "
+                f"{self.default_metric!r}. Ask for another metric."
+            )
+        return best
 
     # All of them.
 
@@ -144,13 +152,13 @@ class ExperimentAnalysis:
     def results_df(self) -> pd.DataFrame:
         """The last results, one row per trial, indexed by trial id. Needs pandas."""
         rows = [{**_flat(trial.last_result), "trial_id": trial.trial_id} for trial in self.trials]
-        return pandas().DataFrame.from_records(rows, index="trial_id" if rows else None)
+        return _pandas().DataFrame.from_records(rows, index="trial_id" if rows else None)
 
     @property
     def trial_dataframes(self) -> dict[str, pd.DataFrame]:
         """Trial id -> all its results, one row each. Needs pandas.
 
-        They are read from the result files, once.
+        They are read from the result files, once, when they are first asked for.
         """
         if self._frames is None:
             frames = {t.trial_id: _read_results(t) for t in self.trials}
@@ -163,7 +171,7 @@ class ExperimentAnalysis:
                     ", ".join(unread[:5]) + (", ..." if len(unread) > 5 else ""),
                 )
             self._frames = {
-                key: pandas().DataFrame() if frame is None else frame
+                key: _pandas().DataFrame() if frame is None else frame
                 for key, frame in frames.items()
             }
         return self._frames
@@ -173,7 +181,7 @@ class ExperimentAnalysis:
 
         Args:
             metric: With `mode`: each trial's row is its best one by this metric.
-                Otherwise its last one.
+                Otherwise, and for trials that never had it, the last one.
             mode: "max" or "min".
 
         Raises:
@@ -187,21 +195,20 @@ class ExperimentAnalysis:
             row = self._row(trial, metric, mode)
             if row is None:
                 continue
-            for key, value in flat_config(trial.config).items():
-                row.setdefault(key, value)
+            row.update(_flat_config(trial.config))
             row["logdir"] = trial.trial_id
             rows.append(row)
-        return pandas().DataFrame(rows)
+        return _pandas().DataFrame(rows)
 
     def _row(self, trial: Trial, metric: str | None, mode: str | None) -> dict[str, Any] | None:
         frame = self.trial_dataframes[trial.trial_id]
-        if frame.empty:
-            return _flat(trial.last_result) if metric is None else None
-        if metric is None or mode is None:
+        if frame.empty:  # no results, or no files of them
+            return _flat(trial.last_result) or None if metric is None else None
+        if metric is None or mode is None or metric not in frame:
             index = len(frame) - 1
         else:
-            column = frame[metric] if metric in frame else None
-            if column is None or column.isna().all():
+            column = frame[metric]
+            if column.isna().all():
                 logger.warning(
                     "Trial %s is left out: it has no value of %r that is a number.",
                     trial,
@@ -220,7 +227,7 @@ class ExperimentAnalysis:
             prefix: Flatten them, and put "config/" before each key.
         """
         return {
-            trial.trial_id: flat_config(trial.config) if prefix else trial.config
+            trial.trial_id: _flat_config(trial.config) if prefix else trial.config
             for trial in self.trials
         }
 
@@ -303,7 +310,7 @@ class ExperimentAnalysis:
         mode = self._mode(mode)
         best: str | None = None
         best_value: Any = None
-        for path, metrics, _ in trial._all_checkpoints():
+        for path, metrics, _ in trial._best_checkpoints():
             value = unflattened_lookup(metric, metrics, default=None)
             if value is None or is_nan(value):
                 continue
@@ -355,16 +362,76 @@ def _check_mode(mode: str | None, optional: bool = False) -> None:
         raise ValueError(f'mode: must be "max" or "min", got {mode!r}.')
 
 
+def _pandas() -> Any:
+    try:
+        import pandas
+    except ImportError:
+        raise ImportError('pandas is needed for tables: pip install "ctune[analysis]"') from None
+    return pandas
+
+
 def _flat(result: dict[str, Any]) -> dict[str, Any]:
     return flatten_dict(result, os.environ.get("TUNE_RESULT_DELIM", "/"))
 
 
+def _flat_config(config: dict[str, Any]) -> dict[str, Any]:
+    return {f"{CONFIG_PREFIX}/{key}": value for key, value in flatten_dict(config).items()}
+
+
+def check_local(filesystem: Any) -> None:
+    """Checks that files are to be read from this machine.
+
+    Raises:
+        NotImplementedError: They are not.
+    """
+    if filesystem is None or getattr(filesystem, "type_name", None) == "local":
+        return
+    raise NotImplementedError(
+        "storage_filesystem: only local experiments are supported, got "
+        f"{type(filesystem).__name__}. Copy the files to a local directory, or leave it out."
+    )
+
+
+def local_filesystem(name: str) -> Any:
+    """Returns pyarrow's file system of this machine, for an attribute of this name."""
+    try:
+        from pyarrow.fs import LocalFileSystem
+    except ImportError:
+        raise ImportError(f'{name} needs pyarrow: pip install "ctune[storage]"') from None
+    return LocalFileSystem()
+
+
+def table_of(folder: str) -> pd.DataFrame | None:
+    """Returns the results in a trial's directory, one row each, from result.json or else
+    progress.csv; None if it has neither. Nested keys are joined by "/". Needs pandas.
+
+    Raises:
+        OSError, ValueError: The file cannot be read.
+    """
+    pandas = _pandas()
+    frame: pd.DataFrame
+    if os.path.exists(os.path.join(folder, EXPR_RESULT_FILE)):
+        frame = pandas.json_normalize(list(read_results(folder)), sep="/")
+    elif os.path.exists(os.path.join(folder, EXPR_PROGRESS_FILE)):
+        path = os.path.join(folder, EXPR_PROGRESS_FILE)
+        try:
+            # Ids such as 1e5 are no numbers.
+            frame = pandas.read_csv(path, dtype={TRIAL_ID: str})
+        except pandas.errors.EmptyDataError:
+            frame = pandas.DataFrame()
+    else:
+        return None
+    return frame
+
+
 def _read_results(trial: Trial) -> pd.DataFrame | None:
-    """Reads a trial's results; None if they cannot be."""
+    """Returns the table of a trial; None if there should be one and it cannot be read."""
     if trial.path is None:
         return None
     try:
-        results = read_results(trial.path)
+        frame = table_of(trial.path)
     except (OSError, ValueError):
         return None
-    return None if results is None else table(results)
+    if frame is None or frame.empty:
+        return None if trial.has_reported_at_least_once else _pandas().DataFrame()
+    return frame

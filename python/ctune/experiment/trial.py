@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import pickle
 import re
@@ -13,8 +15,12 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from ctune._checkpoint import Checkpoint, TrainingResult
 from ctune._config import CheckpointConfig
 from ctune._storage import StorageContext
+from ctune._unpickle import read_pickle
 from ctune.error import TuneError
+from ctune.experiment import _state
 from ctune.result import DONE, EXPR_ERROR_PICKLE_FILE, NODE_IP
+from ctune.utils.serialization import FALLBACK
+from ctune.utils.util import flatten_dict, is_nan
 
 if TYPE_CHECKING:
     import numpy as np
@@ -175,7 +181,7 @@ class Trial:
     custom_dirname: str | None
     storage: StorageContext | None
     stub: bool
-    run_metadata: SimpleNamespace
+    run_metadata: Any
     temporary_state: SimpleNamespace
 
     _view: TrialView | None = None
@@ -274,6 +280,8 @@ class Trial:
                 return getattr(view, name)
             if name in _IN_RUN:
                 return _IN_RUN[name](self)
+        elif name == "run_metadata" and "trial_id" in self.__dict__:
+            return RunMetadata(self)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -307,21 +315,33 @@ class Trial:
     def metric_n_steps(self) -> dict[str, dict[str, list[float]]]:
         """Metric -> "5" and "10" -> that many of its newest values."""
         if self._view is None:
-            return {}
-        out: dict[str, dict[str, list[float]]] = {}
-        for name in self._view.metric_analysis():
-            history = self._view.metric(name)
-            values = [] if history is None else history.tolist()
-            out[name] = {"5": values[-5:], "10": values[-10:]}
-        return out
+            run = self.__dict__.get("_run", {})
+            stored = run["metric_n_steps"] = _state.resolve(run.get("metric_n_steps")) or {}
+            newest = {name: list(kept["10"]) for name, kept in stored.items()}
+        else:
+            newest = self._newest_values(self._view)
+        return {name: {"5": values[-5:], "10": values} for name, values in newest.items()}
+
+    def _newest_values(self, view: TrialView) -> dict[str, list[float]]:
+        """Returns the newest 10 values of each metric."""
+        histories = ((name, view.metric(name)) for name in view.metric_analysis())
+        return {name: [] if h is None else h[-10:].tolist() for name, h in histories}
 
     @property
     def placement_group_factory(self) -> PlacementGroupFactory | None:
         """The resources that the trial asks for."""
+        from ctune.execution.placement_groups import PlacementGroupFactory
+
         found: PlacementGroupFactory | None = self.__dict__.get("_resources")
         if self._view is None:
+            stored = self.__dict__.pop("_bundles", None)
+            if stored is not None:
+                try:
+                    found = PlacementGroupFactory(*stored)
+                except (ValueError, TypeError):
+                    found = None
+                self.__dict__["_resources"] = found
             return found
-        from ctune.execution.placement_groups import PlacementGroupFactory
 
         # The engine knows amounts; the bundles are those that were given for them.
         amounts = self._view.resources
@@ -413,13 +433,29 @@ class Trial:
     def _all_checkpoints(self) -> list[tuple[str, dict[str, Any], int]]:
         if self._view is not None:
             return self._view.checkpoints()
+        self._read_checkpoints()
         kept: list[tuple[str, dict[str, Any], int]] = self.__dict__.get("_checkpoints", [])
         return kept
 
+    def _read_checkpoints(self) -> None:
+        """Reads the stored checkpoints of a trial from disk, when they are first asked for."""
+        run = self.__dict__.get("_run")
+        if run is not None and "_checkpoints" not in self.__dict__:
+            self._checkpoints, self._checkpoint_config = _state.checkpoints_of(run, self.path)
+
+    def _best_checkpoints(self) -> list[tuple[str, dict[str, Any], int]]:
+        """Returns the checkpoints that are kept for their score, the best one last."""
+        kept = self._all_checkpoints()
+        config = self._kept_config()
+        if config.checkpoint_score_attribute is not None:
+            sign = 1.0 if config.checkpoint_score_order == "max" else -1.0
+            name = config.checkpoint_score_attribute
+            kept = sorted(kept, key=lambda checkpoint: _score(checkpoint[1], name, sign))
+        return kept if config.num_to_keep is None else kept[-config.num_to_keep :]
+
     def _own_manager(self) -> Any:
         """Returns what a scheduler outside of a run may have set a checkpoint on."""
-        metadata = self.__dict__.get("run_metadata")
-        return getattr(metadata, "checkpoint_manager", None)
+        return getattr(self.__dict__.get("run_metadata"), "checkpoint_manager", None)
 
     @property
     def latest_checkpoint_result(self) -> TrainingResult | None:
@@ -458,6 +494,7 @@ class Trial:
     def _kept_config(self) -> CheckpointConfig:
         if self._facts is not None:
             return self._facts.checkpoint_config
+        self._read_checkpoints()
         own: CheckpointConfig = self.__dict__.get("_checkpoint_config") or (CheckpointConfig())
         return own
 
@@ -572,7 +609,9 @@ class Trial:
             return None
         try:
             with open(path, "rb") as file:
-                error = pickle.load(file)
+                data = file.read()
+            # What a run of this process wrote may be trusted; other files may not.
+            error = read_pickle(data) if self._view is None else pickle.loads(data)
         except Exception:
             return None
         return error if isinstance(error, BaseException) else None
@@ -609,6 +648,167 @@ class Trial:
         return self.__dict__.get("custom_trial_name") or self._default_name()
 
     __repr__ = __str__
+
+    # On disk.
+
+    def _stored(self) -> _state.Stored:
+        """Returns the trial as it is written to disk."""
+        path = self.path
+        resources = self.placement_group_factory
+        error = self.error_file
+        state = {
+            "stub": False,
+            "trainable_name": self.trainable_name,
+            "trial_id": self.trial_id,
+            "config": self.config,
+            "evaluated_params": self.evaluated_params,
+            "experiment_tag": self.experiment_tag,
+            "status": self.status,
+            "stopping_criterion": self.stopping_criterion,
+            "log_to_file": self.log_to_file,
+            "max_failures": self.max_failures,
+            "export_formats": self.export_formats,
+            "restore_path": self.restore_path,
+            "relative_logdir": None if path is None else os.path.basename(path),
+            "custom_trial_name": self._given_name(),
+            "custom_dirname": self.custom_dirname,
+            "bundles": [{"CPU": 1.0}] if resources is None else resources.bundles,
+            "strategy": "PACK" if resources is None else resources.strategy,
+        }
+        run = {
+            "start_time": self.start_time,
+            "num_failures": self.num_failures,
+            "num_failures_after_restore": self.num_failures_after_restore,
+            "error_filename": None if error is None else os.path.basename(error),
+            "pickled_error_filename": (
+                None if self.pickled_error_file is None else EXPR_ERROR_PICKLE_FILE
+            ),
+            "last_result": self.last_result,
+            "last_result_time": self._last_result_time(),
+            "metric_analysis": self.metric_analysis,
+            "metric_n_steps": {
+                name: {"10": kept["10"]} for name, kept in self.metric_n_steps.items()
+            },
+            "checkpoint_config": _state.kept_settings(self._kept_config()),
+            "checkpoints": [
+                (os.path.basename(directory), metrics)
+                for directory, metrics, _ in self._best_checkpoints()
+            ],
+        }
+        return _state.Stored(path, state, run)
+
+    def _given_name(self) -> str | None:
+        name = str(self)
+        return None if name == self._default_name() else name
+
+    def _last_result_time(self) -> float | None:
+        if self._view is not None:
+            return self._view.last_result_time
+        found: float | None = self.__dict__.get("_run", {}).get("last_result_time")
+        return found
+
+    def get_json_state(self) -> tuple[str, str]:
+        """Returns two JSON texts: what the trial is, and how it went.
+
+        Objects in them stand as `ctune.utils.serialization` says.
+        """
+        return _state.pair_of(self._stored(), _state.StateEncoder())
+
+    @classmethod
+    def _of_stored(cls, stored: _state.Stored, stub: bool = True) -> Trial:
+        """Returns a trial as it stands on disk. One that was running waits to go on."""
+        trial = cls.__new__(cls)
+        state, path = stored.state, stored.path
+        status = state["status"]
+        trial.__dict__.update(
+            trainable_name=state["trainable_name"],
+            trial_id=state["trial_id"],
+            config=_state.config_of(stored),
+            evaluated_params=_state.resolve(state.get("evaluated_params")) or {},
+            experiment_tag=state.get("experiment_tag") or "",
+            status=cls.PENDING if status == cls.RUNNING else status,
+            stopping_criterion=_state.resolve(state.get("stopping_criterion")) or {},
+            log_to_file=tuple(state.get("log_to_file") or (None, None)),
+            max_failures=state.get("max_failures") or 0,
+            export_formats=state.get("export_formats") or [],
+            restore_path=state.get("restore_path"),
+            custom_trial_name=state.get("custom_trial_name"),
+            custom_dirname=state.get("custom_dirname"),
+            stub=stub or bool(state.get("stub")),
+            storage=None if path is None else StorageContext.of_trial_dir(path),
+            temporary_state=SimpleNamespace(saving_to=None),
+            _path=path,
+            _bundles=_bundles_of(state),
+        )
+        trial._put_run(stored)
+        return trial
+
+    def _put_run(self, stored: _state.Stored) -> None:
+        run, path = stored.run, stored.path
+        error = run.get("error_filename")
+        self.__dict__.pop("_checkpoints", None)
+        self.__dict__.update(
+            start_time=run.get("start_time"),
+            num_failures=run.get("num_failures") or 0,
+            num_failures_after_restore=run.get("num_failures_after_restore") or 0,
+            _last_result=_state.last_result_of(stored),
+            _metric_analysis=_state.resolve(run.get("metric_analysis")) or {},
+            _error_file=os.path.join(path, error) if error and path is not None else None,
+            _run=run,
+        )
+
+    @classmethod
+    def from_json_state(cls, json_state: str, stub: bool = False) -> Trial:
+        """Returns the trial that the first text of get_json_state() tells of.
+
+        Args:
+            json_state: The text.
+            stub: Whether its trainable need not be registered.
+
+        Raises:
+            TuneError: No trainable of that name is registered, and `stub` is False.
+            ValueError: The text is no trial.
+        """
+        try:
+            trial = cls._of_stored(_state.Stored(None, json.loads(json_state)), stub)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"json_state: is not the state of a trial: {error!r}.") from None
+        trial.get_trainable_cls()
+        return trial
+
+    def restore_run_metadata(self, run_metadata: str) -> None:
+        """Takes over what the second text of get_json_state() tells.
+
+        Raises:
+            ValueError: The text is no JSON object.
+        """
+        run = json.loads(run_metadata)
+        if not isinstance(run, dict):
+            raise ValueError(f"run_metadata: must be a JSON object, got {run_metadata[:40]!r}.")
+        self._put_run(_state.Stored(self.path, {}, run))
+
+    @classmethod
+    def from_directory(cls, path: str | os.PathLike[str], stub: bool = False) -> Trial:
+        """Returns the trial of a directory, as far as the files in it tell.
+
+        Args:
+            path: The trial's directory.
+            stub: Whether its trainable need not be registered.
+
+        Raises:
+            FileNotFoundError: There is no such directory, or it is no trial's.
+            TuneError: No trainable of that name is registered, and `stub` is False.
+        """
+        folder = os.path.abspath(os.path.expanduser(os.fspath(path)))
+        stored = _state.of_folder(folder)
+        if stored is None:
+            raise FileNotFoundError(
+                f"path: {folder} is not the directory of a trial: it has no params.json, "
+                "result.json, progress.csv or error.txt."
+            )
+        trial = cls._of_stored(stored, stub)
+        trial.get_trainable_cls()
+        return trial
 
     # Copies.
 
@@ -682,6 +882,80 @@ class Trial:
         self.__dict__.update(state)
 
 
+class RunMetadata:
+    """How a trial went: a view of the trial, by the names that the parts have on disk."""
+
+    def __init__(self, trial: Trial) -> None:
+        self._trial = trial
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _METADATA:
+            return getattr(self._trial, name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    @property
+    def last_result_time(self) -> float | None:
+        """When the last result came, in seconds since the epoch."""
+        return self._trial._last_result_time()
+
+    @property
+    def error_filename(self) -> str | None:
+        """Name of error.txt after a failure."""
+        path = self._trial.error_file
+        return None if path is None else os.path.basename(path)
+
+    @property
+    def pickled_error_filename(self) -> str | None:
+        """Name of error.pkl, if there is one."""
+        path = self._trial.pickled_error_file
+        return None if path is None else os.path.basename(path)
+
+    @property
+    def checkpoint_manager(self) -> SimpleNamespace:
+        """The checkpoints, as (checkpoint, metrics) objects."""
+        results = [
+            TrainingResult(Checkpoint(path), metrics)
+            for path, metrics, _ in self._trial._best_checkpoints()
+        ]
+        return SimpleNamespace(
+            checkpoint_config=self._trial._kept_config(),
+            latest_checkpoint_result=self._trial.latest_checkpoint_result,
+            best_checkpoint_result=results[-1] if results else None,
+            best_checkpoint_results=results,
+        )
+
+
+_METADATA = frozenset(
+    (
+        "last_result",
+        "metric_analysis",
+        "metric_n_steps",
+        "num_failures",
+        "num_failures_after_restore",
+        "start_time",
+    )
+)
+
+
+def _score(metrics: Mapping[str, Any], name: str, sign: float) -> tuple[bool, float]:
+    """Returns by what checkpoints are ordered: NaN before minus infinity before numbers."""
+    value = flatten_dict(metrics).get(name, -math.inf)
+    try:
+        score = sign * value
+    except TypeError:
+        score = -math.inf
+    return (False, -math.inf) if is_nan(score) else (True, score)
+
+
+def _bundles_of(state: Mapping[str, Any]) -> tuple[list[dict[str, float]], str]:
+    """Returns the bundles and the strategy that a stored trial asks for."""
+    if "bundles" in state:
+        return state["bundles"], state.get("strategy", "PACK")
+    form = {"_type": FALLBACK, "value": state.get("placement_group_factory")}
+    found = _state.resolve(form)
+    return getattr(found, "_bundles", [{"CPU": 1.0}]), getattr(found, "_strategy", "PACK")
+
+
 def _facts_of(trial: Trial) -> RunFacts:
     facts = trial._facts
     assert facts is not None
@@ -712,16 +986,7 @@ _IN_RUN: dict[str, Callable[[Trial], Any]] = {
     "storage": _storage_of,
     "stub": lambda trial: False,
     "temporary_state": lambda trial: SimpleNamespace(saving_to=None),
-    "run_metadata": lambda trial: SimpleNamespace(
-        last_result=trial.last_result,
-        metric_analysis=trial.metric_analysis,
-        num_failures=trial.num_failures,
-        start_time=trial.start_time,
-        checkpoint_manager=SimpleNamespace(
-            checkpoint_config=trial._kept_config(),
-            latest_checkpoint_result=trial.latest_checkpoint_result,
-        ),
-    ),
+    "run_metadata": RunMetadata,
 }
 
 
