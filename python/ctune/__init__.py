@@ -165,6 +165,7 @@ _SUBMODULES = frozenset(
     (
         "analysis",
         "bench",
+        "cli",
         "callback",
         "error",
         "execution",

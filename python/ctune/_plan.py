@@ -334,7 +334,7 @@ def make_plan(
     plans = tuple(_experiment_plan(one, runtime) for one in experiments)
     trainable = _trainables(plans)
     given = search_alg
-    algorithm = _search_algorithm(search_alg, max_concurrent_trials, runtime.debug)
+    algorithm = _search_algorithm(search_alg, max_concurrent_trials, runtime.one_by_one)
     if space:
         _search_properties(algorithm, given, metric, mode, space, experiment.public_spec, words)
     _scheduler_properties(scheduler_, metric, mode, experiment.public_spec, words)
@@ -861,7 +861,7 @@ def _declared(
 # --- search --------------------------------------------------------------------------
 
 
-def _search_algorithm(search_alg: Any, limit: int | None, debug: bool) -> SearchAlgorithm:
+def _search_algorithm(search_alg: Any, limit: int | None, one_by_one: bool) -> SearchAlgorithm:
     if limit is not None:
         limit = integer("max_concurrent_trials", limit)
         if limit < 0:
@@ -870,7 +870,7 @@ def _search_algorithm(search_alg: Any, limit: int | None, debug: bool) -> Search
             )
     if isinstance(search_alg, str):
         search_alg = create_searcher(search_alg)
-    if debug:
+    if one_by_one:
         limit = 1
     if not search_alg:
         return BasicVariantGenerator(max_concurrent=limit or 0)
@@ -880,16 +880,16 @@ def _search_algorithm(search_alg: Any, limit: int | None, debug: bool) -> Search
             f"{search_alg!r:.80}."
         )
     if limit:
-        search_alg = _limited(search_alg, limit, debug)
+        search_alg = _limited(search_alg, limit, one_by_one)
     if isinstance(search_alg, Searcher):
         return SearchGenerator(search_alg)
     algorithm: SearchAlgorithm = search_alg
     return algorithm
 
 
-def _limited(search_alg: Any, limit: int, debug: bool) -> Any:
+def _limited(search_alg: Any, limit: int, one_by_one: bool) -> Any:
     if isinstance(search_alg, ConcurrencyLimiter):
-        if debug:
+        if one_by_one:
             return search_alg
         if search_alg.max_concurrent != limit:
             raise ValueError(
@@ -904,7 +904,7 @@ def _limited(search_alg: Any, limit: int, debug: bool) -> Any:
         return search_alg
     if isinstance(search_alg, Searcher):
         return ConcurrencyLimiter(search_alg, max_concurrent=limit)
-    if debug:
+    if one_by_one:
         return search_alg
     logger.warning(
         "max_concurrent_trials is ignored: %s limits itself; give it to its constructor.",

@@ -23,12 +23,14 @@ class Runtime:
     Attributes:
         executor: "inline", "process" or an executor object.
         resources: Resource name -> how much there is.
-        debug: One trial at a time, and its first exception leaves run() as it is.
+        debug: The first exception of a trial leaves run() as it is.
+        one_by_one: One trial at a time.
     """
 
     executor: Any
     resources: dict[str, float]
     debug: bool = False
+    one_by_one: bool = False
 
 
 _current: Runtime | None = None
@@ -41,6 +43,7 @@ def init(
     resources: Mapping[str, float] | None = None,
     *,
     debug: bool = False,
+    one_by_one: bool = False,
     ignore_reinit_error: bool = False,
 ) -> Runtime:
     """Chooses how trials are run, for all runs that follow in this process.
@@ -60,6 +63,7 @@ def init(
             one after the other, so that breakpoints work, and the first exception that one
             raises leaves run() as it is. The executor must be "inline", which is the
             default then.
+        one_by_one: Run one trial at a time.
         ignore_reinit_error: Keep the first call's choice instead of raising.
 
     Raises:
@@ -79,7 +83,7 @@ def init(
         if executor not in (None, "inline"):
             raise ValueError(f'executor: must be "inline" with debug=True, got {executor!r:.80}.')
         executor = "inline"
-    _current = _make(executor, num_cpus, num_gpus, resources, debug)
+    _current = _make(executor, num_cpus, num_gpus, resources, debug, one_by_one or debug)
     return _current
 
 
@@ -112,6 +116,7 @@ def _make(
     num_gpus: float,
     resources: Mapping[str, float] | None,
     debug: bool = False,
+    one_by_one: bool = False,
 ) -> Runtime:
     chosen = _check_executor(executor)
     totals: dict[str, float] = {}
@@ -126,7 +131,7 @@ def _make(
     totals.update(_further(resources))
     for name, amount in totals.items():
         totals[name] = _amount(name, amount)
-    return Runtime(chosen, totals, bool(debug))
+    return Runtime(chosen, totals, bool(debug), bool(one_by_one))
 
 
 def _check_executor(executor: Any) -> Any:

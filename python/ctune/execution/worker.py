@@ -63,6 +63,10 @@ def main(control: int) -> None:
     kept = os.environ.pop(_PAYLOAD_FD, None)
     payload = None if kept is None else _read_kept(int(kept))
     helper = _ctune.Helper(control)
+    if os.environ.get("CTUNE_COMPAT"):
+        from ctune.compat import install
+
+        install()  # the trainable may name modules of ray
     if payload is None:
         payload = helper.payload()
         if payload is None:
