@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import enum
+import functools
 import inspect
 import logging
 import numbers
@@ -41,6 +42,7 @@ from ctune.experiment.experiment import (
 )
 from ctune.logger.csv import CSVLoggerCallback
 from ctune.logger.json import JsonLoggerCallback
+from ctune.logger.tensorboardx import TBXLoggerCallback
 from ctune.schedulers import (
     FIFOScheduler,
     PopulationBasedTraining,
@@ -1011,11 +1013,25 @@ def _callbacks(callbacks: Sequence[Callback] | None) -> tuple[list[Callback], bo
         for kind in (CSVLoggerCallback, JsonLoggerCallback):
             if not any(isinstance(callback, kind) for callback in every):
                 every.append(kind())
+        if not any(isinstance(callback, TBXLoggerCallback) for callback in every):
+            _add_tensorboard(every)
     json = any(isinstance(callback, JsonLoggerCallback) for callback in every)
     csv = any(isinstance(callback, CSVLoggerCallback) for callback in every)
     # These two only stand for writers of the engine.
     hooks = [c for c in every if type(c) not in (CSVLoggerCallback, JsonLoggerCallback)]
     return hooks, json, csv
+
+
+@functools.cache
+def _warn_once(text: str) -> None:
+    logger.warning(text)
+
+
+def _add_tensorboard(every: list[Callback]) -> None:
+    try:
+        every.append(TBXLoggerCallback())
+    except ImportError as error:
+        _warn_once(f"No files for TensorBoard are written: {error}.")
 
 
 def _make_directory(directory: str) -> None:
