@@ -153,7 +153,7 @@ def tell(analysis, grid, error_name):
     path = analysis.experiment_path
     best = analysis.get_best_trial(METRIC, MODE)
     trials = []
-    for trial, result in zip(analysis.trials, grid):
+    for trial, result in zip(analysis.trials, grid, strict=True):
         latest = trial.latest_checkpoint_result
         trials.append(
             {

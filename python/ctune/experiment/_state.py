@@ -289,7 +289,7 @@ def read_state(path: str | os.PathLike[str]) -> tuple[str, list[Stored]]:
             stored = _refreshed(_listed(file), os.path.getmtime(file))
         except _Damaged as error:
             damage = error
-            logger.warning("%s The trials are read from their own directories instead.", error)
+            logger.warning("%s", error)
     folders.difference_update(os.path.basename(s.path) for s in stored if s.path is not None)
     for name in sorted(folders):
         folder = os.path.join(path, name)
@@ -308,6 +308,9 @@ def read_state(path: str | os.PathLike[str]) -> tuple[str, list[Stored]]:
     return path, stored
 
 
+_REMEDY = " If its directory is opened, the trials are read from theirs."
+
+
 class _Damaged(ValueError):
     """A state file that cannot be read."""
 
@@ -318,16 +321,16 @@ def _listed(file: str) -> list[Stored]:
         with open(file, encoding="utf-8") as stream:
             content = json.load(stream)
         version = content.get("ctune", {}).get("version", VERSION)
-        pairs = content["trial_data"]
+        pairs = list(content["trial_data"])
         if version > VERSION:
             raise ValueError(
                 f"{file} was written by a newer version of ctune (form {version}; this one "
                 f"reads up to {VERSION}). Upgrade: pip install -U ctune"
             )
     except (KeyError, TypeError, AttributeError, RecursionError, json.JSONDecodeError) as error:
-        raise _Damaged(f"{file} is damaged: {type(error).__name__}: {error}.") from None
+        raise _Damaged(f"{file} is damaged: {type(error).__name__}: {error}.{_REMEDY}") from None
     except UnicodeDecodeError as error:
-        raise _Damaged(f"{file} is damaged: {error}.") from None
+        raise _Damaged(f"{file} is damaged: {error}.{_REMEDY}") from None
     directory = os.path.dirname(file)
     found = []
     for number, pair in enumerate(pairs):
@@ -339,7 +342,8 @@ def _listed(file: str) -> list[Stored]:
             found.append(Stored(path, state, run, LARGE in pair[0] or LARGE in pair[1]))
         except (KeyError, IndexError, TypeError, RecursionError, ValueError) as error:
             raise _Damaged(
-                f"{file} is damaged: entry {number} of trial_data: {type(error).__name__}: {error}."
+                f"{file} is damaged: entry {number} of trial_data: {type(error).__name__}: "
+                f"{error}.{_REMEDY}"
             ) from None
     return found
 
