@@ -170,13 +170,17 @@ pyct_driver_result_dict(PyObject *driver, const ct_result *r, ct_trial_id t, int
 /* --- hooks of the controller --- */
 
 static ct_status
-hook_request(void *ctx, const ct_value *config, ct_value *out, ct_err *err)
+hook_request(void *ctx, uint32_t experiment, const ct_value *config, ct_value *out,
+             ct_err *err)
 {
     pyct_driver *self = ctx;
     pyct_entry entry = pyct_enter(self->state);
     PyObject *object = pyct_value_to_object(self->state, self->names, config);
+    PyObject *number = object == NULL ? NULL : PyLong_FromUnsignedLong(experiment);
     PyObject *asked =
-        object == NULL ? NULL : PyObject_CallOneArg(self->request_hook, object);
+        number == NULL
+            ? NULL
+            : PyObject_CallFunctionObjArgs(self->request_hook, number, object, NULL);
     ct_status st = CT_OK;
 
     *out = ct_nil();
@@ -185,6 +189,7 @@ hook_request(void *ctx, const ct_value *config, ct_value *out, ct_err *err)
         st = pyct_foreign(err);
     }
     Py_XDECREF(asked);
+    Py_XDECREF(number);
     Py_XDECREF(object);
     pyct_leave(self->state, entry);
     return st;
@@ -788,11 +793,10 @@ take_required(pyct_driver *self, PyObject *options, ct_control_opts *o, ct_name 
 static int
 take_control_options(pyct_driver *self, PyObject *options, ct_control_opts *o)
 {
-    long long pending, dirname, failures, fast, reuse, frequency, at_end, keep, min;
+    long long pending, dirname, fast, reuse, frequency, at_end, keep, min;
 
     if (take_integer(options, "max_pending", &pending) < 0 ||
         take_integer(options, "max_dirname", &dirname) < 0 ||
-        take_integer(options, "max_failures", &failures) < 0 ||
         take_integer(options, "fail_fast", &fast) < 0 ||
         take_integer(options, "reuse_actors", &reuse) < 0 ||
         take_integer(options, "checkpoint_frequency", &frequency) < 0 ||
@@ -800,15 +804,11 @@ take_control_options(pyct_driver *self, PyObject *options, ct_control_opts *o)
         take_integer(options, "num_to_keep", &keep) < 0 ||
         take_integer(options, "score_min", &min) < 0 ||
         take_real(options, "force_stop_s", &o->force_stop_s) < 0 ||
-        take_name(self, options, "score_attribute", &o->checkpoint.score) < 0 ||
-        take_text(options, "experiment", &o->experiment) < 0 ||
-        take_text(options, "experiment_dir", &o->experiment_dir) < 0 ||
-        take_text(options, "trainable", &o->trainable) < 0) {
+        take_name(self, options, "score_attribute", &o->checkpoint.score) < 0) {
         return -1;
     }
     o->max_pending = pending > (long long)UINT32_MAX ? UINT32_MAX : (uint32_t)pending;
     o->max_dirname = (uint32_t)dirname;
-    o->max_failures = failures;
     o->fail_fast = (ct_fail_fast)fast;
     o->reuse_workers = reuse != 0;
     o->checkpoint.frequency = (uint32_t)frequency;
@@ -818,11 +818,66 @@ take_control_options(pyct_driver *self, PyObject *options, ct_control_opts *o)
     return 0;
 }
 
+/* One (name, directory, trainable, request, max_failures). Texts are lent by it. */
+static int
+take_experiment(pyct_driver *self, PyObject *one, const char *dir, ct_experiment *out,
+                ct_value *request)
+{
+    PyObject *asked;
+    long long failures;
+
+    if (!PyTuple_Check(one) ||
+        !PyArg_ParseTuple(one, "sssOL", &out->name, &out->dir, &out->trainable, &asked,
+                          &failures) ||
+        pyct_value_from_object(self->state, self->names, asked, request) < 0) {
+        return -1;
+    }
+    out->dir = dir == NULL ? NULL : out->dir; /* nothing is stored */
+    out->request = request;
+    out->max_failures = failures;
+    return 0;
+}
+
+/* Makes the controller of the experiments, the items of `list`. */
+static int
+control_of(pyct_driver *self, PyObject *list, const char *dir, ct_control_opts *o,
+           ct_err *err)
+{
+    size_t n = (size_t)PyList_GET_SIZE(list);
+    ct_experiment *experiments = ct_calloc(n + 1, sizeof *experiments);
+    ct_value *requests = ct_calloc(n + 1, sizeof *requests);
+    size_t made = 0;
+    int result = -1;
+
+    if (experiments == NULL || requests == NULL) {
+        (void)ct_fail_mem(err);
+    } else {
+        while (made < n && take_experiment(self, PyList_GET_ITEM(list, made), dir,
+                                           &experiments[made], &requests[made]) == 0) {
+            made++;
+        }
+        o->experiments = experiments;
+        o->n_experiments = n;
+        if (made < n) {
+            pyct_foreign(err);
+        } else {
+            result = ct_control_new(&self->control, o, err) == CT_OK ? 0 : -1;
+        }
+    }
+    for (size_t i = 0; requests != NULL && i < n; i++) {
+        ct_value_deinit(&requests[i]);
+    }
+    ct_free(requests);
+    ct_free(experiments);
+    return result;
+}
+
 static int
 make_control(pyct_driver *self, PyObject *options, ct_err *err)
 {
     ct_name required[16];
-    ct_value totals = ct_nil(), request = ct_nil();
+    ct_value totals = ct_nil();
+    const char *dir;
     ct_control_opts o = {
         .names = pyct_names_table(self->names),
         .scheduler = self->policy_scheduler,
@@ -837,23 +892,20 @@ make_control(pyct_driver *self, PyObject *options, ct_err *err)
             ct_recorded_trial_hooks(&self->recorded_hooks, &o.hooks, &self->answers);
     }
     PyObject *have = option(options, "resources");
-    PyObject *want = have == NULL ? NULL : option(options, "request");
+    PyObject *list = have == NULL ? NULL : option(options, "experiments");
     int result = -1;
 
-    if (want == NULL ||
+    if (list == NULL || take_text(options, "experiment_dir", &dir) < 0 ||
         pyct_value_from_object(self->state, self->names, have, &totals) < 0 ||
-        pyct_value_from_object(self->state, self->names, want, &request) < 0 ||
         take_control_options(self, options, &o) < 0 ||
         take_required(self, options, &o, required,
                       sizeof required / sizeof required[0]) < 0) {
         pyct_foreign(err);
     } else {
         o.resources = &totals;
-        o.request = &request;
-        result = ct_control_new(&self->control, &o, err) == CT_OK ? 0 : -1;
+        result = control_of(self, list, dir, &o, err);
     }
     ct_value_deinit(&totals);
-    ct_value_deinit(&request);
     return result;
 }
 

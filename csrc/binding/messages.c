@@ -14,11 +14,12 @@ typedef struct pyct_command {
     PyObject_HEAD
     PyObject *kind; /* str: "START", "STEP", … */
     PyObject *config;
-    PyObject *checkpoint; /* str or None, as the four below */
+    PyObject *checkpoint; /* str or None, as the five below */
     PyObject *trial_id;
     PyObject *trial_name;
     PyObject *trial_dir;
     PyObject *experiment;
+    PyObject *trainable;
     PyObject *resources;
     PyObject *source; /* int or None: RESET takes the worker of this trial */
     unsigned int trial;
@@ -34,6 +35,7 @@ typedef struct pyct_command {
     X(trial_name)                                                                      \
     X(trial_dir)                                                                       \
     X(experiment)                                                                      \
+    X(trainable)                                                                       \
     X(resources)                                                                       \
     X(source)
 
@@ -118,6 +120,7 @@ pyct_command_new(pyct_state *state, pyct_names *names, const ct_command *c)
     self->trial_name = text_or_none(c->trial_name);
     self->trial_dir = text_or_none(c->trial_dir);
     self->experiment = text_or_none(c->experiment);
+    self->trainable = text_or_none(c->trainable);
     self->resources = value_or_none(state, names, whole ? c->resources : NULL);
     self->source = c->kind == CT_COMMAND_RESET ? PyLong_FromUnsignedLong(c->from)
                                                : Py_NewRef(Py_None);
@@ -152,6 +155,8 @@ static PyMemberDef command_members[] = {
      "str or None: the trial's directory."},
     {"experiment", T_OBJECT, offsetof(pyct_command, experiment), READONLY,
      "str or None: name of the experiment."},
+    {"trainable", T_OBJECT, offsetof(pyct_command, trainable), READONLY,
+     "str or None: name of the trainable, if there are several."},
     {NULL, 0, 0, 0, NULL},
 };
 

@@ -392,7 +392,7 @@ search_next(ct_searcher *to, const ct_board *b, ct_suggestion *out,
     py_search *s = (py_search *)to;
     pyct_state *names = s->p.state;
     (void)b;
-    *out = (ct_suggestion){NULL, NULL, ct_nil(), ct_nil()};
+    *out = (ct_suggestion){NULL, NULL, ct_nil(), ct_nil(), 0};
     PyObject *trial = PyObject_CallMethodNoArgs(s->p.object, names->str.next_trial);
     int st = trial == NULL ? -1 : 0;
     if (trial == Py_None) {

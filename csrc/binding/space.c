@@ -14,6 +14,7 @@
 
 #include "base/mem.h"
 #include "search/basic.h"
+#include "search/chain.h"
 
 #include <string.h>
 
@@ -1093,7 +1094,7 @@ typedef struct pyct_basic {
 /* The engine's searcher of one experiment. warns: about points outside the space. */
 static ct_searcher *
 experiment_searcher(pyct_basic *self, const experiment *e, pyct_names *names,
-                    bool warns, bool owned, ct_err *err)
+                    bool warns, bool owned, bool limited, ct_err *err)
 {
     ct_value points = ct_nil();
     py_basic *s = ct_calloc(1, sizeof *s);
@@ -1121,7 +1122,8 @@ experiment_searcher(pyct_basic *self, const experiment *e, pyct_names *names,
                                                  .ctx = s->ctx,
                                                  .warn = warns ? warn : NULL},
                                     .prefix = prefix,
-                                    .max_concurrent = self->max_concurrent,
+                                    .max_concurrent =
+                                        limited ? self->max_concurrent : 0,
                                     .first = e->first,
                                     .foreign = true};
         st = ct_basic_new(&s->inner, s->space, &options, err);
@@ -1242,7 +1244,8 @@ basic_add(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     if (samples < 0 || overflow != 0 || samples >= PY_SSIZE_T_MAX) {
         e.num_samples = UINT64_MAX;
     }
-    ct_searcher *s = experiment_searcher(self, &e, self->names, true, false, &err);
+    ct_searcher *s =
+        experiment_searcher(self, &e, self->names, true, false, true, &err);
     if (s == NULL) {
         return pyct_raise(self->state, &err);
     }
@@ -1288,14 +1291,14 @@ basic_py_next(PyObject *op, PyObject *ignored)
     (void)ignored;
     for (;;) {
         ct_err err = CT_ERR_INIT;
-        ct_suggestion s = {NULL, NULL, ct_nil(), ct_nil()};
+        ct_suggestion s = {NULL, NULL, ct_nil(), ct_nil(), 0};
         ct_search_state state = CT_SEARCH_FINISHED;
         if (self->current == NULL) {
             if (self->at >= self->count) {
                 Py_RETURN_FALSE;
             }
             self->current = experiment_searcher(self, &self->experiments[self->at],
-                                                self->names, false, false, &err);
+                                                self->names, false, false, true, &err);
             if (self->current == NULL) {
                 return pyct_raise(self->state, &err);
             }
@@ -1374,6 +1377,40 @@ static PyType_Spec basic_spec = {
     .slots = basic_slots,
 };
 
+/* That of the only experiment, or a chain of all. */
+static ct_searcher *
+run_searcher(pyct_basic *self, pyct_names *names, ct_err *err)
+{
+    if (self->count == 1) {
+        return experiment_searcher(self, self->experiments, names, false, true, true,
+                                   err);
+    }
+    ct_searcher *made = NULL;
+    ct_searcher **members = ct_calloc(self->count, sizeof(ct_searcher *));
+    size_t n = 0;
+    if (members == NULL) {
+        (void)ct_fail_mem(err);
+        return NULL;
+    }
+    while (n < self->count) {
+        members[n] = experiment_searcher(self, &self->experiments[n], names, false,
+                                         true, false, err);
+        if (members[n] == NULL) {
+            break;
+        }
+        n++;
+    }
+    if (n < self->count ||
+        ct_chain_new(&made, members, n, self->max_concurrent, err) != CT_OK) {
+        while (n > 0) {
+            n--;
+            members[n]->ops->free(members[n]);
+        }
+    }
+    ct_free(members);
+    return made;
+}
+
 ct_searcher *
 pyct_basic_searcher(pyct_state *state, PyObject *search_alg, PyObject *driver,
                     ct_err *err)
@@ -1390,9 +1427,7 @@ pyct_basic_searcher(pyct_state *state, PyObject *search_alg, PyObject *driver,
         ct_fail(err, CT_ESTATE, "search_alg",
                 "has no experiment yet; call add_configurations() first");
     } else {
-        pyct_basic *self = (pyct_basic *)held;
-        made = experiment_searcher(self, &self->experiments[self->count - 1],
-                                   pyct_driver_names(driver), false, true, err);
+        made = run_searcher((pyct_basic *)held, pyct_driver_names(driver), err);
     }
     Py_DECREF(held);
     return made;

@@ -279,8 +279,13 @@ thresholds_adapter(PyObject *dict, ct_err *err)
     return out;
 }
 
+/* Makes one stopper of several. */
+typedef ct_status (*joiner)(ct_stopper **out, ct_stopper *const *members, size_t count,
+                            ct_err *err);
+
 static ct_stopper *
-any_adapter(pyct_state *state, PyObject *tuple, PyObject *driver, ct_err *err)
+joined_adapter(pyct_state *state, PyObject *tuple, joiner join, PyObject *driver,
+               ct_err *err)
 {
     size_t n = (size_t)PyTuple_GET_SIZE(tuple);
     size_t made = 0;
@@ -298,7 +303,7 @@ any_adapter(pyct_state *state, PyObject *tuple, PyObject *driver, ct_err *err)
         }
         made++;
     }
-    if (made < n || ct_stop_any_new(&out, members, n, err) != CT_OK) {
+    if (made < n || join(&out, members, n, err) != CT_OK) {
         for (size_t i = 0; i < made; i++) {
             members[i]->ops->free(members[i]);
         }
@@ -347,7 +352,7 @@ native_adapter(pyct_state *state, PyObject *stop, PyTypeObject *native,
         return NULL;
     }
     return native == state->stop_any_type
-               ? any_adapter(state, held, driver, err)
+               ? joined_adapter(state, held, ct_stop_any_new, driver, err)
                : foreign_new(state, held, driver, false, err);
 }
 
@@ -383,7 +388,7 @@ sequence_adapter(pyct_state *state, PyObject *stop, PyObject *driver, ct_err *er
     if (tuple == NULL) {
         (void)pyct_foreign(err);
     } else {
-        out = any_adapter(state, tuple, driver, err);
+        out = joined_adapter(state, tuple, ct_stop_any_new, driver, err);
     }
     Py_XDECREF(tuple);
     return out;
@@ -420,7 +425,10 @@ pyct_stopper_adapter(pyct_state *state, PyObject *stop, PyObject *driver, ct_err
     if (PyObject_TypeCheck(stop, state->stopper_type)) {
         return stopper_adapter(state, stop, driver, err);
     }
-    if (PyList_Check(stop) || PyTuple_Check(stop)) {
+    if (PyTuple_Check(stop)) { /* of the runs of several experiments: one for each */
+        return joined_adapter(state, stop, ct_stop_by_experiment_new, driver, err);
+    }
+    if (PyList_Check(stop)) {
         return sequence_adapter(state, stop, driver, err);
     }
     if (PyCallable_Check(stop)) {

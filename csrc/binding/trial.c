@@ -119,6 +119,8 @@ pyct_trial_view_config(PyObject *view)
     X(error_file, text(t->error_file), "str or None: path of error.txt.")              \
     X(start_time, PyFloat_FromDouble(t->start_time), "float: first start; 0 = never.") \
     X(last_result_time, PyFloat_FromDouble(t->last_result_time), "float; 0 = never.")  \
+    X(experiment, PyLong_FromUnsignedLong(t->experiment),                              \
+      "int: number of its experiment.")                                                \
     X(results, PyLong_FromUnsignedLong(t->results), "int: results so far.")            \
     X(pid, PyLong_FromLong(t->worker_pid), "int: of its latest worker.")
 

@@ -23,7 +23,15 @@ from ctune._version import __version__
 if TYPE_CHECKING:
     from ctune import tune
     from ctune._checkpoint import Checkpoint
-    from ctune._config import CheckpointConfig, FailureConfig, ResumeConfig, SyncConfig
+    from ctune._config import (
+        CheckpointConfig,
+        FailureConfig,
+        ResumeConfig,
+        RunConfig,
+        SyncConfig,
+        TuneConfig,
+    )
+    from ctune._result import Result
     from ctune._runtime import init, is_initialized, shutdown
     from ctune._session import TuneContext, get_checkpoint, get_context, report
     from ctune._simulate import Simulated, simulate
@@ -31,7 +39,9 @@ if TYPE_CHECKING:
     from ctune.callback import Callback
     from ctune.error import TuneError
     from ctune.execution.placement_groups import PlacementGroupFactory
+    from ctune.experiment.experiment import Experiment
     from ctune.registry import register_env, register_trainable
+    from ctune.result_grid import ResultGrid
     from ctune.schedulers import create_scheduler
     from ctune.search import create_searcher
     from ctune.search.sample import (
@@ -52,21 +62,28 @@ if TYPE_CHECKING:
     from ctune.stopper import Stopper
     from ctune.trainable import Trainable, with_parameters, with_resources
     from ctune.tune import run, run_experiments
+    from ctune.tuner import Tuner
 
 __all__ = [
     "Callback",
     "Checkpoint",
     "CheckpointConfig",
+    "Experiment",
     "ExperimentAnalysis",
     "FailureConfig",
     "PlacementGroupFactory",
+    "Result",
+    "ResultGrid",
     "ResumeConfig",
+    "RunConfig",
     "Simulated",
     "Stopper",
     "SyncConfig",
     "Trainable",
+    "TuneConfig",
     "TuneContext",
     "TuneError",
+    "Tuner",
     "__version__",
     "choice",
     "create_scheduler",
@@ -102,15 +119,25 @@ __all__ = [
 # Module -> what comes from it.
 _HOMES = {
     "_checkpoint": ("Checkpoint",),
-    "_config": ("CheckpointConfig", "FailureConfig", "ResumeConfig", "SyncConfig"),
+    "_config": (
+        "CheckpointConfig",
+        "FailureConfig",
+        "ResumeConfig",
+        "RunConfig",
+        "SyncConfig",
+        "TuneConfig",
+    ),
     "_runtime": ("init", "is_initialized", "shutdown"),
     "_simulate": ("Simulated", "simulate"),
+    "_result": ("Result",),
     "_session": ("TuneContext", "get_checkpoint", "get_context", "report"),
     "analysis": ("ExperimentAnalysis",),
     "callback": ("Callback",),
     "error": ("TuneError",),
     "execution.placement_groups": ("PlacementGroupFactory",),
+    "experiment.experiment": ("Experiment",),
     "registry": ("register_env", "register_trainable"),
+    "result_grid": ("ResultGrid",),
     "schedulers": ("create_scheduler",),
     "search": ("create_searcher",),
     "search.sample": (
@@ -131,6 +158,7 @@ _HOMES = {
     "stopper": ("Stopper",),
     "trainable": ("Trainable", "with_parameters", "with_resources"),
     "tune": ("run", "run_experiments"),
+    "tuner": ("Tuner",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 _SUBMODULES = frozenset(
@@ -144,11 +172,15 @@ _SUBMODULES = frozenset(
         "logger",
         "registry",
         "result",
+        "result_grid",
         "schedulers",
         "search",
         "stopper",
         "trainable",
+        "syncer",
         "tune",
+        "tune_config",
+        "tuner",
         "utils",
     )
 )

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import enum
 import numbers
-from dataclasses import dataclass, fields
-from typing import Any, Literal
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from ctune.callback import Callback
+    from ctune.experiment.trial import Trial
+    from ctune.schedulers import TrialScheduler
+    from ctune.search import SearchAlgorithm, Searcher
 
 __all__ = [
     "CheckpointConfig",
     "FailureConfig",
     "ResumeConfig",
+    "RunConfig",
     "SyncConfig",
+    "TuneConfig",
 ]
 
 MAX = "max"
@@ -35,9 +47,13 @@ class _NonDefaultRepr:
         shown = ", ".join(
             f"{f.name}={getattr(self, f.name)!r}"
             for f in fields(self)  # type: ignore[arg-type]
-            if f.repr and getattr(self, f.name) != f.default
+            if f.repr and getattr(self, f.name) != _default_of(f)
         )
         return f"{type(self).__name__}({shown})"
+
+
+def _default_of(f: Any) -> Any:
+    return f.default if f.default_factory is MISSING else f.default_factory()
 
 
 _GONE = "DEPRECATED"
@@ -151,7 +167,9 @@ def check_failures(fail_fast: Any, max_failures: int) -> None:
 
 @dataclass
 class SyncConfig:
-    """How results reach remote storage. Only the defaults are supported.
+    """How results reach remote storage.
+
+    In local storage files are written where they stay, so nothing of this applies.
 
     Attributes:
         sync_period: Seconds between two syncs.
@@ -203,3 +221,86 @@ class ResumeConfig:
     finished: ResumeType = ResumeType.SKIP
     unfinished: ResumeType = ResumeType.RESUME
     errored: ResumeType = ResumeType.SKIP
+
+
+def instead_of_local_dir(storage_path: Any, local_dir: Any) -> Any:
+    """Returns the storage path where the deprecated `local_dir` may stand for it."""
+    if local_dir is None:
+        return storage_path
+    warnings.warn("local_dir is deprecated: use storage_path.", DeprecationWarning, stacklevel=5)
+    return storage_path or local_dir
+
+
+@dataclass
+class TuneConfig:
+    """How a Tuner searches.
+
+    Attributes:
+        mode, metric, search_alg, scheduler, num_samples, max_concurrent_trials,
+            time_budget_s, reuse_actors, trial_name_creator, trial_dirname_creator: As the
+            arguments of run(), with the same defaults.
+        chdir_to_trial_dir: Gone.
+    """
+
+    mode: str | None = None
+    metric: str | None = None
+    search_alg: Searcher | SearchAlgorithm | str | None = None
+    scheduler: TrialScheduler | str | None = None
+    num_samples: int = 1
+    max_concurrent_trials: int | None = None
+    time_budget_s: float | timedelta | None = None
+    reuse_actors: bool = False
+    trial_name_creator: Callable[[Trial], str] | None = None
+    trial_dirname_creator: Callable[[Trial], str] | None = None
+    chdir_to_trial_dir: bool | str = _GONE
+
+
+@dataclass(repr=False)
+class RunConfig(_NonDefaultRepr):
+    """Where a Tuner writes to, and how it treats trials.
+
+    Attributes:
+        name: Name of the experiment's directory. Default: the trainable's name and the date.
+        storage_path: Directory below which that is made. Default: ~/ray_results.
+        storage_filesystem, stop, callbacks, progress_reporter, log_to_file: As the
+            arguments of run().
+        failure_config: Retries, and when to end everything.
+        checkpoint_config: When trials are saved, and what is kept.
+        sync_config: How results reach remote storage.
+        verbose: As the argument of run(). Default: 1.
+        local_dir: Deprecated: use `storage_path`.
+
+    Raises:
+        ValueError: A configuration is of another type.
+    """
+
+    name: str | None = None
+    storage_path: str | os.PathLike[str] | None = None
+    storage_filesystem: Any = None
+    failure_config: FailureConfig | None = field(default_factory=FailureConfig)
+    checkpoint_config: CheckpointConfig | None = field(default_factory=CheckpointConfig)
+    sync_config: SyncConfig | None = field(default_factory=SyncConfig)
+    verbose: int | None = None
+    stop: Any = None
+    callbacks: Sequence[Callback] | None = None
+    progress_reporter: Any = None
+    log_to_file: bool | str | Sequence[str] = False
+    local_dir: str | None = None
+
+    def __post_init__(self) -> None:
+        from ctune.utils.util import default_storage_path
+
+        path = instead_of_local_dir(self.storage_path, self.local_dir)
+        self.storage_path = default_storage_path() if path is None else os.fspath(path)
+        for name, kind in (
+            ("failure_config", FailureConfig),
+            ("checkpoint_config", CheckpointConfig),
+            ("sync_config", SyncConfig),
+        ):
+            given = getattr(self, name)
+            if given is None:
+                setattr(self, name, kind())
+            elif not isinstance(given, kind):
+                raise ValueError(f"{name}: must be a {kind.__name__}, got {given!r:.80}.")
+        if self.verbose is None:
+            self.verbose = 1

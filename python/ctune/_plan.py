@@ -7,12 +7,11 @@ users expect their errors. What is below works on a Plan and asks nothing again.
 from __future__ import annotations
 
 import copy
+import enum
 import inspect
 import logging
-import math
 import numbers
 import os
-import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,17 +21,29 @@ from typing import TYPE_CHECKING, Any, Literal
 from ctune import _runtime
 from ctune._config import (
     CheckpointConfig,
-    SyncConfig,
+    ResumeConfig,
     _Config,
     check_fail_fast,
     check_failures,
+    instead_of_local_dir,
 )
 from ctune.callback import Callback
 from ctune.error import TuneError
+from ctune.experiment.experiment import (
+    Experiment,
+    at_least,
+    criteria,
+    integer,
+    refuse_what_is_missing,
+    samples,
+    shown,
+)
 from ctune.logger.csv import CSVLoggerCallback
 from ctune.logger.json import JsonLoggerCallback
 from ctune.schedulers import (
     FIFOScheduler,
+    PopulationBasedTraining,
+    PopulationBasedTrainingReplay,
     ResourceChangingScheduler,
     TrialScheduler,
     create_scheduler,
@@ -46,9 +57,7 @@ from ctune.search import (
     create_searcher,
 )
 from ctune.search.sample import Domain
-from ctune.stopper import Stopper
 from ctune.trainable.trainable import Trainable
-from ctune.trainable.util import function_name
 
 if TYPE_CHECKING:
     from ctune.execution.placement_groups import PlacementGroupFactory
@@ -60,7 +69,35 @@ logger = logging.getLogger("ctune")
 
 _CHDIR_UNSET = "DEPRECATED"
 _MARKER = ".validate_storage_marker"
-_ENTRY = "run(...)"
+
+
+@dataclass(frozen=True)
+class ExperimentPlan:
+    """What the trials of one experiment have in common.
+
+    Attributes:
+        name: Name of the experiment.
+        directory: Absolute path of its directory, which exists.
+        trainable: The class whose instances train.
+        trainable_name: Its name in trial names.
+        resources: Resource name -> amount for each trial; or a function of the config
+            that returns that.
+        bundles: `resources_per_trial` as it was given, if that is a PlacementGroupFactory.
+        max_failures: Retries per trial, < 0 without limit.
+        thresholds: Metric -> value at which a trial ends.
+        trial_name_creator, trial_dirname_creator: Functions of a Trial, or None.
+    """
+
+    name: str
+    directory: str
+    trainable: type[Trainable]
+    trainable_name: str
+    resources: dict[str, float] | Callable[[dict[str, Any]], dict[str, float]]
+    bundles: PlacementGroupFactory | None
+    max_failures: int
+    thresholds: dict[str, float]
+    trial_name_creator: Callable[[Trial], str] | None
+    trial_dirname_creator: Callable[[Trial], str] | None
 
 
 @dataclass(frozen=True)
@@ -68,30 +105,24 @@ class Plan:
     """A run, settled.
 
     Attributes:
-        trainable: The class whose instances train.
-        trainable_name: Its name in trial names.
-        is_function: Whether it wraps a function.
-        name: Name of the experiment.
-        storage_path: Absolute path of the directory that holds experiments.
-        experiment_dir: Absolute path of this one's directory, which exists.
+        experiments: What trials have in common, by experiment; the number of a trial's
+            experiment is its place here.
+        trainable: The class whose instances train; name -> class if there are several.
+        name: Name of the first experiment.
+        experiment_dir: Absolute path of its directory, which exists. The journal is there.
         metric, mode: What is optimised, and "min" or "max"; or None.
-        stop: None, a dict of thresholds, a Stopper, a list of these, or a function.
+        stop: None, a dict of thresholds, a Stopper, a list of these, or a function; a tuple
+            holds one for each experiment.
         time_budget_s: Seconds for the whole run, or None.
-        config: The search space.
-        resources: Resource name -> amount for each trial; or a function of the config
-            that returns that.
-        bundles: `resources_per_trial` as it was given, if that is a PlacementGroupFactory.
         num_samples: `sys.maxsize` for endless.
         total_samples: Number of trials to come, or None if the search does not tell.
         search_alg: A SearchAlgorithm that knows the experiment.
         scheduler: A TrialScheduler.
         checkpoint_config: When to save and what to keep.
         verbose: 0 silent, 1 progress, 2 also each result.
-        max_failures: Retries per trial, < 0 without limit.
         fail_fast: False, True or "raise".
         raise_on_failed_trial: Whether run() raises if a trial failed.
         reuse_actors: Whether workers serve several trials.
-        trial_name_creator, trial_dirname_creator: Functions of a Trial, or None.
         callbacks: What hears of events, without the engine's own loggers.
         json, csv: Whether the engine writes result.json and progress.csv.
         executor: "inline", "process" or an executor object.
@@ -101,33 +132,27 @@ class Plan:
         force_stop_s: Seconds after which a worker that does not stop is killed.
         log_trial_errors: Whether each failure's traceback is shown.
         trainable_blob: The pickled trainable where workers are processes, else None.
+        resume_hint: How to go on after an interrupt.
+        subject: What was interrupted, in messages.
     """
 
-    trainable: type[Trainable]
-    trainable_name: str
-    is_function: bool
+    experiments: tuple[ExperimentPlan, ...]
+    trainable: type[Trainable] | dict[str, type[Trainable]]
     name: str
-    storage_path: str
     experiment_dir: str
     metric: str | None
     mode: str | None
     stop: Any
     time_budget_s: float | None
-    config: dict[str, Any]
-    resources: dict[str, float] | Callable[[dict[str, Any]], dict[str, float]]
-    bundles: PlacementGroupFactory | None
     num_samples: int
     total_samples: int | None
     search_alg: SearchAlgorithm
     scheduler: TrialScheduler
     checkpoint_config: CheckpointConfig
     verbose: int
-    max_failures: int
     fail_fast: bool | Literal["raise"]
     raise_on_failed_trial: bool
     reuse_actors: bool
-    trial_name_creator: Callable[[Trial], str] | None
-    trial_dirname_creator: Callable[[Trial], str] | None
     callbacks: list[Callback]
     json: bool
     csv: bool
@@ -138,6 +163,62 @@ class Plan:
     force_stop_s: float
     log_trial_errors: bool
     trainable_blob: bytes | None
+    resume_hint: str
+    subject: str
+
+
+class Entrypoint(enum.Enum):
+    """Which public function was called."""
+
+    TUNE_RUN = "tune.run"
+    TUNE_RUN_EXPERIMENTS = "tune.run_experiments"
+    TUNER = "Tuner.fit"
+    TRAINER = "Trainer.fit"
+
+    @classmethod
+    def of(cls, given: Any) -> Entrypoint:
+        """Returns the member that `given` is or is called like; None means run().
+
+        Raises:
+            ValueError: There is none.
+        """
+        if given is None:
+            return cls.TUNE_RUN
+        name = getattr(given, "name", given)
+        if name in cls.__members__:
+            return cls[name]
+        raise ValueError(
+            f"_entrypoint: must be one of {', '.join(cls.__members__)}, got {given!r:.80}."
+        )
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a caller knows things by, for messages."""
+
+    entry: str
+    space: str
+    resume: str
+    subject: str = "Experiment"
+
+
+WORDS = {
+    Entrypoint.TUNE_RUN: Words("tune.run(...)", "config", "tune.run(..., resume=True)"),
+    Entrypoint.TUNE_RUN_EXPERIMENTS: Words(
+        "tune.run_experiments(...)",
+        "experiment=Experiment(config)",
+        "tune.run_experiments(..., resume=True)",
+    ),
+    Entrypoint.TUNER: Words(
+        "Tuner(...)", "param_space", 'Tuner.restore(path="{path}", trainable=...)'
+    ),
+    Entrypoint.TRAINER: Words(
+        "<FrameworkTrainer>(...)",
+        "param_space",
+        '<FrameworkTrainer>.restore(path="{path}", ...)',
+        "Training",
+    ),
+}
 
 
 def make_plan(
@@ -192,29 +273,18 @@ def make_plan(
         NotImplementedError: It is documented but not implemented.
         OSError: The directory cannot be made or written to.
     """
+    words = WORDS[Entrypoint.of(_entrypoint)]
+    runtime = _runtime_for_run(words)
+    refuse_what_is_missing(_remote=_remote or None, _remote_string_queue=_remote_string_queue)
     _warn_of_environment()
-    if local_dir is not None:
-        warnings.warn(
-            "local_dir is deprecated: use storage_path.", DeprecationWarning, stacklevel=4
-        )
-        storage_path = storage_path or local_dir
+    storage_path = instead_of_local_dir(storage_path, local_dir)
     if mode and mode not in ("min", "max"):
-        raise ValueError(f'mode: {_ENTRY} takes "min" or "max", got {mode!r}.')
+        raise ValueError(f'mode: {words.entry} takes "min" or "max", got {mode!r}.')
     _check_metric(metric)
     level = _verbosity(verbose)
-    space = _space(config)
-    _refuse_what_is_missing(
-        storage_filesystem=storage_filesystem,
-        progress_reporter=progress_reporter,
-        log_to_file=log_to_file or None,
-        sync_config=None if sync_config == SyncConfig() else sync_config,
-        export_formats=export_formats or None,
-        restore=restore,
-        resume=resume or None,
-        resume_config=resume_config,
-        _remote=_remote or None,
-        _remote_string_queue=_remote_string_queue,
-        _entrypoint=_entrypoint,
+    space = _space(config, words)
+    refuse_what_is_missing(
+        storage_filesystem=storage_filesystem, progress_reporter=progress_reporter
     )
     checkpoints = _checkpoint_config(
         checkpoint_config,
@@ -228,79 +298,72 @@ def make_plan(
             "chdir_to_trial_dir is gone: set the environment variable "
             "RAY_CHDIR_TO_TRIAL_DIR=0 to keep the working directory."
         )
-    samples = _num_samples(num_samples)
     scheduler_ = _scheduler(scheduler)
     _check_buffering(scheduler_)
     _check_resource_changing(scheduler_, reuse_actors)
-    _check_namer("trial_name_creator", trial_name_creator)
-    _check_namer("trial_dirname_creator", trial_dirname_creator)
-    trainable, trainable_name = _trainable(run_or_experiment)
-    is_function = _is_function(trainable)
-    _check_function_checkpoints(is_function, checkpoints)
-    criteria = _stop(stop)
-    budget = _seconds(time_budget_s)
-    storage = _storage_path(storage_path)
+    _hint_at_reuse(scheduler_, reuse_actors)
+    experiments = _experiments(
+        run_or_experiment,
+        name=name,
+        stop=stop,
+        time_budget_s=time_budget_s,
+        config=space,
+        resources_per_trial=resources_per_trial,
+        num_samples=num_samples,
+        storage_path=storage_path,
+        storage_filesystem=storage_filesystem,
+        sync_config=sync_config,
+        checkpoint_config=checkpoints,
+        trial_name_creator=trial_name_creator,
+        trial_dirname_creator=trial_dirname_creator,
+        log_to_file=log_to_file,
+        export_formats=export_formats,
+        max_failures=max_failures,
+        restore=restore,
+    )
+    experiment = experiments[0]
+    spec = experiment.spec
     fail_fast_ = check_fail_fast(fail_fast)
-    failures = _integer("max_failures", max_failures)
-    check_failures(fail_fast_, failures)
+    check_failures(fail_fast_, integer("max_failures", max_failures))
+    plans = tuple(_experiment_plan(one, runtime) for one in experiments)
+    trainable = _trainables(plans)
+    given = search_alg
+    algorithm = _search_algorithm(search_alg, max_concurrent_trials, runtime.debug)
+    if space:
+        _search_properties(algorithm, given, metric, mode, space, experiment.public_spec, words)
+    _scheduler_properties(scheduler_, metric, mode, experiment.public_spec, words)
+    hooks, json, csv = _callbacks(callbacks)
     if fail_fast_ == "raise":
         warnings.warn(
             'fail_fast="raise" raises a trial\'s error in the driver at once; other '
             "trials are ended without being asked.",
             stacklevel=4,
         )
-    runtime = _runtime_for_run()
-    resources = _resources(trainable, resources_per_trial, runtime.resources)
-    label = _experiment_name(name, trainable_name, storage)
-    public = {
-        "stop": stop,
-        "num_samples": samples,
-        "time_budget_s": time_budget_s,
-    }
-    given = search_alg
-    algorithm = _search_algorithm(search_alg, max_concurrent_trials)
-    if space:
-        _search_properties(algorithm, given, metric, mode, space, public)
-    _scheduler_properties(scheduler_, metric, mode, public)
-    hooks, json, csv = _callbacks(callbacks)
-    blob = _blob(runtime.executor, trainable, trainable_name)
-    directory = _make_directory(storage, label)
-    algorithm.add_configurations(
-        {
-            label: {
-                "run": trainable_name,
-                "config": space,
-                "num_samples": samples,
-                "stop": criteria,
-            }
-        }
-    )
+    if runtime.debug:
+        fail_fast_ = "raise"
+    blob = _blob(runtime.executor, trainable, experiment.run_identifier)
+    _check_resume(resume_config or resume_config_of(resume), experiment)
+    for one in experiments:
+        _make_directory(one.path)
+        algorithm.add_configurations([one])
     return Plan(
+        experiments=plans,
         trainable=trainable,
-        trainable_name=trainable_name,
-        is_function=is_function,
-        name=label,
-        storage_path=storage,
-        experiment_dir=directory,
+        name=experiment.name,
+        experiment_dir=experiment.path,
         metric=metric,
         mode=mode or None,
-        stop=criteria,
-        time_budget_s=budget,
-        config=space,
-        resources=resources,
-        bundles=_bundles(resources_per_trial),
-        num_samples=samples,
+        stop=_criteria_of(experiments),
+        time_budget_s=experiment.budget_s,
+        num_samples=spec["num_samples"],
         total_samples=getattr(algorithm, "total_samples", None),
         search_alg=algorithm,
         scheduler=scheduler_,
-        checkpoint_config=checkpoints,
+        checkpoint_config=experiment.checkpoint_config,
         verbose=level,
-        max_failures=failures,
         fail_fast=fail_fast_,
         raise_on_failed_trial=bool(raise_on_failed_trial),
         reuse_actors=bool(reuse_actors),
-        trial_name_creator=trial_name_creator,
-        trial_dirname_creator=_checked_namer(trial_dirname_creator),
         callbacks=hooks,
         json=json,
         csv=csv,
@@ -311,6 +374,8 @@ def make_plan(
         force_stop_s=float(os.environ.get("TUNE_FORCE_TRIAL_CLEANUP_S", "600")),
         log_trial_errors=os.environ.get("TUNE_PRINT_ALL_TRIAL_ERRORS", "1") == "1",
         trainable_blob=blob,
+        resume_hint=words.resume.format(path=experiment.path),
+        subject=words.subject,
     )
 
 
@@ -338,46 +403,52 @@ def make_simulation_plan(
     """
     if mode not in ("min", "max"):
         raise ValueError(f'mode: simulate() takes "min" or "max", got {mode!r}.')
-    space = _space(config)
-    samples = _num_samples(num_samples)
+    space = _space(config, WORDS[Entrypoint.TUNE_RUN])
+    number = samples(num_samples)
     scheduler_ = _scheduler(scheduler)
     _check_resource_changing(scheduler_, reuse_actors)
-    criteria = _stop(stop)
-    public = {"stop": stop, "num_samples": samples, "time_budget_s": None}
-    algorithm = _search_algorithm(search_alg, None)
+    conditions = criteria(stop)
+    public = {"stop": stop, "num_samples": number, "time_budget_s": None}
+    algorithm = _search_algorithm(search_alg, None, False)
+    words = WORDS[Entrypoint.TUNE_RUN]
     if space:
-        _search_properties(algorithm, search_alg, metric, mode, space, public)
-    _scheduler_properties(scheduler_, metric, mode, public)
+        _search_properties(algorithm, search_alg, metric, mode, space, public, words)
+    _scheduler_properties(scheduler_, metric, mode, public, words)
     algorithm.add_configurations(
-        {name: {"run": name, "config": space, "num_samples": samples, "stop": criteria}}
+        {name: {"run": name, "config": space, "num_samples": number, "stop": conditions}}
     )
     totals = {"CPU": float(num_workers)}
     return Plan(
+        experiments=(
+            ExperimentPlan(
+                name=name,
+                directory=directory,
+                trainable=Trainable,
+                trainable_name=name,
+                resources={"CPU": 1.0},
+                bundles=None,
+                max_failures=max_failures,
+                thresholds=conditions if isinstance(conditions, dict) else {},
+                trial_name_creator=None,
+                trial_dirname_creator=None,
+            ),
+        ),
         trainable=Trainable,
-        trainable_name=name,
-        is_function=False,
         name=name,
-        storage_path=os.path.dirname(directory),
         experiment_dir=directory,
         metric=metric,
         mode=mode,
-        stop=criteria,
+        stop=conditions,
         time_budget_s=None,
-        config=space,
-        resources={"CPU": 1.0},
-        bundles=None,
-        num_samples=samples,
+        num_samples=number,
         total_samples=getattr(algorithm, "total_samples", None),
         search_alg=algorithm,
         scheduler=scheduler_,
         checkpoint_config=CheckpointConfig(),
         verbose=0,
-        max_failures=max_failures,
         fail_fast=False,
         raise_on_failed_trial=False,
         reuse_actors=reuse_actors,
-        trial_name_creator=None,
-        trial_dirname_creator=None,
         callbacks=[],
         json=False,
         csv=False,
@@ -388,6 +459,8 @@ def make_simulation_plan(
         force_stop_s=0.0,
         log_trial_errors=False,
         trainable_blob=None,
+        resume_hint="",
+        subject="Simulation",
     )
 
 
@@ -405,14 +478,6 @@ def _warn_of_environment() -> None:
             )
     if os.environ.get("RAY_AIR_NEW_OUTPUT") == "0":
         logger.warning("RAY_AIR_NEW_OUTPUT=0 has no effect: there is one kind of output here.")
-
-
-def _refuse_what_is_missing(**arguments: Any) -> None:
-    for parameter, value in arguments.items():
-        if value is not None:
-            raise NotImplementedError(
-                f"{parameter}: is not implemented, got {value!r:.80}. Leave it out."
-            )
 
 
 # --- one argument each ---------------------------------------------------------------
@@ -437,7 +502,7 @@ def _verbosity(verbose: Any) -> int:
     return min(2, int(value))
 
 
-def _space(config: Any) -> dict[str, Any]:
+def _space(config: Any, words: Words) -> dict[str, Any]:
     if isinstance(config, _Config):
         config = config.to_dict()
     elif not isinstance(config, dict) and config is not None:
@@ -445,7 +510,9 @@ def _space(config: Any) -> dict[str, Any]:
         if isinstance(config, (list, tuple, str)) and not config:
             config = {}
         else:
-            raise ValueError(f"config: {_ENTRY} takes a dict of parameters, got {_shown(config)}.")
+            raise ValueError(
+                f"{words.space}: {words.entry} takes a dict of parameters, got {shown(config)}."
+            )
     if config and _is_grid(config):
         raise ValueError(
             f"config: is itself a grid, {config!r:.80}. Give the parameter a name: "
@@ -466,17 +533,130 @@ def _space(config: Any) -> dict[str, Any]:
         ) from error
 
 
-def _shown(value: Any) -> str:
-    """A value that does not fit, with its type, for a message."""
-    return f"{value!r:.80} of type {type(value).__name__}"
-
-
 def _copies(value: Any) -> bool:
     try:
         copy.deepcopy(value)
     except Exception:
         return False
     return True
+
+
+def _experiments(run_or_experiment: Any, **arguments: Any) -> list[Experiment]:
+    """What is to run, in a list; one that was given is filled with Experiments."""
+    every = run_or_experiment if isinstance(run_or_experiment, list) else [run_or_experiment]
+    for place, one in enumerate(every):
+        if not isinstance(one, Experiment):
+            every[place] = Experiment(run=one, **arguments)
+    if not every:
+        raise IndexError("run_or_experiment: the list is empty; give at least one trainable.")
+    return every
+
+
+def _experiment_plan(one: Experiment, runtime: _runtime.Runtime) -> ExperimentPlan:
+    spec = one.spec
+    asked = spec["resources_per_trial"]
+    return ExperimentPlan(
+        name=one.name,
+        directory=one.path,
+        trainable=one.trainable,
+        trainable_name=one.run_identifier,
+        resources=_resources(one.trainable, asked, runtime.resources),
+        bundles=_bundles(asked),
+        max_failures=0 if runtime.debug else spec["max_failures"],
+        thresholds=one.criteria if isinstance(one.criteria, dict) else {},
+        trial_name_creator=spec["trial_name_creator"],
+        trial_dirname_creator=spec["trial_dirname_creator"],
+    )
+
+
+def _trainables(
+    plans: Sequence[ExperimentPlan],
+) -> type[Trainable] | dict[str, type[Trainable]]:
+    """What is trained: a class; name -> class if there are several experiments."""
+    if len(plans) == 1:
+        return plans[0].trainable
+    found: dict[str, type[Trainable]] = {}
+    for one in plans:
+        if found.setdefault(one.trainable_name, one.trainable) is not one.trainable:
+            raise ValueError(
+                f"run_or_experiment: two trainables are called {one.trainable_name!r}. Register "
+                "them under different names with register_trainable()."
+            )
+    return found
+
+
+def _criteria_of(experiments: Sequence[Experiment]) -> Any:
+    """Stop conditions. Of several experiments each has its thresholds; a Stopper or function
+    counts if it is the first one's, and serves all."""
+    first = experiments[0].criteria
+    if len(experiments) == 1:
+        return first
+    own = tuple(one.criteria if isinstance(one.criteria, dict) else {} for one in experiments)
+    if first is None or isinstance(first, dict):
+        return own if any(own) else None
+    return [*(first if isinstance(first, list) else [first]), own]
+
+
+def resume_config_of(resume: Any) -> ResumeConfig | None:
+    """Returns what `resume` asks for; None for a new experiment.
+
+    Raises:
+        DeprecationWarning: It is a form that is gone.
+        ValueError: It is unknown.
+    """
+    kind = ResumeConfig.ResumeType
+    if resume is None or resume is False:
+        return None
+    if not isinstance(resume, str):
+        return ResumeConfig()
+    base, *settings = resume.split("+")
+    if base in ("LOCAL", "REMOTE", "PROMPT", "ERRORED_ONLY"):
+        raise DeprecationWarning(
+            f"resume: {base!r} is gone: give True, False or 'AUTO', or a ResumeConfig."
+        )
+    found = ResumeConfig()
+    for setting in settings:
+        if setting == "ERRORED":
+            found = ResumeConfig(errored=kind.RESUME)
+        elif setting == "RESTART_ERRORED":
+            found = ResumeConfig(errored=kind.RESTART)
+        elif setting == "ERRORED_ONLY":
+            found = ResumeConfig(unfinished=kind.SKIP, errored=kind.RESUME)
+        elif setting == "RESTART_ERRORED_ONLY":
+            found = ResumeConfig(unfinished=kind.SKIP, errored=kind.RESTART)
+        else:
+            raise ValueError(
+                f"resume: {setting!r} in {resume!r} is unknown; after '+' stands ERRORED, "
+                "RESTART_ERRORED, ERRORED_ONLY or RESTART_ERRORED_ONLY."
+            )
+    return found
+
+
+def _check_resume(config: Any, experiment: Experiment) -> None:
+    if config is None:
+        return
+    if not isinstance(config, ResumeConfig):
+        raise ValueError(f"resume_config: must be a ResumeConfig, got {config!r:.80}.")
+    if os.path.isdir(experiment.path) and any(
+        name.endswith(".ctj") for name in os.listdir(experiment.path)
+    ):
+        raise NotImplementedError(
+            f"resume: going on with the experiment in {experiment.path!r} is not implemented. "
+            "Leave it out for a new experiment."
+        )
+    logger.error("There is no experiment to resume in %s.", experiment.path)
+    logger.info("The experiment restarts as a new one.")
+
+
+def _hint_at_reuse(scheduler: TrialScheduler, reuse_actors: Any) -> None:
+    if reuse_actors:
+        return
+    if isinstance(scheduler, (PopulationBasedTraining, PopulationBasedTrainingReplay)):
+        warnings.warn(
+            f"{type(scheduler).__name__} starts a worker for each exploit. Give "
+            "reuse_actors=True, and class trainables a reset_config(), to save that.",
+            stacklevel=5,
+        )
 
 
 def _checkpoint_config(
@@ -492,7 +672,7 @@ def _checkpoint_config(
         raise ValueError(f"checkpoint_config: must be a CheckpointConfig, got {config!r:.80}.")
     if keep is not None:
         _deprecated("keep_checkpoints_num", "CheckpointConfig(num_to_keep=...)")
-        _least("keep_checkpoints_num", keep, 1)
+        at_least("keep_checkpoints_num", keep, 1)
         config.num_to_keep = keep
     if score is not None:
         if not isinstance(score, str):
@@ -512,7 +692,7 @@ def _checkpoint_config(
             config.checkpoint_score_attribute = score
             config.checkpoint_score_order = "max"
         config.score_attr = score  # type: ignore[attr-defined]
-    if _least("checkpoint_freq", frequency, 0) > 0:
+    if at_least("checkpoint_freq", frequency, 0) > 0:
         _deprecated("checkpoint_freq", "CheckpointConfig(checkpoint_frequency=...)")
         config.checkpoint_frequency = frequency
     if at_end:
@@ -527,28 +707,6 @@ def _deprecated(what: str, instead: str) -> None:
         DeprecationWarning,
         stacklevel=6,
     )
-
-
-def _integer(parameter: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise ValueError(f"{parameter}: must be an integer, got {value!r}.")
-    return int(value)
-
-
-def _least(parameter: str, value: Any, least: int) -> int:
-    number = _integer(parameter, value)
-    if number < least:
-        raise ValueError(f"{parameter}: must be at least {least}, got {value!r}.")
-    return number
-
-
-def _num_samples(num_samples: Any) -> int:
-    samples = _integer("num_samples", num_samples)
-    if samples < -1:
-        raise ValueError(
-            f"num_samples: must be 0 or more, or -1 to sample endlessly, got {num_samples!r}."
-        )
-    return sys.maxsize if samples == -1 else samples
 
 
 def _scheduler(scheduler: Any) -> TrialScheduler:
@@ -584,166 +742,15 @@ def _check_buffering(scheduler: TrialScheduler) -> None:
         os.environ["TUNE_RESULT_BUFFER_LENGTH"] = "1"
 
 
-def _check_namer(parameter: str, value: Any) -> None:
-    if value is not None and not (callable(value) and _takes(value, 1)):
-        raise ValueError(
-            f"{parameter}: must be a function of a trial, got {value!r:.80}. It is called "
-            "as f(trial)."
-        )
-
-
-def _takes(function: Callable[..., Any], count: int) -> bool:
-    """Whether a function can be called with that many arguments."""
-    try:
-        inspect.signature(function).bind(*range(count))
-    except ValueError:
-        return True  # built-in without a signature: the call will tell
-    except TypeError:
-        return False
-    return True
-
-
-def _checked_namer(
-    creator: Callable[[Trial], str] | None,
-) -> Callable[[Trial], str] | None:
-    if creator is None:
-        return None
-    from ctune.experiment.trial import checked_dirname
-
-    return lambda trial: checked_dirname(creator(trial))
-
-
-def _trainable(run: Any) -> tuple[type[Trainable], str]:
-    """The class that trains, and its name."""
-    from ctune.registry import as_trainable_class, get_trainable_cls
-
-    if isinstance(run, str):
-        registered = get_trainable_cls(run)
-        _check_methods(registered)
-        return registered, run
-    if isinstance(run, (list, tuple)):
-        raise NotImplementedError(
-            "run_or_experiment: a list of experiments is not implemented. Call run() for each."
-        )
-    if not inspect.isclass(run) and not callable(run):
-        raise TuneError(
-            f"run_or_experiment: Improper 'run': must be a function, a Trainable class or "
-            f"a registered name, got {_shown(run)}."
-        )
-    trainable = as_trainable_class(run)
-    _check_methods(trainable)
-    return trainable, function_name(run)
-
-
-def _check_methods(trainable: type[Trainable]) -> None:
-    """Checks what the workers will call, as far as the class shows it."""
-    if trainable.step is Trainable.step and trainable.train is Trainable.train:
-        raise ValueError(
-            f"trainable: {trainable.__name__} has no step(self), which trains for one "
-            "iteration and returns a dict of metrics. Define it."
-        )
-    for name, call, count in (("setup", "setup(config)", 2), ("step", "step()", 1)):
-        method = inspect.getattr_static(trainable, name)
-        if inspect.isfunction(method) and not _takes(method, count):
-            raise ValueError(
-                f"trainable: {trainable.__name__}.{name}{inspect.signature(method)} "
-                f"cannot be called as {call}, which is how it will be called. Bind "
-                "further arguments with with_parameters()."
-            )
-
-
-def _is_function(trainable: type[Trainable]) -> bool:
-    module = sys.modules.get("ctune.trainable.function_trainable")
-    return module is not None and issubclass(trainable, module.FunctionTrainable)
-
-
-def _check_function_checkpoints(is_function: bool, config: CheckpointConfig) -> None:
-    if not is_function:
-        return
-    for attribute in ("checkpoint_at_end", "checkpoint_frequency"):
-        if getattr(config, attribute):
-            raise ValueError(
-                f"{attribute}: a function decides itself when it is saved, so this must "
-                f"stay off, got {getattr(config, attribute)!r}. Report a checkpoint with "
-                "report(metrics, checkpoint=...)."
-            )
-
-
-def _stop(stop: Any) -> Any:
-    if stop is None or (isinstance(stop, (dict, list)) and not stop):
-        return None
-    if isinstance(stop, Mapping):
-        return _thresholds(stop)
-    if isinstance(stop, list):
-        if not all(isinstance(item, Stopper) for item in stop):
-            kinds = ", ".join(type(item).__name__ for item in stop)
-            raise ValueError(f"stop: a list must hold Stoppers only, got {kinds}.")
-        return list(stop)
-    if isinstance(stop, Stopper):
-        return stop
-    if isinstance(stop, type) or not callable(stop):
-        raise ValueError(
-            "stop: must be a dict of thresholds, a Stopper, a list of Stoppers or a "
-            f"function (trial_id, result) -> bool, got {stop!r:.80}."
-        )
-    if hasattr(stop, "stop_all"):
-        raise ValueError(
-            f"stop: {stop!r:.80} has stop_all() but is no Stopper; derive its class from "
-            "ctune.Stopper."
-        )
-    if not _takes(stop, 2):
-        raise ValueError(
-            f"stop: {stop!r:.80} cannot be called as f(trial_id, result). A stop function "
-            "takes these two and returns whether the trial ends."
-        )
-    return stop
-
-
-def _thresholds(stop: Mapping[Any, Any]) -> dict[str, float]:
-    for key, value in stop.items():
-        if not isinstance(key, str):
-            raise ValueError(f"stop: keys are names of metrics, got {key!r}.")
-        if isinstance(value, Mapping):
-            inner = next(iter(value), "metric")
-            raise ValueError(
-                f"stop: {key!r} holds a dict. Name nested metrics by their path: "
-                f"{{'{key}/{inner}': ...}}."
-            )
-        if not isinstance(value, numbers.Real) or math.isnan(value):
-            raise ValueError(
-                f"stop: the threshold of {key!r} must be a number, got {value!r}. A trial "
-                "stops when the metric is at least that."
-            )
-    return dict(stop)
-
-
-def _seconds(time_budget_s: Any) -> float | None:
-    if time_budget_s is None:
-        return None
-    if isinstance(time_budget_s, timedelta):
-        time_budget_s = time_budget_s.total_seconds()
-    if (
-        isinstance(time_budget_s, bool)
-        or not isinstance(time_budget_s, numbers.Real)
-        or math.isnan(time_budget_s)
-        or time_budget_s < 0
-    ):
-        raise ValueError(
-            "time_budget_s: must be a number of seconds, 0 or more, or a timedelta, got "
-            f"{time_budget_s!r}."
-        )
-    return float(time_budget_s)
-
-
 # --- resources -----------------------------------------------------------------------
 
 
-def _runtime_for_run() -> _runtime.Runtime:
+def _runtime_for_run(words: Words) -> _runtime.Runtime:
     if not _runtime.is_initialized():
         if os.environ.get("TUNE_DISABLE_AUTO_INIT") == "1":
-            logger.info("TUNE_DISABLE_AUTO_INIT=1: %s starts no runtime.", _ENTRY)
+            logger.info("TUNE_DISABLE_AUTO_INIT=1: %s starts no runtime.", words.entry)
         else:
-            logger.info("%s uses the default runtime; see init().", _ENTRY)
+            logger.info("%s uses the default runtime; see init().", words.entry)
     return _runtime.runtime()
 
 
@@ -844,15 +851,17 @@ def _declared(
 # --- search --------------------------------------------------------------------------
 
 
-def _search_algorithm(search_alg: Any, limit: int | None) -> SearchAlgorithm:
+def _search_algorithm(search_alg: Any, limit: int | None, debug: bool) -> SearchAlgorithm:
     if limit is not None:
-        limit = _integer("max_concurrent_trials", limit)
+        limit = integer("max_concurrent_trials", limit)
         if limit < 0:
             raise ValueError(
                 f"max_concurrent_trials: must be at least 1, or None for no limit, got {limit}."
             )
     if isinstance(search_alg, str):
         search_alg = create_searcher(search_alg)
+    if debug:
+        limit = 1
     if not search_alg:
         return BasicVariantGenerator(max_concurrent=limit or 0)
     if not isinstance(search_alg, (Searcher, SearchAlgorithm)):
@@ -861,15 +870,17 @@ def _search_algorithm(search_alg: Any, limit: int | None) -> SearchAlgorithm:
             f"{search_alg!r:.80}."
         )
     if limit:
-        search_alg = _limited(search_alg, limit)
+        search_alg = _limited(search_alg, limit, debug)
     if isinstance(search_alg, Searcher):
         return SearchGenerator(search_alg)
     algorithm: SearchAlgorithm = search_alg
     return algorithm
 
 
-def _limited(search_alg: Any, limit: int) -> Any:
+def _limited(search_alg: Any, limit: int, debug: bool) -> Any:
     if isinstance(search_alg, ConcurrencyLimiter):
+        if debug:
+            return search_alg
         if search_alg.max_concurrent != limit:
             raise ValueError(
                 f"max_concurrent_trials: is {limit}, but the ConcurrencyLimiter given as "
@@ -883,6 +894,8 @@ def _limited(search_alg: Any, limit: int) -> Any:
         return search_alg
     if isinstance(search_alg, Searcher):
         return ConcurrencyLimiter(search_alg, max_concurrent=limit)
+    if debug:
+        return search_alg
     logger.warning(
         "max_concurrent_trials is ignored: %s limits itself; give it to its constructor.",
         type(search_alg).__name__,
@@ -912,15 +925,16 @@ def _search_properties(
     mode: str | None,
     space: dict[str, Any],
     public: dict[str, Any],
+    words: Words,
 ) -> None:
     accepted = _properties_accepted(
         algorithm.set_search_properties, metric, mode or None, space, **public
     )
     if not accepted and _unresolved(space):
         raise ValueError(
-            f"config: {type(given).__name__} has a search space of its own, so the config "
-            f"of {_ENTRY} must hold constants only. Define the space in one place. (The "
-            "same happens if both are given a metric or a mode.)"
+            f"{words.space}: {type(given).__name__} has a search space of its own, so the "
+            f"{words.space} of {words.entry} must hold constants only. Define the space in "
+            "one place. (The same happens if both are given a metric or a mode.)"
         )
 
 
@@ -944,11 +958,12 @@ def _scheduler_properties(
     metric: str | None,
     mode: str | None,
     public: dict[str, Any],
+    words: Words,
 ) -> None:
     accepted = _properties_accepted(scheduler.set_search_properties, metric, mode or None, **public)
     if not accepted:
         raise ValueError(
-            f"metric, mode: were given to {type(scheduler).__name__} and to {_ENTRY}. "
+            f"metric, mode: were given to {type(scheduler).__name__} and to {words.entry}. "
             "Give each to one of them only."
         )
 
@@ -993,57 +1008,7 @@ def _callbacks(callbacks: Sequence[Callback] | None) -> tuple[list[Callback], bo
     return hooks, json, csv
 
 
-def _storage_path(storage_path: Any) -> str:
-    from ctune.utils.util import default_storage_path
-
-    if storage_path is None:
-        return os.path.abspath(default_storage_path())
-    try:
-        path = os.fspath(storage_path)
-    except TypeError:
-        path = None
-    if not isinstance(path, str) or not path or "\0" in path:
-        raise ValueError(f"storage_path: must be the path of a directory, got {storage_path!r}.")
-    if "://" in path:
-        raise NotImplementedError(
-            f"storage_path: only local directories are implemented, got {path!r}."
-        )
-    return os.path.abspath(os.path.expanduser(path))
-
-
-def _experiment_name(name: str | None, trainable_name: str, storage: str) -> str:
-    from ctune.experiment.trial import MAX_NAME
-    from ctune.utils.util import date_str
-
-    if name is not None and not isinstance(name, str):
-        raise ValueError(f"name: must be a text, got {name!r}.")
-    if name:
-        parts = name.split(os.path.sep)
-        if name == "." or ".." in parts or "\0" in name or os.path.isabs(name):
-            raise ValueError(
-                f"name: must be the name of a directory in storage_path, got {name!r:.80}."
-            )
-        if any(len(os.fsencode(part)) > MAX_NAME for part in parts):
-            raise ValueError(
-                f"name: is too long for a directory, {len(name)} characters; at most "
-                f"{MAX_NAME} bytes fit, got {name[:60]!r}..."
-            )
-        return name
-    label = trainable_name.replace("/", "_")
-    if int(os.environ.get("TUNE_DISABLE_DATED_SUBDIR", "0")):
-        return label
-    dated = f"{label}_{date_str()}"
-    free = dated
-    number = 2
-    # Two runs within a second must not mix their results.
-    while os.path.exists(os.path.join(storage, free)):
-        free = f"{dated}_{number}"
-        number += 1
-    return free
-
-
-def _make_directory(storage: str, name: str) -> str:
-    directory = os.path.join(storage, name)
+def _make_directory(directory: str) -> None:
     try:
         os.makedirs(directory, exist_ok=True)
         with open(os.path.join(directory, _MARKER), "wb"):
@@ -1054,10 +1019,9 @@ def _make_directory(storage: str, name: str) -> str:
             f"storage_path: cannot write to {directory!r} ({error.strerror}). Choose a "
             "directory that can be written to and has room",
         ) from error
-    return directory
 
 
-def _blob(executor: Any, trainable: type[Trainable], name: str) -> bytes | None:
+def _blob(executor: Any, trainable: Any, name: str) -> bytes | None:
     if executor == "inline":
         return None
     from ctune._pickling import dump_trainable

@@ -22,7 +22,7 @@ from ctune.error import TuneError
 from ctune.experiment.trial import Trial
 
 if TYPE_CHECKING:
-    from ctune._plan import Plan
+    from ctune._plan import ExperimentPlan, Plan
 
 __all__ = ["execute", "execute_simulation"]
 
@@ -154,6 +154,39 @@ def _checkpoint(path: str) -> Any:
     return Checkpoint(path)
 
 
+def _facts(one: ExperimentPlan) -> tuple[str, str, str, dict[str, float], int]:
+    request = {"CPU": 1.0} if callable(one.resources) else one.resources
+    return one.name, one.directory, one.trainable_name, request, one.max_failures
+
+
+def _request_hook(plan: Plan) -> Callable[[int, dict[str, Any]], Any] | None:
+    """Returns what answers for a trial of an experiment: its resources, None the default."""
+    hooks = [one.resources if callable(one.resources) else None for one in plan.experiments]
+    if not any(hooks):
+        return None
+
+    def ask(experiment: int, config: dict[str, Any]) -> Any:
+        hook = hooks[experiment]
+        return None if hook is None else hook(config)
+
+    return ask
+
+
+def _namer(plan: Plan, name: str) -> Callable[[Trial], str | None] | None:
+    """Returns what names a trial, by its experiment; None where that has no creator."""
+    creators: list[Callable[[Trial], str | None] | None]
+    creators = [getattr(one, name) for one in plan.experiments]
+    if len(creators) == 1 or not any(creators):
+        return creators[0]
+
+    def create(trial: Trial) -> str | None:
+        assert trial._view is not None
+        creator = creators[trial._view.experiment]
+        return None if creator is None else creator(trial)
+
+    return create
+
+
 def _required(plan: Plan) -> tuple[str, ...]:
     """Metrics that every result must hold (strict checking)."""
     if int(os.environ.get("TUNE_DISABLE_STRICT_METRIC_CHECKING", "0")) == 1:
@@ -178,9 +211,7 @@ def _stoppers(plan: Plan) -> Any:
 
 
 def _as_list(stop: Any) -> list[Any]:
-    if isinstance(stop, (list, tuple)):
-        return list(stop)
-    return [stop]
+    return list(stop) if isinstance(stop, list) else [stop]
 
 
 def _options(plan: Plan, trials_of: Any, display: Display | _NoDisplay) -> dict[str, Any]:
@@ -192,22 +223,19 @@ def _options(plan: Plan, trials_of: Any, display: Display | _NoDisplay) -> dict[
         "executor": _executor(plan),
         "trial_factory": trials_of,
         "host_factory": _host_factory(plan),
-        "request_hook": plan.resources if callable(plan.resources) else None,
-        "name_hook": plan.trial_name_creator,
-        "dirname_hook": plan.trial_dirname_creator,
+        "request_hook": _request_hook(plan),
+        "name_hook": _namer(plan, "trial_name_creator"),
+        "dirname_hook": _namer(plan, "trial_dirname_creator"),
         "heartbeat": display.heartbeat if isinstance(display, Display) and display.wanted else None,
         "heartbeat_s": _HEARTBEAT_S,
         "checkpoint_factory": _checkpoint,
         "hooks": _hooks(plan, display),
         "write_params": int(plan.json),
-        "experiment": plan.name,
+        "experiments": [_facts(one) for one in plan.experiments],
         "experiment_dir": plan.experiment_dir,
-        "trainable": plan.trainable_name,
         "resources": plan.total_resources,
-        "request": {"CPU": 1} if callable(plan.resources) else plan.resources,
         "max_pending": plan.max_pending,
         "max_dirname": plan.max_dirname,
-        "max_failures": plan.max_failures,
         "fail_fast": {False: 0, True: 1, "raise": 2}[plan.fail_fast],
         "reuse_actors": int(plan.reuse_actors),
         "checkpoint_frequency": checkpoint.checkpoint_frequency or 0,
@@ -346,7 +374,12 @@ def _conclude(plan: Plan, driver: _ctune.Driver, interrupted: bool) -> Experimen
     if incomplete:
         logger.error("Trials did not complete: %s", incomplete)
     if interrupted:
-        logger.warning("Experiment was interrupted. What it has is in %s.", plan.experiment_dir)
+        logger.warning(
+            "%s was interrupted. What it has is in %s. To go on: %s",
+            plan.subject,
+            plan.experiment_dir,
+            plan.resume_hint,
+        )
     return ExperimentAnalysis(
         plan.experiment_dir,
         trials=trials,

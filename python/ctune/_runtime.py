@@ -23,10 +23,12 @@ class Runtime:
     Attributes:
         executor: "inline", "process" or an executor object.
         resources: Resource name -> how much there is.
+        debug: One trial at a time, and its first exception leaves run() as it is.
     """
 
     executor: Any
     resources: dict[str, float]
+    debug: bool = False
 
 
 _current: Runtime | None = None
@@ -38,6 +40,7 @@ def init(
     num_gpus: float = 0,
     resources: Mapping[str, float] | None = None,
     *,
+    debug: bool = False,
     ignore_reinit_error: bool = False,
 ) -> Runtime:
     """Chooses how trials are run, for all runs that follow in this process.
@@ -53,10 +56,15 @@ def init(
             what the executor object says.
         num_gpus: GPUs that trials may share.
         resources: Further resources, name -> amount.
+        debug: For debugging a trainable: all trials run in this process and this thread,
+            one after the other, so that breakpoints work, and the first exception that one
+            raises leaves run() as it is. The executor must be "inline", which is the
+            default then.
         ignore_reinit_error: Keep the first call's choice instead of raising.
 
     Raises:
-        ValueError: The executor is unknown, or an amount negative or no number.
+        ValueError: The executor is unknown or does not go with `debug`, or an amount is
+            negative or no number.
         RuntimeError: Called a second time without shutdown() in between.
     """
     global _current
@@ -67,7 +75,11 @@ def init(
             "init() was called before. Call shutdown() first, or give "
             "ignore_reinit_error=True to keep what was chosen."
         )
-    _current = _make(executor, num_cpus, num_gpus, resources)
+    if debug:
+        if executor not in (None, "inline"):
+            raise ValueError(f'executor: must be "inline" with debug=True, got {executor!r:.80}.')
+        executor = "inline"
+    _current = _make(executor, num_cpus, num_gpus, resources, debug)
     return _current
 
 
@@ -99,6 +111,7 @@ def _make(
     num_cpus: float | None,
     num_gpus: float,
     resources: Mapping[str, float] | None,
+    debug: bool = False,
 ) -> Runtime:
     chosen = _check_executor(executor)
     totals: dict[str, float] = {}
@@ -113,7 +126,7 @@ def _make(
     totals.update(_further(resources))
     for name, amount in totals.items():
         totals[name] = _amount(name, amount)
-    return Runtime(chosen, totals)
+    return Runtime(chosen, totals, bool(debug))
 
 
 def _check_executor(executor: Any) -> Any:

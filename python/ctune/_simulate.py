@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ctune import _ctune
-from ctune._plan import Plan, _integer, _least, make_simulation_plan
+from ctune._plan import Plan, make_simulation_plan
 from ctune._run import execute_simulation
 from ctune.analysis.experiment_analysis import ExperimentAnalysis
+from ctune.experiment.experiment import at_least, integer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -127,7 +128,7 @@ def simulate(
         loss=_number("failures", failures, below=1.0),
         start_s=_number("start_s", start_s),
         save_s=_number("save_s", save_s),
-        seed=_integer("seed", seed) % 2**64,
+        seed=integer("seed", seed) % 2**64,
         trace=trace,
     )
     plan = _plan(
@@ -180,7 +181,7 @@ class _Table:
             if epochs is None:
                 raise ValueError("epochs: a function needs a number of epochs, got None.")
             self.function = _of_dicts(objective, metric)
-            self.rows, self.epochs = 1, _least("epochs", epochs, 1)
+            self.rows, self.epochs = 1, at_least("epochs", epochs, 1)
         else:
             self._take_curves(objective, names, epochs)
         if self.curves is not None and metric not in names:
@@ -206,7 +207,7 @@ class _Table:
                 f"{curves.shape}."
             )
         if epochs is not None:
-            _least("epochs", epochs, 1)
+            at_least("epochs", epochs, 1)
             if epochs > curves.shape[1]:
                 raise ValueError(
                     f"epochs: is {epochs}, but the curves have only {curves.shape[1]}."
@@ -302,8 +303,8 @@ def _plan(
         num_samples=num_samples,
         metric=metric,
         mode=mode,
-        num_workers=_least("num_workers", num_workers, 1),
-        max_failures=_integer("max_failures", max_failures),
+        num_workers=at_least("num_workers", num_workers, 1),
+        max_failures=integer("max_failures", max_failures),
         stop=stop,
         reuse_actors=bool(reuse_workers),
     )

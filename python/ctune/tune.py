@@ -6,6 +6,7 @@ All public names of the package are here too, for scripts that say
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from ctune.analysis.experiment_analysis import ExperimentAnalysis
     from ctune.callback import Callback
     from ctune.execution.placement_groups import PlacementGroupFactory
+    from ctune.experiment.experiment import Experiment
     from ctune.experiment.trial import Trial
     from ctune.schedulers import TrialScheduler
     from ctune.search import SearchAlgorithm, Searcher
@@ -27,7 +29,7 @@ __all__ = ["run", "run_experiments"]
 
 
 def run(
-    run_or_experiment: str | Callable[..., Any] | type[Trainable],
+    run_or_experiment: str | Callable[..., Any] | type[Trainable] | Experiment | list[Any],
     name: str | None = None,
     metric: str | None = None,
     mode: str | None = None,
@@ -82,7 +84,10 @@ def run(
 
     Args:
         run_or_experiment: What to train: a function of the config that calls report(), a
-            Trainable class, or the name of either from register_trainable().
+            Trainable class, or the name of either from register_trainable(). Or an
+            Experiment, to which arguments that Experiment has too do not apply. A list of
+            these, which is filled with Experiments: their trials share the run. Of their
+            settings the first one's Stopper, time budget and checkpoint_config serve all.
         name: Name of the experiment's directory. Default: the trainable's name and the
             date.
         metric: Result key to optimise; nested ones as "a/b". Schedulers and searchers
@@ -177,24 +182,48 @@ def run_experiments(
     callbacks: Sequence[Callback] | None = None,
     _remote: bool | None = None,
 ) -> list[Trial]:
-    """Runs experiments that are given as Experiment objects. Not implemented.
+    """Runs experiments that are given as Experiment objects.
 
     Args:
-        experiments: An Experiment, a list of them, or a dict of name -> specification.
+        experiments: An Experiment, a list of them, or a dict of name -> arguments of an
+            Experiment.
         scheduler, verbose, progress_reporter, resume, resume_config, reuse_actors,
             raise_on_failed_trial, callbacks: As for run().
-        concurrent: Whether the experiments run at the same time.
+        concurrent: Whether the experiments share one run, its workers and its scheduler.
+            With False each has a run of its own, in order.
 
     Returns:
         The trials of all experiments.
 
     Raises:
-        NotImplementedError: Always.
+        TuneError: `experiments` is something else, a spec is wrong, or a trial failed.
     """
-    raise NotImplementedError(
-        f"experiments: running Experiment objects is not implemented, got "
-        f"{experiments!r:.80}. Call run() for each."
-    )
+    from ctune._plan import Entrypoint
+    from ctune.experiment.experiment import _convert_to_experiment_list
+
+    every = _convert_to_experiment_list(experiments)
+    if len(every) > 1:
+        logging.getLogger("ctune").info(
+            "%d experiments run %s.",
+            len(every),
+            "together and share one search algorithm" if concurrent else "one after the other",
+        )
+    trials: list[Trial] = []
+    for batch in [every] if concurrent else [[one] for one in every]:
+        trials += run(
+            batch,
+            scheduler=scheduler,
+            verbose=verbose,
+            progress_reporter=progress_reporter,
+            resume=resume,
+            resume_config=resume_config,
+            reuse_actors=reuse_actors,
+            raise_on_failed_trial=raise_on_failed_trial,
+            callbacks=callbacks,
+            _remote=_remote,
+            _entrypoint=Entrypoint.TUNE_RUN_EXPERIMENTS,
+        ).trials
+    return trials
 
 
 def _package() -> Any:

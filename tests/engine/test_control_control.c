@@ -485,10 +485,10 @@ world_init(world *w, uint64_t seed, uint32_t trials, ct_control_opts o, ct_err *
     o.scheduler = &w->sched.base;
     o.searcher = &w->search.base;
     o.resources = &cpus;
-    o.request = &one;
-    o.experiment = "exp";
-    o.experiment_dir = "/nowhere/exp";
-    o.trainable = "model";
+    ct_experiment e = {"exp", "/nowhere/exp", "model", &one,
+                       o.experiments == NULL ? 0 : o.experiments->max_failures};
+    o.experiments = &e;
+    o.n_experiments = 1;
     o.max_pending = 8;
     o.max_dirname = 130;
     o.checkpoint.score = CT_NAME_NONE;
@@ -560,7 +560,8 @@ test_random_verdicts_orders_and_faults_keep_the_invariants(void **ctx)
     (void)ctx;
     for (uint64_t seed = 0; seed < 150; seed++) {
         ct_err err = CT_ERR_INIT;
-        ct_control_opts o = {.max_failures = (int64_t)(seed % 4),
+        ct_control_opts o = {.experiments =
+                                 &(ct_experiment){.max_failures = (int64_t)(seed % 4)},
                              .reuse_workers = seed % 2 == 1,
                              .checkpoint = {.frequency = (uint32_t)(seed % 3),
                                             .at_end = seed % 5 == 0,
@@ -614,7 +615,7 @@ static void
 test_a_failed_trial_is_tried_again_max_failures_times(void **ctx)
 {
     ct_err err = CT_ERR_INIT;
-    ct_control_opts o = {.max_failures = 2};
+    ct_control_opts o = {.experiments = &(ct_experiment){.max_failures = 2}};
     world w;
 
     (void)ctx;
@@ -687,10 +688,8 @@ test_the_best_checkpoints_are_kept_and_always_the_latest(void **ctx)
         .scheduler = &w.sched.base,
         .searcher = &w.search.base,
         .resources = &cpus,
-        .request = &cpus,
-        .experiment = "exp",
-        .experiment_dir = "/nowhere/exp",
-        .trainable = "model",
+        .experiments = &(ct_experiment){"exp", "/nowhere/exp", "model", &cpus, 0},
+        .n_experiments = 1,
         .max_pending = 1,
         .max_dirname = 130,
         .checkpoint = {.frequency = 1, .num_to_keep = 1, .score = loss}};
@@ -750,9 +749,9 @@ test_a_missing_required_metric_names_the_keys_that_are_there(void **ctx)
                           .scheduler = &w.sched.base,
                           .searcher = &w.search.base,
                           .resources = &cpus,
-                          .request = &cpus,
-                          .experiment = "exp",
-                          .trainable = "model",
+                          .experiments =
+                              &(ct_experiment){"exp", NULL, "model", &cpus, 0},
+                          .n_experiments = 1,
                           .max_pending = 1,
                           .max_dirname = 130,
                           .required = &wanted,
@@ -786,9 +785,9 @@ test_impossible_resources_are_named_before_a_trial_starts(void **ctx)
                           .scheduler = &w.sched.base,
                           .searcher = &w.search.base,
                           .resources = &have,
-                          .request = &want,
-                          .experiment = "exp",
-                          .trainable = "model",
+                          .experiments =
+                              &(ct_experiment){"exp", NULL, "model", &want, 0},
+                          .n_experiments = 1,
                           .max_pending = 1,
                           .max_dirname = 130,
                           .checkpoint = {.score = CT_NAME_NONE}};

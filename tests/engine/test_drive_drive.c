@@ -123,16 +123,17 @@ make_control(rig *r, ct_control **out, ct_err *err)
     if (st == CT_OK) {
         st = ct_value_put(&one, CT_KEY_CPU, &b, err);
     }
-    ct_control_opts o = {.names = r->names,
-                         .scheduler = r->fifo,
-                         .searcher = &r->search.base,
-                         .resources = &two,
-                         .request = &one,
-                         .experiment = "exp",
-                         .trainable = "model",
-                         .max_pending = 4,
-                         .max_dirname = 130,
-                         .checkpoint = {.score = CT_NAME_NONE}};
+    ct_control_opts o = {
+        .names = r->names,
+        .scheduler = r->fifo,
+        .searcher = &r->search.base,
+        .resources = &two,
+        .experiments =
+            &(ct_experiment){.name = "exp", .trainable = "model", .request = &one},
+        .n_experiments = 1,
+        .max_pending = 4,
+        .max_dirname = 130,
+        .checkpoint = {.score = CT_NAME_NONE}};
     if (st == CT_OK) {
         st = ct_control_new(out, &o, err);
     }

@@ -390,8 +390,10 @@ static const ct_stopper_ops wild_stopper_ops = {
 };
 
 static ct_status
-wild_request(void *ctx, const ct_value *config, ct_value *out, ct_err *err)
+wild_request(void *ctx, uint32_t experiment, const ct_value *config, ct_value *out,
+             ct_err *err)
 {
+    assert_int_equal(experiment, 0);
     rig *r = asked(ctx);
     (void)config, (void)err;
     *out = ct_nil();
@@ -566,13 +568,10 @@ make_control(rig *r)
         .searcher = r->searcher,
         .stopper = r->stopper,
         .resources = &total,
-        .request = &one,
-        .experiment = "exp",
-        .experiment_dir = "/tmp/somewhere",
-        .trainable = "model",
+        .experiments = &(ct_experiment){"exp", "/tmp/somewhere", "model", &one, 2},
+        .n_experiments = 1,
         .max_pending = 3,
         .max_dirname = 130,
-        .max_failures = 2,
         .reuse_workers = true,
         .checkpoint = {.score = CT_NAME_NONE},
         .hooks = ct_recorded_trial_hooks(&r->hooks, &hooks, &r->answers),
@@ -782,7 +781,7 @@ test_an_object_that_cannot_be_kept_is_an_error_only_in_the_replay(void **state)
 {
     ct_err err = CT_ERR_INIT;
     rig run, copy;
-    ct_suggestion s = {NULL, NULL, ct_nil(), ct_nil()};
+    ct_suggestion s = {NULL, NULL, ct_nil(), ct_nil(), 0};
     ct_search_state said = CT_SEARCH_WAIT;
     (void)state;
     rig_init(&run, 3, false, false);
@@ -835,7 +834,7 @@ static void
 test_answers_cut_short_are_refused_and_leak_nothing(void **state)
 {
     ct_err err = CT_ERR_INIT;
-    ct_suggestion s = {NULL, NULL, ct_nil(), ct_nil()};
+    ct_suggestion s = {NULL, NULL, ct_nil(), ct_nil(), 0};
     ct_search_state said = CT_SEARCH_WAIT;
     rig run;
     (void)state;

@@ -249,7 +249,7 @@ attempt(void *ctx, ct_err *err)
     ct_status st = ct_basic_new(&s, b->space, &b->options, err);
     ct_search_state state = CT_SEARCH_TRIAL;
     while (st == CT_OK && state == CT_SEARCH_TRIAL) {
-        ct_suggestion made = {NULL, NULL, ct_nil(), ct_nil()};
+        ct_suggestion made = {NULL, NULL, ct_nil(), ct_nil(), 0};
         st = s->ops->next(s, NULL, &made, &state, err);
         ct_suggestion_deinit(&made);
     }

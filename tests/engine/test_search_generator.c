@@ -531,7 +531,7 @@ attempt(void *ctx, ct_err *err)
         "{\"x\": 3, \"nest\": {\"b\": \"a text that is long\", \"deep\": {\"c\": [1, 2]}}}"};
     bench b = {.names = NULL};
     ct_node *root = NULL;
-    ct_suggestion s = {NULL, NULL, ct_nil(), ct_nil()};
+    ct_suggestion s = {NULL, NULL, ct_nil(), ct_nil(), 0};
     ct_value saved = ct_nil();
     ct_search_state state;
     ct_status st = ct_names_new(&b.names, err);

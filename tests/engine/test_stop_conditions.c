@@ -1,6 +1,7 @@
 /* Stop conditions. */
 #include "support.h"
 
+#include "state/trials.h"
 #include "stop/conditions.h"
 
 #include <math.h>
@@ -311,6 +312,36 @@ test_any_of_stops_when_one_member_does(void **state)
 }
 
 static void
+test_each_experiment_has_its_own(void **state)
+{
+    (void)state;
+    bench b;
+    bench_init(&b);
+    ct_err err = CT_ERR_INIT;
+    ct_stopper *members[2], *s = NULL;
+    ct_trials *trials;
+    assert_ok(ct_trials_new(&trials, &err), err);
+    b.board.trials = trials;
+    for (unsigned i = 0; i < 2; i++) {
+        ct_value config = ct_nil(), evaluated = ct_nil();
+        ct_trial_id t;
+        assert_ok(ct_stop_iterations_new(&members[i], i + 1, &err), err);
+        assert_ok(
+            ct_trials_add(trials, i ? "b" : "a", NULL, &config, &evaluated, &t, &err),
+            err);
+        ct_trials_mut(trials, t)->experiment = 1 - i;
+    }
+    assert_ok(ct_stop_by_experiment_new(&s, members, 2, &err), err);
+    assert_false(asked(s, &b, 0)); /* of the second experiment: two results */
+    assert_true(asked(s, &b, 0));
+    assert_true(asked(s, &b, 1));
+    assert_false(asked_all(s, &b, 1.0));
+    s->ops->free(s);
+    ct_trials_free(trials);
+    ct_names_free(b.names);
+}
+
+static void
 test_any_of_asks_no_further_after_a_yes(void **state)
 {
     (void)state;
@@ -399,6 +430,7 @@ main(void)
         cmocka_unit_test(test_the_budget_runs_from_the_first_question),
         cmocka_unit_test(test_a_restored_budget_keeps_what_is_left_but_not_the_clock),
         cmocka_unit_test(test_any_of_stops_when_one_member_does),
+        cmocka_unit_test(test_each_experiment_has_its_own),
         cmocka_unit_test(test_any_of_asks_no_further_after_a_yes),
         cmocka_unit_test(test_conditions_leak_nothing_when_memory_runs_out),
     };

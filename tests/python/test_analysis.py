@@ -247,7 +247,7 @@ def test_csv_is_read_where_json_is_missing_and_nothing_is_a_warning(make, caplog
     first, second = (trial.path for trial in analysis.trials)
     for path in (first, second):
         with open(f"{path}/result.json", "w") as f:
-            f.write("{broken")
+            f.write("{broken\n")
 
     os.remove(f"{first}/result.json")
     with open(f"{first}/progress.csv", "w", newline="") as f:

@@ -134,7 +134,7 @@ BAD_ARGUMENTS = [
     ({"verbose": "high"}, ValueError, r"verbose.*'high'"),
     ({"name": 3}, ValueError, r"name.*3"),
     ({"storage_path": 3}, ValueError, r"storage_path.*3"),
-    ({"resume": True}, NotImplementedError, r"resume.*True"),
+    ({"resume": "AUTO+NEVER"}, ValueError, r"resume.*NEVER"),
     ({"restore": "/x"}, NotImplementedError, r"restore.*'/x'"),
     ({"log_to_file": True}, NotImplementedError, r"log_to_file"),
     ({"storage_path": "s3://bucket/x"}, NotImplementedError, r"storage_path.*s3://bucket/x"),

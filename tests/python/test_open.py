@@ -292,7 +292,7 @@ def test_a_table_is_read_from_progress_csv(moved):
     os.remove(f"{before.path}/result.json")
     trial = ExperimentAnalysis(moved).trials[2]
     assert trial.last_result["loss"] == before.last_result["loss"]
-    assert trial.last_result["deep"] == {"er": {"step": 3}}
+    assert trial.last_result["deep/er/step"] == 3
     assert trial.metric_analysis["loss"] == before.metric_analysis["loss"]
 
 

@@ -11,7 +11,7 @@ import pytest
 
 import ctune as tune
 from ctune import CheckpointConfig, SyncConfig, TuneError, _runtime
-from ctune._config import FailureConfig, ResumeConfig, _Config
+from ctune._config import FailureConfig, _Config
 from ctune._pickling import find_unpicklable
 from ctune._plan import make_plan
 from ctune.callback import Callback
@@ -74,16 +74,15 @@ def plan(tmp_path):
 
 def test_defaults(plan, tmp_path):
     p = plan()
-    assert p.trainable_name == "train"
-    assert p.is_function
+    (own,) = p.experiments
+    assert own.trainable_name == "train"
     assert (p.metric, p.mode, p.stop, p.time_budget_s) == (None, None, None, None)
-    assert p.config == {}
-    assert p.resources == {"CPU": 1.0}
+    assert own.resources == {"CPU": 1.0}
     assert p.num_samples == 1
     assert type(p.scheduler) is FIFOScheduler
     assert isinstance(p.search_alg, BasicVariantGenerator)
     assert p.checkpoint_config == CheckpointConfig()
-    assert (p.verbose, p.max_failures, p.fail_fast) == (1, 0, False)
+    assert (p.verbose, own.max_failures, p.fail_fast) == (1, 0, False)
     assert p.raise_on_failed_trial and not p.reuse_actors
     assert p.callbacks == []
     assert p.json and p.csv
@@ -136,17 +135,20 @@ def test_derived_names_of_one_second_differ_and_given_ones_do_not(plan, monkeypa
 
 def test_storage_defaults_to_ray_results_in_the_home(plan, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert plan(storage_path=None).storage_path == str(tmp_path / "ray_results")
-    assert plan(storage_path="~/x").storage_path == str(tmp_path / "x")
-    monkeypatch.chdir(tmp_path)
-    assert plan(storage_path="rel").storage_path == str(tmp_path / "rel")
+    for given, used in ((None, "ray_results"), ("~/x", "x"), ("rel", "rel")):
+        monkeypatch.chdir(tmp_path)
+        assert plan(name="e", storage_path=given).experiment_dir == str(tmp_path / used / "e")
 
 
-def test_the_callers_config_is_never_changed(plan):
+def test_the_callers_config_is_never_changed(tmp_path):
+    def changes(config):
+        config["a"]["b"].append(2)
+        tune.report({"n": len(config["a"]["b"])})
+
     config = {"a": {"b": [1]}}
-    p = plan(config=config)
-    p.config["a"]["b"].append(2)
+    analysis = tune.run(changes, config=config, num_samples=2, storage_path=tmp_path, verbose=0)
     assert config == {"a": {"b": [1]}}
+    assert [t.last_result["n"] for t in analysis.trials] == [2, 2]
 
 
 def test_a_config_object_is_turned_into_a_dict(plan):
@@ -154,7 +156,7 @@ def test_a_config_object_is_turned_into_a_dict(plan):
         def to_dict(self):
             return {"a": 1}
 
-    assert plan(config=Mine()).config == {"a": 1}
+    assert plan(config=Mine()).search_alg.next_trial().config == {"a": 1}
 
 
 def test_endless_sampling_is_spelled_minus_one(plan):
@@ -171,8 +173,7 @@ def test_registered_names_run_under_their_name(plan):
     tune.register_trainable("mine", Class)
     p = plan("mine")
     assert p.trainable is Class
-    assert p.trainable_name == "mine"
-    assert not p.is_function
+    assert p.experiments[0].trainable_name == "mine"
 
 
 def test_verbosity_ends_at_two(plan):
@@ -251,15 +252,10 @@ def test_a_bad_argument_is_one_error_that_names_it(plan, tmp_path, arguments, er
         ("progress_reporter", object()),
         ("log_to_file", True),
         ("log_to_file", "out.txt"),
-        ("sync_config", SyncConfig(sync_artifacts=True)),
         ("export_formats", ["model"]),
         ("restore", "/somewhere"),
-        ("resume", True),
-        ("resume", "AUTO"),
-        ("resume_config", ResumeConfig()),
         ("_remote", True),
         ("_remote_string_queue", object()),
-        ("_entrypoint", object()),
         ("config", {"log_sys_usage": True}),
     ],
 )
@@ -280,13 +276,6 @@ def test_what_is_not_implemented_is_refused_by_name(plan, parameter, value):
 )
 def test_defaults_of_the_same_may_be_given(plan, parameter, value):
     plan(**{parameter: value})
-
-
-def test_lists_of_runs_and_experiments_are_refused_by_name(plan):
-    with pytest.raises(NotImplementedError, match="run_or_experiment"):
-        plan([train])
-    with pytest.raises(NotImplementedError, match="experiments"):
-        tune.run_experiments({"a": {"run": train}})
 
 
 def test_what_cannot_train_is_refused(plan):
@@ -376,10 +365,12 @@ def test_deprecated_environment_variables_warn(plan, monkeypatch):
 
 def test_local_dir_stands_in_for_storage_path(plan, tmp_path):
     with pytest.warns(DeprecationWarning, match="local_dir.*storage_path"):
-        assert plan(storage_path=None, local_dir=str(tmp_path)).storage_path == str(tmp_path)
+        p = plan(name="e", storage_path=None, local_dir=str(tmp_path))
+        assert p.experiment_dir == str(tmp_path / "e")
     with pytest.warns(DeprecationWarning):
         other = str(tmp_path / "other")
-        assert plan(storage_path=other, local_dir=str(tmp_path)).storage_path == other
+        p = plan(name="e", storage_path=other, local_dir=str(tmp_path))
+        assert p.experiment_dir == os.path.join(other, "e")
 
 
 def test_deprecated_checkpoint_arguments_change_the_given_config(plan):
@@ -441,10 +432,10 @@ def test_fail_fast_may_raise_in_any_case(plan):
 
 def test_resources_are_amounts_by_name(plan):
     p = plan(resources_per_trial={"cpu": 1.5, "gpu": 0})
-    assert p.resources["CPU"] == 1.5
-    assert not p.resources.get("GPU")
+    assert p.experiments[0].resources["CPU"] == 1.5
+    assert not p.experiments[0].resources.get("GPU")
     factory = PlacementGroupFactory([{"CPU": 1}, {"CPU": 1}])
-    assert plan(resources_per_trial=factory).resources == {"CPU": 2.0}
+    assert plan(resources_per_trial=factory).experiments[0].resources == {"CPU": 2.0}
 
 
 def test_resources_that_can_never_be_given_are_refused_at_once(plan, tmp_path):
@@ -469,16 +460,16 @@ def train_copy():
 
 def test_resources_of_the_trainable_exclude_those_of_the_call(plan):
     mine = tune.with_resources(train_copy(), {"cpu": 2})
-    assert plan(mine).resources == {"CPU": 2.0}
+    assert plan(mine).experiments[0].resources == {"CPU": 2.0}
     with pytest.raises(TuneError, match="resources_per_trial"):
         plan(mine, resources_per_trial={"cpu": 1})
 
 
 def test_resources_may_depend_on_the_config(plan):
     mine = tune.with_resources(train_copy(), lambda config: {"cpu": config["n"]})
-    assert plan(mine).resources({"n": 2}) == {"CPU": 2.0}
+    assert plan(mine).experiments[0].resources({"n": 2}) == {"CPU": 2.0}
     with pytest.raises(TuneError, match="resources_per_trial"):
-        plan(mine, resources_per_trial={"cpu": 1}).resources({"n": 2})
+        plan(mine, resources_per_trial={"cpu": 1}).experiments[0].resources({"n": 2})
 
     class Maybe(Class):
         @classmethod
@@ -486,8 +477,8 @@ def test_resources_may_depend_on_the_config(plan):
             return None
 
     given = plan(Maybe, resources_per_trial={"cpu": 2})
-    assert given.resources({}) == {"CPU": 2.0}
-    assert plan(Maybe).resources({}) == {"CPU": 1.0}
+    assert given.experiments[0].resources({}) == {"CPU": 2.0}
+    assert plan(Maybe).experiments[0].resources({}) == {"CPU": 1.0}
 
 
 def test_unused_gpus_are_mentioned(plan, caplog):
@@ -609,9 +600,13 @@ def test_a_subclass_of_a_default_logger_is_called_too(plan):
 
 
 def test_directory_names_of_the_user_are_checked(plan):
-    assert plan(trial_dirname_creator=lambda t: "x").trial_dirname_creator(None) == "x"
+    assert (
+        plan(trial_dirname_creator=lambda t: "x").experiments[0].trial_dirname_creator(None) == "x"
+    )
     for bad in ("a/b", "", None, 3):
-        namer = plan(trial_dirname_creator=lambda t, bad=bad: bad).trial_dirname_creator
+        namer = (
+            plan(trial_dirname_creator=lambda t, bad=bad: bad).experiments[0].trial_dirname_creator
+        )
         with pytest.raises(ValueError, match="trial_dirname_creator"):
             namer(None)
 

@@ -16,17 +16,34 @@ copy_text(char **out, const char *text, ct_err *err)
 }
 
 static ct_status
-control_init(ct_control *c, const ct_control_opts *o, ct_err *err)
+add_experiment(ct_control *c, const ct_experiment *e, ct_err *err)
 {
-    ct_status st = copy_text(&c->experiment, o->experiment, err);
+    experiment *own = &c->experiments[c->n_experiments++];
+    ct_status st = copy_text(&own->name, e->name, err);
 
     if (st == CT_OK) {
-        st = copy_text(&c->experiment_dir, o->experiment_dir, err);
+        st = copy_text(&own->dir, e->dir, err);
     }
     if (st == CT_OK) {
-        st = copy_text(&c->trainable, o->trainable, err);
+        st = copy_text(&own->trainable, e->trainable, err);
     }
-    if (st == CT_OK && o->n_required > 0) {
+    own->max_failures = e->max_failures;
+    c->stores = e->dir != NULL;
+    return st == CT_OK
+               ? ct_resources_request(c->resources, e->request, &own->request, err)
+               : st;
+}
+
+static ct_status
+control_init(ct_control *c, const ct_control_opts *o, ct_err *err)
+{
+    ct_status st = CT_OK;
+
+    c->experiments = ct_calloc(o->n_experiments, sizeof *c->experiments);
+    if (c->experiments == NULL) {
+        return ct_fail_mem(err);
+    }
+    if (o->n_required > 0) {
         c->required = ct_alloc(o->n_required * sizeof *c->required);
         if (c->required == NULL) {
             return ct_fail_mem(err);
@@ -42,9 +59,10 @@ control_init(ct_control *c, const ct_control_opts *o, ct_err *err)
     if (st == CT_OK) {
         st = ct_resources_new(&c->resources, o->names, o->resources, err);
     }
-    return st == CT_OK
-               ? ct_resources_request(c->resources, o->request, &c->request, err)
-               : st;
+    for (size_t i = 0; st == CT_OK && i < o->n_experiments; i++) {
+        st = add_experiment(c, &o->experiments[i], err);
+    }
+    return st;
 }
 
 ct_status
@@ -56,6 +74,9 @@ ct_control_new(ct_control **out, const ct_control_opts *opts, ct_err *err)
     *out = NULL;
     if (opts->max_pending == 0) {
         return ct_fail(err, CT_EINVAL, "max_pending", "must be at least 1, got 0");
+    }
+    if (opts->n_experiments == 0) {
+        return ct_fail(err, CT_EINVAL, "experiments", "must be at least 1, got 0");
     }
     c = ct_calloc(1, sizeof *c);
     if (c == NULL) {
@@ -84,9 +105,12 @@ ct_control_free(ct_control *c)
     if (c == NULL) {
         return;
     }
-    ct_free(c->experiment);
-    ct_free(c->experiment_dir);
-    ct_free(c->trainable);
+    for (size_t i = 0; i < c->n_experiments; i++) {
+        ct_free(c->experiments[i].name);
+        ct_free(c->experiments[i].dir);
+        ct_free(c->experiments[i].trainable);
+    }
+    ct_free(c->experiments);
     ct_free(c->required);
     ct_trials_free(c->trials);
     ct_metrics_free(c->metrics);
@@ -216,7 +240,7 @@ checkpoint_with(ct_control *c, const ct_event *ev, bool done, bool *save, ct_err
     const ct_field *f = ct_record_find(ev->record, CT_KEY_CHECKPOINT_DIR_NAME);
 
     *save = false;
-    if (f != NULL && f->kind == CT_FIELD_STR && c->experiment_dir != NULL) {
+    if (f != NULL && f->kind == CT_FIELD_STR && c->stores) {
         ct_buf_clear(&c->text);
         ct_status st = ct_buf_printf(&c->text, err, "%s/%.*s",
                                      ct_trials_get(c->trials, ev->trial)->dir,
@@ -278,7 +302,7 @@ after_result(ct_control *c, const ct_event *ev, ct_verdict verdict, ct_err *err)
     }
     if (ct_trials_get(c->trials, ev->trial)->offering) {
         save = save || f == NULL;
-        if (!save || c->experiment_dir == NULL) { /* there is what there is */
+        if (!save || !c->stores) { /* there is what there is */
             st = control_offer(c, ev->trial, err);
         }
     }
@@ -286,7 +310,7 @@ after_result(ct_control *c, const ct_event *ev, ct_verdict verdict, ct_err *err)
         return st;
     }
     l->pause_asked = false;
-    if (save && c->experiment_dir != NULL) {
+    if (save && c->stores) {
         l->then = (uint8_t)verdict;
         return control_command(c, CT_COMMAND_SAVE, ev->trial, CT_TRIAL_NONE, err);
     }
@@ -403,14 +427,13 @@ on_reset_refused(ct_control *c, const ct_event *ev, ct_err *err)
     static const char text[] =
         "the trainable's reset_config() returned False, so its worker cannot serve another "
         "trial; let it return True, or use reuse_actors=False\n";
-    int64_t allowed = c->opts.max_failures;
     ct_event failed = *ev;
 
     failed.text = text;
     failed.text_len = sizeof text - 1;
-    c->opts.max_failures = 0;
+    c->final = true;
     ct_status st = control_failed(c, &failed, true, err);
-    c->opts.max_failures = allowed;
+    c->final = false;
     return st;
 }
 
@@ -625,7 +648,9 @@ describe_start(const ct_control *c, ct_trial_id t, ct_command *out)
     out->trial_id = trial->id;
     out->trial_name = trial->name;
     out->trial_dir = trial->dir;
-    out->experiment = c->experiment;
+    out->experiment = c->experiments[trial->experiment].name;
+    out->trainable =
+        c->n_experiments > 1 ? c->experiments[trial->experiment].trainable : NULL;
     out->resources = ct_resources_request_value(c->resources, trial->request);
 }
 

@@ -32,19 +32,25 @@ typedef struct ct_checkpoint_policy {
     bool score_min;       /* smaller is better */
 } ct_checkpoint_policy;
 
+/* What the trials of one experiment have in common. */
+typedef struct ct_experiment {
+    const char *name;
+    const char *dir;         /* absolute; NULL = nothing is stored, in none of them */
+    const char *trainable;   /* its name */
+    const ct_value *request; /* default of a trial, dict name -> amount */
+    int64_t max_failures;    /* retries per trial; < 0 = no limit */
+} ct_experiment;
+
 typedef struct ct_control_opts {
     ct_names *names;         /* begins with base/keys.h */
     ct_scheduler *scheduler; /* policies are borrowed and must outlive the controller */
     ct_searcher *searcher;
-    ct_stopper *stopper;        /* NULL = none */
-    const ct_value *resources;  /* totals, dict name -> amount */
-    const ct_value *request;    /* default of a trial, likewise */
-    const char *experiment;     /* its name */
-    const char *experiment_dir; /* absolute; NULL = nothing is stored */
-    const char *trainable;      /* name of the trainable */
-    uint32_t max_pending;       /* trials made ahead of their start; at least 1 */
-    uint32_t max_dirname;       /* bytes of a directory name before its date */
-    int64_t max_failures;       /* retries per trial; < 0 = no limit */
+    ct_stopper *stopper;              /* NULL = none */
+    const ct_value *resources;        /* totals, dict name -> amount */
+    const ct_experiment *experiments; /* numbered as suggestions say */
+    size_t n_experiments;             /* at least 1 */
+    uint32_t max_pending;             /* trials made ahead of their start; at least 1 */
+    uint32_t max_dirname;             /* bytes of a directory name before its date */
     ct_fail_fast fail_fast;
     bool reuse_workers;
     ct_checkpoint_policy checkpoint;

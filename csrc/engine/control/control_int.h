@@ -30,13 +30,20 @@ typedef struct queued_command {
     uint64_t serial;
 } queued_command;
 
+typedef struct experiment {
+    char *name;
+    char *dir;
+    char *trainable;
+    ct_request_id request; /* the default */
+    int64_t max_failures;
+} experiment;
+
 struct ct_control {
     ct_control_opts opts; /* pointers into what follows or borrowed policies */
-    char *experiment;
-    char *experiment_dir;
-    char *trainable;
+    experiment *experiments;
+    size_t n_experiments;
+    bool stores; /* there are directories */
     ct_name *required;
-    ct_request_id request; /* the default */
 
     ct_trials *trials;
     ct_metrics *metrics;
@@ -75,8 +82,15 @@ struct ct_control {
     bool stopping;   /* done so */
     bool interrupted;
     bool failed_fast;
+    bool final; /* the failure at hand is not tried again */
     bool ended; /* EXPERIMENT_END is noted */
 };
+
+static inline const experiment *
+experiment_of(const ct_control *c, ct_trial_id t)
+{
+    return &c->experiments[ct_trials_get(c->trials, t)->experiment];
+}
 
 /* lifecycle.c: statuses, commands, notes */
 ct_status control_set_status(ct_control *c, ct_trial_id t, ct_trial_status s,

@@ -80,7 +80,7 @@ control_failed(ct_control *c, const ct_event *ev, bool worker_lives, ct_err *err
 {
     ct_scheduler *s = c->opts.scheduler;
     ct_trial *trial = ct_trials_mut(c->trials, ev->trial);
-    int64_t allowed = c->opts.max_failures;
+    int64_t allowed = c->final ? 0 : experiment_of(c, ev->trial)->max_failures;
     ct_status st;
 
     if (!worker_lives) {

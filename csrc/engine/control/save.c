@@ -95,6 +95,9 @@ save_trial(ct_control *c, const ct_trial *trial, ct_value *d, ct_err *err)
     if (st == CT_OK) {
         st = put_text(c, d, "dir", trial->dir, err);
     }
+    if (st == CT_OK && trial->experiment > 0) {
+        st = put(c, d, "experiment", ct_i64(trial->experiment), err);
+    }
     if (st == CT_OK) {
         st = put_copy(c, d, "config", &trial->config, err);
     }
@@ -167,7 +170,7 @@ ct_control_save(ct_control *c, ct_value *out, ct_err *err)
     ct_status st;
 
     *out = ct_dict();
-    st = put_text(c, out, "experiment", c->experiment, err);
+    st = put_text(c, out, "experiment", c->experiments[0].name, err);
     if (st == CT_OK) {
         st = save_trials(c, out, err);
     }

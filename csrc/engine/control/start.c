@@ -18,7 +18,7 @@ name_trial(ct_control *c, ct_trial_id t, ct_err *err)
         st = h->name(h->ctx, t, &c->text, err);
     }
     if (st == CT_OK && c->text.len == 0) {
-        st = ct_buf_printf(&c->text, err, "%s_%s", c->trainable,
+        st = ct_buf_printf(&c->text, err, "%s_%s", experiment_of(c, t)->trainable,
                            ct_trials_get(c->trials, t)->id);
         for (size_t i = 0; st == CT_OK && i < c->text.len; i++) {
             if (c->text.data[i] == '/') {
@@ -83,11 +83,11 @@ name_dir(ct_control *c, ct_trial_id t, ct_err *err)
 {
     const ct_trial_hooks *h = &c->opts.hooks;
 
-    if (c->experiment_dir == NULL) {
+    if (!c->stores) {
         return CT_OK;
     }
     ct_buf_clear(&c->text);
-    ct_status st = ct_buf_printf(&c->text, err, "%s/", c->experiment_dir);
+    ct_status st = ct_buf_printf(&c->text, err, "%s/", experiment_of(c, t)->dir);
     size_t start = c->text.len;
     if (st == CT_OK && h->dirname != NULL) {
         st = h->dirname(h->ctx, t, &c->text, err);
@@ -134,12 +134,13 @@ static ct_status
 ask_request(ct_control *c, ct_trial_id t, ct_err *err)
 {
     const ct_trial_hooks *h = &c->opts.hooks;
-    ct_request_id request = c->request;
+    ct_request_id request = experiment_of(c, t)->request;
     ct_value asked = ct_nil();
     ct_status st = CT_OK;
 
     if (h->request != NULL) {
-        st = h->request(h->ctx, &ct_trials_get(c->trials, t)->config, &asked, err);
+        const ct_trial *trial = ct_trials_get(c->trials, t);
+        st = h->request(h->ctx, trial->experiment, &trial->config, &asked, err);
         if (st == CT_OK && asked.kind != CT_NIL) {
             st = ct_resources_request(c->resources, &asked, &request, err);
         }
@@ -168,9 +169,14 @@ add_trial(ct_control *c, ct_suggestion *s, ct_err *err)
         st =
             ct_trials_add(c->trials, s->id, s->tag, &s->config, &s->evaluated, &t, err);
     }
+    if (st == CT_OK && s->experiment >= c->n_experiments) {
+        st = ct_fail(err, CT_EINVAL, "experiment", "there are %zu, not number %u",
+                     c->n_experiments, (unsigned)s->experiment);
+    }
     if (st != CT_OK) {
         return st;
     }
+    ct_trials_mut(c->trials, t)->experiment = s->experiment;
     memset(&c->lives[t], 0, sizeof c->lives[t]);
     st = name_trial(c, t, err);
     if (st == CT_OK) {
@@ -197,7 +203,7 @@ control_ask(ct_control *c, ct_err *err)
 
     while (!c->search_done && c->ask &&
            ct_trials_with(c->trials, CT_TRIAL_PENDING) < c->opts.max_pending) {
-        ct_suggestion s = {NULL, NULL, ct_nil(), ct_nil()};
+        ct_suggestion s = {NULL, NULL, ct_nil(), ct_nil(), 0};
         ct_search_state state = CT_SEARCH_WAIT;
         ct_status st = searcher->ops->next(searcher, &c->board, &s, &state, err);
         if (st == CT_OK && state == CT_SEARCH_TRIAL) {
@@ -218,13 +224,14 @@ control_ask(ct_control *c, ct_err *err)
 
 /* --- starting --- */
 
-/* An idle worker that served a trial of the same resources; NONE when there is none. */
+/* An idle worker that served a trial of the same experiment and resources, or NONE. */
 static ct_trial_id
-take_idle(ct_control *c, ct_request_id request)
+take_idle(ct_control *c, const ct_trial *trial)
 {
     for (size_t i = c->idle_count; i-- > 0;) {
         ct_trial_id t = c->idle[i];
-        if (c->lives[t].claim == request) {
+        if (c->lives[t].claim == trial->request &&
+            ct_trials_get(c->trials, t)->experiment == trial->experiment) {
             c->idle[i] = c->idle[--c->idle_count];
             return t;
         }
@@ -236,7 +243,7 @@ static ct_status
 start_trial(ct_control *c, ct_trial_id t, ct_err *err)
 {
     ct_trial *trial = ct_trials_mut(c->trials, t);
-    ct_trial_id from = take_idle(c, trial->request);
+    ct_trial_id from = take_idle(c, trial);
     ct_status st = control_set_status(c, t, CT_TRIAL_RUNNING, err);
 
     if (st != CT_OK) {

@@ -52,8 +52,8 @@ ct_job_set(ct_job *j, const ct_command *c, ct_err *err)
     ct_job_clear(j);
     j->command = *c;
     ct_command *own = &j->command;
-    const char **texts[] = {&own->checkpoint, &own->trial_id, &own->trial_name,
-                            &own->trial_dir, &own->experiment};
+    const char **texts[] = {&own->checkpoint, &own->trial_id,   &own->trial_name,
+                            &own->trial_dir,  &own->experiment, &own->trainable};
     size_t need = 0;
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         need += *texts[i] != NULL ? strlen(*texts[i]) + 1 : 0;

@@ -10,7 +10,7 @@
  *              optional record (base/record), text, path, blob (length, bytes)
  *     COMMAND  u8 kind, trial + 1, from + 1, serial, index, u8 fields,
  *              optional config (value), checkpoint, trial_id, trial_name, trial_dir,
- *              experiment (texts), resources (value)
+ *              experiment (texts), resources (value), trainable (text)
  *     value    u8 kind; BOOL u8; I64 signed; F64 f64; STR length, bytes; LIST, TUPLE
  *              count, values; DICT count, (name, value)…; REF length, bytes of ops->wire
  *
@@ -39,7 +39,8 @@ enum {
     CMD_TRIAL_DIR = 16,
     CMD_EXPERIMENT = 32,
     CMD_RESOURCES = 64,
-    CMD_ALL = 127
+    CMD_TRAINABLE = 128,
+    CMD_ALL = 255
 };
 
 /* ---- frames ---- */
@@ -615,7 +616,8 @@ command_fields(const ct_command *c)
            (c->trial_name != NULL ? CMD_TRIAL_NAME : 0U) |
            (c->trial_dir != NULL ? CMD_TRIAL_DIR : 0U) |
            (c->experiment != NULL ? CMD_EXPERIMENT : 0U) |
-           (c->resources != NULL ? CMD_RESOURCES : 0U);
+           (c->resources != NULL ? CMD_RESOURCES : 0U) |
+           (c->trainable != NULL ? CMD_TRAINABLE : 0U);
 }
 
 static ct_status
@@ -652,7 +654,7 @@ put_command(const ct_encoder *e, ct_buf *out, const ct_command *c, ct_err *err)
     if (st == CT_OK && c->resources != NULL) {
         st = put_value(e, out, c->resources, 0, err);
     }
-    return st;
+    return st == CT_OK ? put_ctext(out, c->trainable, err) : st;
 }
 
 ct_status
@@ -814,6 +816,9 @@ read_command_fields(ct_decoder *d, ct_reader *in, unsigned fields, ct_command_bo
             return st;
         }
         c->resources = &out->resources;
+    }
+    if (!in->bad && (fields & CMD_TRAINABLE) != 0) {
+        c->trainable = read_ctext(in, &len);
     }
     return in->bad || in->at != in->len ? corrupt(in, "a command", err) : CT_OK;
 }

@@ -37,6 +37,7 @@ typedef struct ct_command {
     const char *trial_name;    /* "train_a1b2c_00000" */
     const char *trial_dir;     /* absolute; exists; NULL without storage */
     const char *experiment;    /* experiment name */
+    const char *trainable;     /* what to train; NULL when there is only one */
     const ct_value *resources; /* dict name -> amount */
 } ct_command;
 

@@ -64,10 +64,11 @@ typedef enum ct_search_state {
 
 /* A new trial as a searcher hands it over; the taker deinits it. */
 typedef struct ct_suggestion {
-    char *id;           /* text id */
-    char *tag;          /* experiment tag */
-    ct_value config;    /* fully resolved */
-    ct_value evaluated; /* dict "a/b" -> sampled value */
+    char *id;            /* text id */
+    char *tag;           /* experiment tag */
+    ct_value config;     /* fully resolved */
+    ct_value evaluated;  /* dict "a/b" -> sampled value */
+    uint32_t experiment; /* number of its experiment */
 } ct_suggestion;
 void ct_suggestion_deinit(ct_suggestion *s);
 
@@ -112,8 +113,10 @@ struct ct_stopper {
 /* What the engine cannot know about a trial: answered by the binding, and
  * foreign. NULL = default. */
 typedef struct ct_trial_hooks {
-    /* Resources that a config asks for, as a dict; *out nil = the experiment's default. */
-    ct_status (*request)(void *ctx, const ct_value *config, ct_value *out, ct_err *err);
+    /* Resources that a config of an experiment asks for, as a dict; *out nil = the
+     * experiment's default. */
+    ct_status (*request)(void *ctx, uint32_t experiment, const ct_value *config,
+                         ct_value *out, ct_err *err);
     /* Replaces the trial's name (str(trial)). Appends to out; nothing = default. */
     ct_status (*name)(void *ctx, ct_trial_id t, ct_buf *out, ct_err *err);
     /* The same for the name of its directory. */

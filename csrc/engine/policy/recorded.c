@@ -374,7 +374,10 @@ suggestion_put(ct_answers *a, const ct_suggestion *s, ct_err *err)
     if (st == CT_OK) {
         st = ct_answers_put_value(a, out, &s->config, err);
     }
-    return st == CT_OK ? ct_answers_put_value(a, out, &s->evaluated, err) : st;
+    if (st == CT_OK) {
+        st = ct_answers_put_value(a, out, &s->evaluated, err);
+    }
+    return st == CT_OK ? ct_buf_put_varint(out, s->experiment, err) : st;
 }
 
 static ct_status
@@ -387,14 +390,18 @@ suggestion_read(ct_answers *a, ct_reader *in, ct_suggestion *s, ct_err *err)
     if (st == CT_OK) {
         st = ct_answers_read_value(a, in, &s->config, err);
     }
-    return st == CT_OK ? ct_answers_read_value(a, in, &s->evaluated, err) : st;
+    if (st == CT_OK) {
+        st = ct_answers_read_value(a, in, &s->evaluated, err);
+    }
+    s->experiment = (uint32_t)ct_read_varint(in);
+    return st;
 }
 
 static ct_status
 next_play(ct_answers *a, ct_suggestion *out, ct_search_state *state, ct_err *err)
 {
     ct_reader in;
-    ct_suggestion made = {NULL, NULL, ct_nil(), ct_nil()};
+    ct_suggestion made = {NULL, NULL, ct_nil(), ct_nil(), 0};
     ct_status st = play(a, CT_ANSWER_SUGGESTION, &in, err);
     if (st != CT_OK) {
         return st;
@@ -598,7 +605,8 @@ ct_recorded_stopper(ct_stopper **policy, ct_answers *a, ct_err *err)
 /* ---- hooks ---- */
 
 static ct_status
-hooks_request(void *ctx, const ct_value *config, ct_value *out, ct_err *err)
+hooks_request(void *ctx, uint32_t experiment, const ct_value *config, ct_value *out,
+              ct_err *err)
 {
     ct_recorded_hooks *r = ctx;
     *out = ct_nil();
@@ -610,7 +618,7 @@ hooks_request(void *ctx, const ct_value *config, ct_value *out, ct_err *err)
         }
         return st == CT_OK ? played(&in, err) : st;
     }
-    ct_status st = r->inner.request(r->inner.ctx, config, out, err);
+    ct_status st = r->inner.request(r->inner.ctx, experiment, config, out, err);
     if (st == CT_OK) {
         st = ct_answers_put_value(r->answers, begin(r->answers), out, err);
     }

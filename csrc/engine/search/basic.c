@@ -81,7 +81,7 @@ basic_next(ct_searcher *searcher, const ct_board *b, ct_suggestion *out,
         s->finished = st == CT_OK;
         return st;
     }
-    ct_suggestion made = {NULL, NULL, ct_nil(), ct_nil()};
+    ct_suggestion made = {NULL, NULL, ct_nil(), ct_nil(), 0};
     st = make_id(s, &made, err);
     if (st == CT_OK) {
         st = make_tag(s, &made, err);

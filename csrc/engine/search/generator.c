@@ -471,7 +471,7 @@ generator_next(ct_searcher *s, const ct_board *b, ct_suggestion *out,
     generator *g = (generator *)s;
     ct_suggest_state answer = CT_SUGGEST_NONE;
     ct_value suggested = ct_nil();
-    *out = (ct_suggestion){NULL, NULL, ct_nil(), ct_nil()};
+    *out = (ct_suggestion){NULL, NULL, ct_nil(), ct_nil(), 0};
     if (g->finished || g->made >= g->options.num_samples) {
         *state = CT_SEARCH_FINISHED;
         return CT_OK;

@@ -48,6 +48,7 @@ typedef struct ct_trial {
     uint32_t last_len;
     uint32_t last_cap;
     uint32_t request;          /* resources, an id of resources.h */
+    uint32_t experiment;       /* number of its experiment */
     uint32_t results;          /* number of results taken */
     uint32_t failures;         /* so far */
     uint32_t checkpoints_made; /* index of the next one */

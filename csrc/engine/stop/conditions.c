@@ -453,21 +453,35 @@ any_free(ct_stopper *s)
     ct_free(self);
 }
 
-#define ANY_OPS(is_foreign)                                                            \
+static ct_status
+own_on_result(ct_stopper *s, const ct_board *b, ct_trial_id t, const ct_result *r,
+              bool *stop, ct_err *err)
+{
+    any_of *self = (any_of *)s;
+    ct_stopper *m = self->members[ct_trials_get(b->trials, t)->experiment];
+    return m->ops->on_result(m, b, t, r, stop, err);
+}
+
+#define MEMBERS_OPS(title, is_foreign, ask)                                            \
     {                                                                                  \
-        .name = "any of",                                                              \
+        .name = title,                                                                 \
         .foreign = (is_foreign),                                                       \
-        .on_result = any_on_result,                                                    \
+        .on_result = (ask),                                                            \
         .stop_all = any_stop_all,                                                      \
         .save = any_save,                                                              \
         .restore = any_restore,                                                        \
         .free = any_free,                                                              \
     }
-static const ct_stopper_ops ANY_NATIVE_OPS = ANY_OPS(false);
-static const ct_stopper_ops ANY_FOREIGN_OPS = ANY_OPS(true);
+/* Native, foreign. */
+static const ct_stopper_ops ANY_OPS[] = {MEMBERS_OPS("any of", false, any_on_result),
+                                         MEMBERS_OPS("any of", true, any_on_result)};
+static const ct_stopper_ops OWN_OPS[] = {
+    MEMBERS_OPS("by experiment", false, own_on_result),
+    MEMBERS_OPS("by experiment", true, own_on_result)};
 
-ct_status
-ct_stop_any_new(ct_stopper **out, ct_stopper *const *members, size_t count, ct_err *err)
+static ct_status
+members_new(ct_stopper **out, const ct_stopper_ops *ops, ct_stopper *const *members,
+            size_t count, ct_err *err)
 {
     any_of *self = NULL;
     if (count > (SIZE_MAX - sizeof *self) / sizeof self->members[0]) {
@@ -477,14 +491,27 @@ ct_stop_any_new(ct_stopper **out, ct_stopper *const *members, size_t count, ct_e
     if (self == NULL) {
         return ct_fail_mem(err);
     }
-    self->stopper.ops = &ANY_NATIVE_OPS;
+    self->stopper.ops = &ops[0];
     self->count = count;
     for (size_t i = 0; i < count; i++) {
         self->members[i] = members[i];
         if (members[i]->ops->foreign) {
-            self->stopper.ops = &ANY_FOREIGN_OPS;
+            self->stopper.ops = &ops[1];
         }
     }
     *out = &self->stopper;
     return CT_OK;
+}
+
+ct_status
+ct_stop_any_new(ct_stopper **out, ct_stopper *const *members, size_t count, ct_err *err)
+{
+    return members_new(out, ANY_OPS, members, count, err);
+}
+
+ct_status
+ct_stop_by_experiment_new(ct_stopper **out, ct_stopper *const *members, size_t count,
+                          ct_err *err)
+{
+    return members_new(out, OWN_OPS, members, count, err);
 }

@@ -38,4 +38,9 @@ void ct_stop_budget_set(ct_stopper *s, double left); /* and the clock stands sti
 ct_status ct_stop_any_new(ct_stopper **out, ct_stopper *const *members, size_t count,
                           ct_err *err);
 
+/* Each trial is asked about by the member of its experiment's number; all, by any. Takes
+ * the members on success only. Foreign when a member is. */
+ct_status ct_stop_by_experiment_new(ct_stopper **out, ct_stopper *const *members,
+                                    size_t count, ct_err *err);
+
 #endif

@@ -30,7 +30,7 @@ class TrialHost:
     """Serves one trial after another in one worker.
 
     Args:
-        trainable: The class whose instances train.
+        trainable: The class whose instances train; name -> class if there are several.
         own_process: Whether the process belongs to this host alone: then the working
             directory is the trial's, unless RAY_CHDIR_TO_TRIAL_DIR is "0".
 
@@ -39,7 +39,10 @@ class TrialHost:
     """
 
     def __init__(
-        self, trainable: type[Trainable] | None = None, *, own_process: bool = False
+        self,
+        trainable: type[Trainable] | dict[str, type[Trainable]] | None = None,
+        *,
+        own_process: bool = False,
     ) -> None:
         self.trainable: Trainable | None = None
         self._class = trainable
@@ -71,9 +74,16 @@ class TrialHost:
         text = failure_text(error)
         return _ctune.Event(kind, text=text, blob=_pickled(error, text))
 
-    def load(self) -> type[Trainable]:
-        """Returns the trainable class; called at each START."""
+    def load(self, name: str | None) -> type[Trainable]:
+        """Returns the trainable class; called at each START.
+
+        Args:
+            name: Which one, if there are several.
+        """
         assert self._class is not None
+        if isinstance(self._class, dict):
+            assert name is not None
+            return self._class[name]
         return self._class
 
     def close(self) -> None:
@@ -95,7 +105,7 @@ class TrialHost:
         kind = "START_FAILED"
         try:
             self._enter(command)
-            self.trainable = self.load()(_config_of(command))
+            self.trainable = self.load(command.trainable)(_config_of(command))
             if command.checkpoint is not None:
                 kind = "RESTORE_FAILED"
                 self.trainable.restore(command.checkpoint)

@@ -43,7 +43,7 @@ class Executor:
         """
         raise NotImplementedError(f"{type(self).__name__}.capacity() is missing.")
 
-    def prepare(self, trainable: type[Any]) -> None:
+    def prepare(self, trainable: type[Any] | dict[str, type[Any]]) -> None:
         """Hears what will be trained, before the first command of each run.
 
         Args:

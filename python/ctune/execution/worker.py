@@ -34,7 +34,8 @@ _PAYLOAD_FD = "_CTUNE_PAYLOAD_FD"
 def process_options(plan: Plan) -> dict[str, Any]:
     """Returns what the C driver needs to start the helper of a run."""
     assert plan.trainable_blob is not None
-    cpus = 1.0 if callable(plan.resources) else plan.resources.get("CPU", 1.0)
+    asked = [one.resources for one in plan.experiments]
+    cpus = min(1.0 if callable(one) else one.get("CPU", 1.0) for one in asked)
     threads = str(max(1, int(cpus)))
     return {
         "argv": helper_argv(),
@@ -85,9 +86,9 @@ class _LoadingHost(TrialHost):
         super().__init__(own_process=True)
         self._payload = payload
 
-    def load(self) -> type[Trainable]:
-        loaded: type[Trainable] = _encode.loads(self._payload)
-        return loaded
+    def load(self, name: str | None) -> type[Trainable]:
+        self._class = _encode.loads(self._payload)
+        return super().load(name)
 
 
 def _load(helper: _ctune.Helper, payload: bytes, control: int) -> TrialHost:

@@ -52,7 +52,7 @@ from ctune.result import (
     TRIAL_ID,
 )
 from ctune.utils.serialization import FALLBACK, TuneFunctionEncoder, from_fallback, is_fallback
-from ctune.utils.util import flatten_dict, unflatten_dict
+from ctune.utils.util import flatten_dict
 
 __all__ = [
     "Stored",
@@ -547,11 +547,10 @@ def read_results(folder: str) -> Iterator[dict[str, Any]]:
 
 
 def _read_table(folder: str) -> Iterator[dict[str, Any]]:
-    """Yields the results of a trial from its progress.csv."""
+    """Yields the results of a trial from its progress.csv, flat as they stand there."""
     with open(os.path.join(folder, EXPR_PROGRESS_FILE), newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
-            flat = {key: _cell(value) for key, value in row.items() if key and value}
-            yield unflatten_dict(flat)
+            yield {key: _cell(value) for key, value in row.items() if key and value}
 
 
 def _cell(text: str) -> Any:
@@ -610,7 +609,9 @@ def _results_of(folder: str, names: Iterable[str]) -> Iterator[dict[str, Any]]:
     return _read_table(folder) if EXPR_PROGRESS_FILE in names else iter(())
 
 
-def _folder_run(folder: str, names: Iterable[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _folder_run(
+    folder: str, names: Iterable[str], strict: bool = False
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Returns how a trial went, by its files, and its last result."""
     statistics = _Statistics()
     last: dict[str, Any] = {}
@@ -624,6 +625,8 @@ def _folder_run(folder: str, names: Iterable[str]) -> tuple[dict[str, Any], dict
                 by_name[str(last.get(CHECKPOINT_DIR_NAME))] = last
                 by_iteration[last.get(TRAINING_ITERATION)] = last
     except (ValueError, OSError) as error:
+        if strict:
+            raise
         logger.warning("Only a part of the results is read: %s", error)
     checkpoints = []
     for name in saved:
@@ -656,12 +659,21 @@ def _folder_run(folder: str, names: Iterable[str]) -> tuple[dict[str, Any], dict
     }, last
 
 
-def of_folder(folder: str) -> Stored | None:
+def of_folder(folder: str, strict: bool = False) -> Stored | None:
     """Returns the trial whose directory this is, as far as its files tell; None: no trial's.
 
     A trial whose last result is `done` is TERMINATED; otherwise, with an error.txt, it is
     ERROR; otherwise PENDING, as nobody runs it. A function that returns after its last
     report leaves no mark in its directory: it is PENDING, too.
+
+    Args:
+        folder: The directory.
+        strict: Whether damaged results are an error. Otherwise those before the damage count,
+            with a warning.
+
+    Raises:
+        ValueError: Results are damaged, and `strict` is True.
+        OSError: A file cannot be read.
     """
     try:
         names = set(os.listdir(folder))
@@ -669,7 +681,7 @@ def of_folder(folder: str) -> Stored | None:
         return None
     if not names.intersection(_TRIAL_FILES):
         return None
-    run, last = _folder_run(folder, names)
+    run, last = _folder_run(folder, names, strict)
     config = _pickled_config(folder) if EXPR_PARAM_PICKLE_FILE in names else None
     if config is None and EXPR_PARAM_FILE in names:
         try:

@@ -66,6 +66,7 @@ class TrialView(Protocol):
     """What the engine shows of a trial of a run; see `_ctune.TrialView`."""
 
     index: int
+    experiment: int
     trial_id: str
     status: str
     config: dict[str, Any]
@@ -91,7 +92,7 @@ class TrialView(Protocol):
 
 
 class RunFacts:
-    """What all trials of a run have in common. Made once per run.
+    """What all trials of an experiment have in common. Made once per run.
 
     Args:
         trainable_name: Name of the trainable.
@@ -257,17 +258,19 @@ class Trial:
     @classmethod
     def _attached(cls, plan: Plan) -> Callable[[TrialView], Trial]:
         """Returns what makes the trials of a run from the engine's views of them."""
-        stop = plan.stop if isinstance(plan.stop, dict) else None
-        facts = RunFacts(
-            plan.trainable_name,
-            plan.trainable,
-            plan.checkpoint_config,
-            plan.max_failures,
-            stop,
-            plan.trial_name_creator is not None,
-            plan.bundles,
-        )
-        return lambda view: cls._of_view(view, facts)
+        facts = [
+            RunFacts(
+                one.trainable_name,
+                one.trainable,
+                plan.checkpoint_config,
+                one.max_failures,
+                one.thresholds,
+                one.trial_name_creator is not None,
+                one.bundles,
+            )
+            for one in plan.experiments
+        ]
+        return lambda view: cls._of_view(view, facts[view.experiment])
 
     def __getattr__(self, name: str) -> Any:
         # Only for names that are no plain attribute: those of a trial in a run.
