@@ -12,6 +12,7 @@ import inspect
 import logging
 import numbers
 import os
+import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -58,6 +59,7 @@ from ctune.search import (
 )
 from ctune.search.sample import Domain
 from ctune.trainable.trainable import Trainable
+from ctune.utils.util import date_str
 
 if TYPE_CHECKING:
     from ctune.execution.placement_groups import PlacementGroupFactory
@@ -134,6 +136,8 @@ class Plan:
         trainable_blob: The pickled trainable where workers are processes, else None.
         resume_hint: How to go on after an interrupt.
         subject: What was interrupted, in messages.
+        started: When the run was settled, seconds since the epoch.
+        session: The same as a date, which names its state file.
     """
 
     experiments: tuple[ExperimentPlan, ...]
@@ -165,6 +169,8 @@ class Plan:
     trainable_blob: bytes | None
     resume_hint: str
     subject: str
+    started: float
+    session: str
 
 
 class Entrypoint(enum.Enum):
@@ -376,6 +382,8 @@ def make_plan(
         trainable_blob=blob,
         resume_hint=words.resume.format(path=experiment.path),
         subject=words.subject,
+        started=time.time(),
+        session=date_str(),
     )
 
 
@@ -461,6 +469,8 @@ def make_simulation_plan(
         trainable_blob=None,
         resume_hint="",
         subject="Simulation",
+        started=0.0,
+        session="",
     )
 
 

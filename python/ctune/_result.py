@@ -117,8 +117,7 @@ class Result:
     def from_path(cls, path: str | os.PathLike[str], storage_filesystem: Any = None) -> Result:
         """Returns the result of a trial from its directory.
 
-        Its checkpoints are in order of age: which of them is best is not known here. Without
-        a result.json, metrics are those of progress.csv, with keys such as "a/b".
+        Its checkpoints are in order of age: which of them is best is not known here.
 
         Args:
             path: The trial's directory.

@@ -115,6 +115,8 @@ def finished(tmp_path_factory):
         raise_on_failed_trial=False,
         verbose=0,
     )
+    for file in Path(analysis.experiment_path).glob("experiment_state-*.json"):
+        file.unlink()
     write_state(analysis.experiment_path, session_of(analysis), analysis.trials, metric="loss")
     return analysis
 
@@ -178,6 +180,16 @@ def test_a_state_file_is_json_with_a_trial_on_each_line(moved):
     assert len(text.splitlines()) == 7
     state, run = map(json.loads, content["trial_data"][0])
     assert state["status"] == "TERMINATED" and run["last_result"]["training_iteration"] == 4
+
+
+def test_trials_in_directories_beside_the_experiment_are_found(finished, moved):
+    trial = ctune.experiment.Trial.from_directory(finished.trials[0].path, stub=True)
+    shutil.copytree(trial.path, moved.parent / "second" / "trial")
+    trial._path = str(moved.parent / "second" / "trial")
+    write_state(str(moved), "2098-01-01_00-00-00", [trial])
+    (read,) = ExperimentAnalysis(moved).trials
+    assert read.path == trial.path
+    assert read.local_experiment_path == str(moved.parent / "second")
 
 
 def test_a_state_file_that_cannot_be_written_leaves_the_old_one(moved, finished):
@@ -247,6 +259,8 @@ def test_a_trial_that_stopped_at_a_condition_is_known_to_have_ended(tmp_path):
     ctune.init(executor="inline", ignore_reinit_error=True)
     analysis = ctune.run(train, config={"x": 1}, stop={"training_iteration": 2},
                          name="e", storage_path=tmp_path, verbose=0)  # fmt: skip
+    for file in Path(analysis.experiment_path).glob("experiment_state-*.json"):
+        file.unlink()
     (trial,) = ExperimentAnalysis(analysis.experiment_path).trials
     assert trial.status == Trial.TERMINATED
     assert trial.trainable_name == "train"
@@ -292,7 +306,7 @@ def test_a_table_is_read_from_progress_csv(moved):
     os.remove(f"{before.path}/result.json")
     trial = ExperimentAnalysis(moved).trials[2]
     assert trial.last_result["loss"] == before.last_result["loss"]
-    assert trial.last_result["deep/er/step"] == 3
+    assert trial.last_result["deep"] == {"er": {"step": 3}}
     assert trial.metric_analysis["loss"] == before.metric_analysis["loss"]
 
 

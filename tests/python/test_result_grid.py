@@ -176,7 +176,7 @@ def test_a_directory_with_a_table_only_is_enough(copied):
     os.remove(copied / "result.json")
     read = Result.from_path(str(copied))
     assert read.metrics["loss"] == whole.metrics["loss"]
-    assert read.metrics["deep/m"] == -2
+    assert read.metrics["deep"] == {"m": -2}
     assert len(read.metrics_dataframe) == 3
     assert read.get_best_checkpoint("loss", "max") == whole.checkpoint
 

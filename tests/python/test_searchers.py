@@ -682,7 +682,8 @@ def test_any_search_algorithm_can_make_trials(run):
             self.heard = []
 
         def add_configurations(self, experiments):
-            (self.spec,) = experiments.values()
+            (experiment,) = experiments
+            self.spec = experiment.spec
 
         def next_trial(self):
             if len(self.heard) >= 3:

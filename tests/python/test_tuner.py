@@ -95,7 +95,7 @@ def test_results_hold_checkpoints_and_all_results(grid):
         result.get_best_checkpoint("loss", "best")
     with pytest.raises(RuntimeError, match="nope"):
         result.get_best_checkpoint("nope", "max")
-    with pytest.raises(RuntimeError, match="no checkpoints"):
+    with pytest.raises(RuntimeError, match="no checkpoint"):
         Result({"a": 1}, None, None).get_best_checkpoint("a", "max")
 
 
@@ -171,7 +171,7 @@ def test_progress_csv_and_torn_lines_are_read(grid):
         Result.from_path(path)
     (path / "result.json").unlink()
     read = Result.from_path(path)
-    assert read.metrics["loss"] == 8 and read.metrics["n/a"] == 2
+    assert read.metrics["loss"] == 8 and read.metrics["n"] == {"a": 2}
     assert read.metrics["done"] is False
 
 

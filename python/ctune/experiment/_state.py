@@ -52,7 +52,7 @@ from ctune.result import (
     TRIAL_ID,
 )
 from ctune.utils.serialization import FALLBACK, TuneFunctionEncoder, from_fallback, is_fallback
-from ctune.utils.util import flatten_dict
+from ctune.utils.util import flatten_dict, unflatten_dict
 
 __all__ = [
     "Stored",
@@ -232,7 +232,11 @@ def write_state(
             file.write(json.dumps(head)[:-1] + ', "trial_data": [')
             comma = "\n"
             for trial in trials:
-                file.write(comma + json.dumps(pair_of(trial._stored(), encoder)))
+                stored = trial._stored()
+                if stored.path is not None:
+                    # One run may have several experiments, side by side.
+                    stored.state["relative_logdir"] = os.path.relpath(stored.path, directory)
+                file.write(comma + json.dumps(pair_of(stored, encoder)))
                 comma = ",\n"
             file.write("\n]}\n")
         os.replace(aside, path)
@@ -290,10 +294,10 @@ def read_state(path: str | os.PathLike[str]) -> tuple[str, list[Stored]]:
         except _Damaged as error:
             damage = error
             logger.warning("%s", error)
-    folders.difference_update(os.path.basename(s.path) for s in stored if s.path is not None)
+    known = {one.path for one in stored}
     for name in sorted(folders):
         folder = os.path.join(path, name)
-        if session is None or _belongs(folder, session):
+        if folder not in known and (session is None or _belongs(folder, session)):
             found = of_folder(folder)
             if found is not None:
                 stored.append(found)
@@ -338,7 +342,7 @@ def _listed(file: str) -> list[Stored]:
             state, run = json.loads(pair[0]), json.loads(pair[1])
             folder = state["relative_logdir"]
             state["trial_id"], state["trainable_name"], state["status"]  # noqa: B018
-            path = os.path.join(directory, folder) if folder else None
+            path = os.path.normpath(os.path.join(directory, folder)) if folder else None
             found.append(Stored(path, state, run, LARGE in pair[0] or LARGE in pair[1]))
         except (KeyError, IndexError, TypeError, RecursionError, ValueError) as error:
             raise _Damaged(
@@ -547,10 +551,11 @@ def read_results(folder: str) -> Iterator[dict[str, Any]]:
 
 
 def _read_table(folder: str) -> Iterator[dict[str, Any]]:
-    """Yields the results of a trial from its progress.csv, flat as they stand there."""
+    """Yields the results of a trial from its progress.csv."""
     with open(os.path.join(folder, EXPR_PROGRESS_FILE), newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
-            yield {key: _cell(value) for key, value in row.items() if key and value}
+            flat = {key: _cell(value) for key, value in row.items() if key and value}
+            yield unflatten_dict(flat)
 
 
 def _cell(text: str) -> Any:
