@@ -310,6 +310,14 @@ def test_a_table_is_read_from_progress_csv(moved):
     assert trial.metric_analysis["loss"] == before.metric_analysis["loss"]
 
 
+def test_a_table_whose_columns_contradict_each_other_is_a_warning(tmp_path, caplog):
+    (tmp_path / "trial").mkdir()
+    (tmp_path / "trial" / "progress.csv").write_text("a,a/b\r\n1,2\r\n")
+    (trial,) = ExperimentAnalysis(tmp_path).trials
+    assert trial.last_result == {}
+    assert "a/b" in caplog.text
+
+
 # --- bad input --------------------------------------------------------------------------------
 
 

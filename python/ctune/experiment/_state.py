@@ -629,7 +629,7 @@ def _folder_run(
             if saved:
                 by_name[str(last.get(CHECKPOINT_DIR_NAME))] = last
                 by_iteration[last.get(TRAINING_ITERATION)] = last
-    except (ValueError, OSError) as error:
+    except (ValueError, TypeError, csv.Error, OSError) as error:
         if strict:
             raise
         logger.warning("Only a part of the results is read: %s", error)
