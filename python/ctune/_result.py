@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ctune._checkpoint import Checkpoint
 from ctune.analysis.experiment_analysis import check_local, local_filesystem, table_of
+from ctune.error import TuneError
 from ctune.experiment._state import of_folder
 from ctune.experiment.trial import Trial
 from ctune.result import (
@@ -21,14 +21,12 @@ from ctune.result import (
     SHOULD_CHECKPOINT,
     TRIAL_ID,
 )
-from ctune.utils.util import unflattened_lookup
+from ctune.utils.util import is_nan, unflattened_lookup
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["Result"]
-
-logger = logging.getLogger("ctune")
 
 _NOT_SHOWN = frozenset((*AUTO_RESULT_KEYS, DONE, EXPERIMENT_TAG, SHOULD_CHECKPOINT, TRIAL_ID))
 
@@ -42,8 +40,7 @@ class Result:
         error: The exception that ended the trial; if that could not be kept, a TuneError
             with the text of error.txt. None for a trial that ended well.
         path: The trial's directory.
-        metrics_dataframe: All results, one row each, nested keys joined by "/"; or a
-            function that reads them.
+        metrics_dataframe: All results, one row each; or a function that reads them.
         best_checkpoints: Pairs of checkpoint and the result it belongs to; the best one last
             if they are kept by a score, else the newest.
     """
@@ -68,7 +65,8 @@ class Result:
 
     @property
     def metrics_dataframe(self) -> pd.DataFrame | None:
-        """All results, one row each. Needs pandas. Read when first asked for."""
+        """All results, one row each; nested keys are joined by "/". They are read when they
+        are first asked for. Needs pandas."""
         if callable(self._frame):
             self._frame = self._frame()
         return self._frame
@@ -83,8 +81,8 @@ class Result:
         """The file system of `path` as pyarrow knows it. Needs pyarrow."""
         return self._storage_filesystem or local_filesystem("Result.filesystem")
 
-    def get_best_checkpoint(self, metric: str, mode: str) -> Checkpoint:
-        """Returns the checkpoint whose result is best.
+    def get_best_checkpoint(self, metric: str, mode: str) -> Checkpoint | None:
+        """Returns the checkpoint whose result is best; None if all values are NaN.
 
         Args:
             metric: Result key; nested ones as "a/b".
@@ -95,7 +93,7 @@ class Result:
             ValueError: `mode` is something else.
         """
         if not self.best_checkpoints:
-            raise RuntimeError(f"The trial in {self.path} has no checkpoint.")
+            raise RuntimeError(f"There are no checkpoints in {self.path}.")
         if mode not in ("max", "min"):
             raise ValueError(f'mode: must be "max" or "min", got {mode!r}.')
         missing = object()
@@ -109,12 +107,15 @@ class Result:
             raise RuntimeError(
                 f"metric: no checkpoint has a result with {metric!r}. The trial has: {known}."
             )
+        numbers = [pair for pair in valued if not is_nan(pair[0])]
+        if not numbers:
+            return None
         best = max if mode == "max" else min
-        return best(valued, key=lambda pair: pair[0])[1]
+        return best(numbers, key=lambda pair: pair[0])[1]
 
     @classmethod
     def from_path(cls, path: str | os.PathLike[str], storage_filesystem: Any = None) -> Result:
-        """Returns the result of a trial from its directory. Needs pandas.
+        """Returns the result of a trial from its directory.
 
         Its checkpoints are in order of age: which of them is best is not known here.
 
@@ -132,36 +133,44 @@ class Result:
         folder = os.path.abspath(os.path.expanduser(os.fspath(path)))
         if not os.path.isdir(folder):
             raise RuntimeError(f"path: there is no directory {folder}.")
-        frame = table_of(folder)
-        stored = of_folder(folder)
-        if frame is None or stored is None:
+        stored = of_folder(folder, strict=True)
+        files = (EXPR_RESULT_FILE, EXPR_PROGRESS_FILE)
+        if stored is None or not any(os.path.exists(os.path.join(folder, f)) for f in files):
             raise RuntimeError(
                 f"path: {folder} has neither {EXPR_RESULT_FILE} nor {EXPR_PROGRESS_FILE}; "
                 "it must be the directory of a trial that reported."
             )
         trial = Trial._of_stored(stored)
-        result = cls.of_trial(trial, frame)
+        result = cls.of_trial(trial, lambda: table_of(folder))
         # A trial that goes on after a failure ended with none, but its last error is there.
-        result.error = trial.get_pickled_error() or result.error
-        result.best_checkpoints = result.best_checkpoints or None
+        raised = trial.get_pickled_error()
+        result.error = result.error if raised is None else raised
         result._storage_filesystem = storage_filesystem
         return result
 
     @classmethod
-    def of_trial(
-        cls, trial: Trial, frame: pd.DataFrame | Callable[[], pd.DataFrame | None] | None
-    ) -> Result:
-        """Returns the result of a trial; `frame` is its table, or reads it."""
+    def of_trial(cls, trial: Trial, frame: Callable[[], pd.DataFrame | None]) -> Result:
+        """Returns the result of a trial whose table `frame` reads."""
+        metrics = dict(trial.last_result)
+        if metrics:
+            metrics.setdefault(CONFIG, trial.config)
+        error = None if trial.status == Trial.TERMINATED else trial.get_error()
+        if error is None and trial.status == Trial.ERROR:
+            error = TuneError(f"Trial {trial} failed, and no file says why.")
         return cls(
-            metrics=dict(trial.last_result),
+            metrics=metrics,
             checkpoint=trial.checkpoint,
-            error=None if trial.status == Trial.TERMINATED else trial.get_error(),
+            error=error,
             path=trial.path,
             metrics_dataframe=frame,
             best_checkpoints=[
                 (Checkpoint(path), metrics) for path, metrics, _ in trial._best_checkpoints()
             ],
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What reads the table belongs to this process.
+        return {**self.__dict__, "_frame": self.metrics_dataframe}
 
     def _repr(self, indent: int = 0) -> str:
         shown: dict[str, Any] = {}

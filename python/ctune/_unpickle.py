@@ -124,6 +124,7 @@ _BUILDERS = {
         "_mareconstruct", "_reconstruct", "scalar",
     ),
     "pandas": ("__pyx_unpickle_", "_nat_unpickle", "_new_", "_timedelta_unpickle", "_unpickle_"),
+    "pyarrow": ("_reconstruct_", "_restore_", "chunked_array", "py_buffer", "type_for_alias"),
 }  # fmt: skip
 
 # Helpers of cloudpickle: they make functions, cells and classes, or import modules.
@@ -164,7 +165,7 @@ class _Reader(pickle._Unpickler):
         root = module.partition(".")[0]
         if root == "ray" and not module.startswith("ray.cloudpickle"):
             return _RECORDS.get(name) or Unread(f"it is a {module}.{name}")
-        if root == "pyarrow":  # file systems: not worth a slow import
+        if module in ("pyarrow._fs", "pyarrow.fs"):  # not worth a slow import
             return Unread(f"it is a {module}.{name}")
         if root == "cloudpickle" or module.startswith("ray.cloudpickle"):
             return self._helper(name)

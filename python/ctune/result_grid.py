@@ -18,7 +18,8 @@ __all__ = ["ResultGrid"]
 class ResultGrid:
     """The results of an experiment: a sequence of `Result`, one for each trial.
 
-    A trial that did not end has its latest result and checkpoint.
+    A trial that did not end has its latest result and checkpoint. Results are made, and files
+    read, when they are first asked for.
 
     Args:
         experiment_analysis: The experiment.
@@ -26,11 +27,16 @@ class ResultGrid:
 
     def __init__(self, experiment_analysis: ExperimentAnalysis) -> None:
         self._experiment_analysis = experiment_analysis
-        self._results = [self._result(trial) for trial in experiment_analysis.trials]
+        self._results: dict[int, Result] = {}
 
-    def _result(self, trial: Trial) -> Result:
-        analysis = self._experiment_analysis
-        return Result.of_trial(trial, lambda: analysis.trial_dataframes.get(trial.trial_id))
+    def _result(self, place: int) -> Result:
+        if place not in self._results:
+            analysis = self._experiment_analysis
+            trial = analysis.trials[place]
+            self._results[place] = Result.of_trial(
+                trial, lambda: analysis.trial_dataframes[trial.trial_id]
+            )
+        return self._results[place]
 
     @property
     def experiment_path(self) -> str:
@@ -86,7 +92,7 @@ class ResultGrid:
                 f"metric: no trial has a value of {metric or analysis.default_metric!r}"
                 f"{filtered}. Check its spelling{remedy}."
             )
-        return self._results[analysis.trials.index(best)]
+        return self._result(analysis.trials.index(best))
 
     def get_dataframe(
         self, filter_metric: str | None = None, filter_mode: str | None = None
@@ -99,13 +105,13 @@ class ResultGrid:
         return self._experiment_analysis.dataframe(metric=filter_metric, mode=filter_mode)
 
     def __len__(self) -> int:
-        return len(self._results)
+        return len(self._experiment_analysis.trials)
 
     def __getitem__(self, i: int) -> Result:
-        return self._results[i]
+        return self._result(range(len(self))[i])
 
     def __iter__(self) -> Iterator[Result]:
-        return iter(self._results)
+        return map(self._result, range(len(self)))
 
     def __repr__(self) -> str:
         inner = ",\n".join(result._repr(indent=2) for result in self)

@@ -7,7 +7,15 @@ import pickle
 
 import pytest
 
-from ctune import Checkpoint, ExperimentAnalysis, Trainable, TuneError, with_resources
+import ctune
+from ctune import (
+    Checkpoint,
+    ExperimentAnalysis,
+    PlacementGroupFactory,
+    Trainable,
+    TuneError,
+    with_resources,
+)
 from ctune._storage import StorageContext
 from ctune.experiment import Trial
 from ctune.experiment.trial import ExportFormat
@@ -210,6 +218,23 @@ def test_dataframe_leaves_out_trials_without_a_number(make, caplog):
     assert "t0" in caplog.text
 
 
+def test_dataframe_takes_the_last_row_of_trials_without_the_metric(make):
+    frame = make([3, 1], [2, 4]).dataframe("speling", "min")
+    assert list(frame["loss"]) == [1, 4]
+
+
+def test_a_trial_without_results_has_no_row(make):
+    assert list(make([], [2]).dataframe()["logdir"]) == ["t1"]
+
+
+def test_no_best_trial_is_an_error_where_something_of_it_is_asked_for(make):
+    analysis = make([1], [2], default_metric="speling", default_mode="min")
+    assert analysis.best_trial is None and analysis.best_config is None
+    for member in ("best_checkpoint", "best_dataframe", "best_result_df"):
+        with pytest.raises(ValueError, match="metric.*speling"):
+            getattr(analysis, member)
+
+
 def test_dataframe_refuses_a_mode_alone_or_unknown(make):
     with pytest.raises(ValueError, match="metric"):
         make([1]).dataframe(mode="min")
@@ -246,7 +271,7 @@ def test_missing_pandas_is_said_with_the_remedy(make, monkeypatch):
 def test_construction_is_checked(tmp_path):
     with pytest.raises(ValueError, match="default_mode.*best"):
         ExperimentAnalysis("x", trials=[], default_mode="best")
-    with pytest.raises(ValueError, match="holds no experiment"):
+    with pytest.raises(ValueError, match=f"{tmp_path}.*holds no experiment"):
         ExperimentAnalysis(str(tmp_path))
     with pytest.raises(NotImplementedError, match="storage_filesystem"):
         ExperimentAnalysis("x", trials=[], storage_filesystem=object())
@@ -281,6 +306,57 @@ def test_trials_are_equal_to_themselves_only():
     pair = [Trial("train", trial_id="x") for _ in range(2)]
     assert len(set(pair)) == 2
     assert pair[0] != pair[1]
+
+
+PUBLIC = (
+    "trainable_name trial_id config evaluated_params experiment_tag status stopping_criterion "
+    "placement_group_factory log_to_file max_failures export_formats relative_logdir "
+    "custom_trial_name custom_dirname restore_path storage run_metadata last_result "
+    "metric_analysis metric_n_steps checkpoint latest_checkpoint_result local_path path "
+    "local_experiment_path remote_experiment_path experiment_dir_name error_file "
+    "pickled_error_file num_failures num_failures_after_restore node_ip checkpoint_freq "
+    "checkpoint_at_end has_reported_at_least_once is_restoring is_saving"
+).split()
+
+
+def test_a_trial_has_its_public_attributes_alone_in_a_run_and_read_from_disk(tmp_path):
+    ctune.init(executor="inline")
+    live = ctune.run(
+        lambda config: ctune.report({"loss": 1.0}), storage_path=tmp_path, verbose=0
+    ).trials[0]
+    for trial in (Trial("train"), live, Trial.from_directory(live.path, stub=True)):
+        for name in PUBLIC:
+            getattr(trial, name)
+
+
+def test_a_trial_goes_through_json(tmp_path):
+    trial = Trial(
+        "train",
+        config={"x": 1, "f": len, "n": {"a": None}},
+        trial_id="t1",
+        experiment_tag="0_x=1",
+        evaluated_params={"x": 1},
+        stopping_criterion={"loss": 3},
+        max_failures=2,
+        placement_group_factory=PlacementGroupFactory([{"CPU": 2}, {"GPU": 0.5}], "SPREAD"),
+        trial_name_creator=lambda trial: "mine",
+    )
+    trial.set_status(Trial.RUNNING)
+    trial.num_failures = 1
+    state, run = trial.get_json_state()
+    copy = Trial.from_json_state(state, stub=True)
+    copy.restore_run_metadata(run)
+    assert copy.status == Trial.PENDING  # nobody runs it
+    assert str(copy) == "mine"
+    for name in ("config", "trial_id", "experiment_tag", "evaluated_params", "max_failures",
+                 "stopping_criterion", "placement_group_factory", "num_failures"):  # fmt: skip
+        assert getattr(copy, name) == getattr(trial, name), name
+    with pytest.raises(TuneError, match="train"):
+        Trial.from_json_state(state)
+    with pytest.raises(ValueError, match="json_state"):
+        Trial.from_json_state("[]")
+    with pytest.raises(FileNotFoundError, match=f"{tmp_path}.*result.json"):
+        Trial.from_directory(tmp_path)
 
 
 def test_a_subclass_that_skips_the_constructor_works():

@@ -242,6 +242,7 @@ def _show(
             raise TuneError(
                 f"sort: the values of {', '.join(sort)} have no order: {error}."
             ) from error
+    frame = frame[columns]
     if limit:
         frame = frame[:limit]
     print_format_output(frame)

@@ -232,7 +232,11 @@ def write_state(
             file.write(json.dumps(head)[:-1] + ', "trial_data": [')
             comma = "\n"
             for trial in trials:
-                file.write(comma + json.dumps(pair_of(trial._stored(), encoder)))
+                stored = trial._stored()
+                if stored.path is not None:
+                    # One run may have several experiments, side by side.
+                    stored.state["relative_logdir"] = os.path.relpath(stored.path, directory)
+                file.write(comma + json.dumps(pair_of(stored, encoder)))
                 comma = ",\n"
             file.write("\n]}\n")
         os.replace(aside, path)
@@ -289,11 +293,11 @@ def read_state(path: str | os.PathLike[str]) -> tuple[str, list[Stored]]:
             stored = _refreshed(_listed(file), os.path.getmtime(file))
         except _Damaged as error:
             damage = error
-            logger.warning("%s The trials are read from their own directories instead.", error)
-    folders.difference_update(os.path.basename(s.path) for s in stored if s.path is not None)
+            logger.warning("%s", error)
+    known = {one.path for one in stored}
     for name in sorted(folders):
         folder = os.path.join(path, name)
-        if session is None or _belongs(folder, session):
+        if folder not in known and (session is None or _belongs(folder, session)):
             found = of_folder(folder)
             if found is not None:
                 stored.append(found)
@@ -308,6 +312,9 @@ def read_state(path: str | os.PathLike[str]) -> tuple[str, list[Stored]]:
     return path, stored
 
 
+_REMEDY = " If its directory is opened, the trials are read from theirs."
+
+
 class _Damaged(ValueError):
     """A state file that cannot be read."""
 
@@ -318,16 +325,16 @@ def _listed(file: str) -> list[Stored]:
         with open(file, encoding="utf-8") as stream:
             content = json.load(stream)
         version = content.get("ctune", {}).get("version", VERSION)
-        pairs = content["trial_data"]
+        pairs = list(content["trial_data"])
         if version > VERSION:
             raise ValueError(
                 f"{file} was written by a newer version of ctune (form {version}; this one "
                 f"reads up to {VERSION}). Upgrade: pip install -U ctune"
             )
     except (KeyError, TypeError, AttributeError, RecursionError, json.JSONDecodeError) as error:
-        raise _Damaged(f"{file} is damaged: {type(error).__name__}: {error}.") from None
+        raise _Damaged(f"{file} is damaged: {type(error).__name__}: {error}.{_REMEDY}") from None
     except UnicodeDecodeError as error:
-        raise _Damaged(f"{file} is damaged: {error}.") from None
+        raise _Damaged(f"{file} is damaged: {error}.{_REMEDY}") from None
     directory = os.path.dirname(file)
     found = []
     for number, pair in enumerate(pairs):
@@ -335,11 +342,12 @@ def _listed(file: str) -> list[Stored]:
             state, run = json.loads(pair[0]), json.loads(pair[1])
             folder = state["relative_logdir"]
             state["trial_id"], state["trainable_name"], state["status"]  # noqa: B018
-            path = os.path.join(directory, folder) if folder else None
+            path = os.path.normpath(os.path.join(directory, folder)) if folder else None
             found.append(Stored(path, state, run, LARGE in pair[0] or LARGE in pair[1]))
         except (KeyError, IndexError, TypeError, RecursionError, ValueError) as error:
             raise _Damaged(
-                f"{file} is damaged: entry {number} of trial_data: {type(error).__name__}: {error}."
+                f"{file} is damaged: entry {number} of trial_data: {type(error).__name__}: "
+                f"{error}.{_REMEDY}"
             ) from None
     return found
 
@@ -606,7 +614,9 @@ def _results_of(folder: str, names: Iterable[str]) -> Iterator[dict[str, Any]]:
     return _read_table(folder) if EXPR_PROGRESS_FILE in names else iter(())
 
 
-def _folder_run(folder: str, names: Iterable[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _folder_run(
+    folder: str, names: Iterable[str], strict: bool = False
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Returns how a trial went, by its files, and its last result."""
     statistics = _Statistics()
     last: dict[str, Any] = {}
@@ -619,7 +629,9 @@ def _folder_run(folder: str, names: Iterable[str]) -> tuple[dict[str, Any], dict
             if saved:
                 by_name[str(last.get(CHECKPOINT_DIR_NAME))] = last
                 by_iteration[last.get(TRAINING_ITERATION)] = last
-    except (ValueError, OSError) as error:
+    except (ValueError, TypeError, csv.Error, OSError) as error:
+        if strict:
+            raise
         logger.warning("Only a part of the results is read: %s", error)
     checkpoints = []
     for name in saved:
@@ -652,12 +664,21 @@ def _folder_run(folder: str, names: Iterable[str]) -> tuple[dict[str, Any], dict
     }, last
 
 
-def of_folder(folder: str) -> Stored | None:
+def of_folder(folder: str, strict: bool = False) -> Stored | None:
     """Returns the trial whose directory this is, as far as its files tell; None: no trial's.
 
     A trial whose last result is `done` is TERMINATED; otherwise, with an error.txt, it is
     ERROR; otherwise PENDING, as nobody runs it. A function that returns after its last
     report leaves no mark in its directory: it is PENDING, too.
+
+    Args:
+        folder: The directory.
+        strict: Whether damaged results are an error. Otherwise those before the damage count,
+            with a warning.
+
+    Raises:
+        ValueError: Results are damaged, and `strict` is True.
+        OSError: A file cannot be read.
     """
     try:
         names = set(os.listdir(folder))
@@ -665,7 +686,7 @@ def of_folder(folder: str) -> Stored | None:
         return None
     if not names.intersection(_TRIAL_FILES):
         return None
-    run, last = _folder_run(folder, names)
+    run, last = _folder_run(folder, names, strict)
     config = _pickled_config(folder) if EXPR_PARAM_PICKLE_FILE in names else None
     if config is None and EXPR_PARAM_FILE in names:
         try:
