@@ -46,7 +46,9 @@ _HOOKS = {
 _INTERRUPT_GRACE_S = 10.0
 _CLOSE_GRACE_S = 5.0
 _HEARTBEAT_S = 0.25
-_STATE_S_PER_TRIAL = 200e-6  # measured: snapshot and state file
+_SNAPSHOT_S_PER_TRIAL = 50e-6  # measured
+_STATE_S_PER_TRIAL = 200e-6  # measured
+_STATE_S = 0.5
 _SNAPSHOT_S = 0.05
 
 
@@ -289,22 +291,13 @@ def _from_python(error: BaseException) -> bool:
 def _finish(plan: Plan, driver: _ctune.Driver, ran_s: float) -> None:
     """Writes the state beside the journal, unless that would take long.
 
-    The journal holds everything; the snapshot only saves replaying it, and the state file
-    lets others read the experiment, who find it in the trials' directories otherwise.
+    The journal holds everything; the snapshot only saves replaying it.
     """
     start = time.monotonic()
-    cost = sum(driver.counts().values()) * _STATE_S_PER_TRIAL
-    if cost > max(_SNAPSHOT_S, 0.01 * ran_s):
+    if _trials(driver) * _SNAPSHOT_S_PER_TRIAL > max(_SNAPSHOT_S, 0.01 * ran_s):
         return
     try:
         driver.snapshot()
-        write_state(
-            plan.experiment_dir,
-            plan.session,
-            driver.trials,
-            start_time=plan.started,
-            metric=plan.metric,
-        )
     except Exception:
         logger.exception("The final state could not be written; the run goes on.")
     else:
@@ -313,6 +306,31 @@ def _finish(plan: Plan, driver: _ctune.Driver, ran_s: float) -> None:
             plan.experiment_dir,
             time.monotonic() - start,
         )
+
+
+def _trials(driver: _ctune.Driver) -> int:
+    return sum(driver.counts().values())
+
+
+def _write_states(plan: Plan, trials: list[Trial]) -> None:
+    """Writes the file by which others know the trials of each experiment's directory.
+
+    Without it they find them in the trials' own directories.
+    """
+    by_directory: dict[str | None, list[Trial]] = {}
+    for one in plan.experiments:
+        by_directory[one.directory] = []
+    for trial in trials:
+        by_directory.setdefault(trial.local_experiment_path, []).append(trial)
+    for directory, own in by_directory.items():
+        if directory is None:
+            continue
+        try:
+            write_state(directory, plan.session, own, start_time=plan.started, metric=plan.metric)
+        except Exception:
+            logger.exception(
+                "The list of trials in %s could not be written; the run goes on.", directory
+            )
 
 
 def _end_callbacks(plan: Plan, trials: list[Trial], failing: bool) -> None:
@@ -359,10 +377,11 @@ def execute(plan: Plan) -> ExperimentAnalysis:
     """
     display = Display(plan)
     driver = _ctune.Driver(_options(plan, Trial._attached(plan), display))
+    start = time.monotonic()
     try:
+        _write_states(plan, [])  # directories of earlier runs are not part of this one
         _set_up_callbacks(plan)
         display.start(driver)
-        start = time.monotonic()
         with _Interrupts(driver):
             _drive(plan, driver)
             interrupted = driver.interrupted()
@@ -371,6 +390,8 @@ def execute(plan: Plan) -> ExperimentAnalysis:
         failing = sys.exc_info()[0] is not None
         display.end(failed=failing)
         driver.close(0.0 if failing else _CLOSE_GRACE_S)
+        if _trials(driver) * _STATE_S_PER_TRIAL <= max(_STATE_S, 0.01 * (time.monotonic() - start)):
+            _write_states(plan, driver.trials)
         _end_callbacks(plan, driver.trials, failing)
     return _conclude(plan, driver, interrupted)
 

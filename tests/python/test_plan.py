@@ -16,7 +16,7 @@ from ctune._pickling import find_unpicklable
 from ctune._plan import make_plan
 from ctune.callback import Callback
 from ctune.execution.placement_groups import PlacementGroupFactory
-from ctune.logger import CSVLoggerCallback, JsonLoggerCallback
+from ctune.logger import CSVLoggerCallback, JsonLoggerCallback, TBXLoggerCallback
 from ctune.schedulers import ASHAScheduler, FIFOScheduler
 from ctune.search import BasicVariantGenerator, ConcurrencyLimiter, Searcher
 from ctune.stopper import MaximumIterationStopper, Stopper
@@ -84,7 +84,7 @@ def test_defaults(plan, tmp_path):
     assert p.checkpoint_config == CheckpointConfig()
     assert (p.verbose, own.max_failures, p.fail_fast) == (1, 0, False)
     assert p.raise_on_failed_trial and not p.reuse_actors
-    assert p.callbacks == []
+    assert [type(c) for c in p.callbacks] == [TBXLoggerCallback]
     assert p.json and p.csv
     assert p.executor == "inline"
     assert p.total_resources["CPU"] == 2
@@ -575,10 +575,11 @@ def test_default_loggers_are_added_to_the_callers_list(plan):
     mine = Mine()
     given = [mine]
     p = plan(callbacks=given)
-    assert [type(c) for c in given] == [Mine, CSVLoggerCallback, JsonLoggerCallback]
-    assert p.callbacks == [mine]
+    defaults = [CSVLoggerCallback, JsonLoggerCallback, TBXLoggerCallback]
+    assert [type(c) for c in given] == [Mine, *defaults]
+    assert p.callbacks == [mine, given[3]]
     plan(callbacks=given)
-    assert len(given) == 3
+    assert len(given) == 4
 
 
 def test_default_loggers_can_be_switched_off(plan, monkeypatch):
@@ -596,7 +597,7 @@ def test_a_subclass_of_a_default_logger_is_called_too(plan):
     mine = Mine()
     p = plan(callbacks=[mine])
     assert p.json and p.csv
-    assert p.callbacks == [mine]
+    assert p.callbacks[0] is mine
 
 
 def test_directory_names_of_the_user_are_checked(plan):

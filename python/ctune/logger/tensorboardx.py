@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import numbers
+import os
 import queue
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,10 +34,11 @@ VALID_SUMMARY_TYPES = (int, float, np.float32, np.float64, np.int32, np.int64)
 
 _SKIPPED = frozenset((CONFIG, PID, TIMESTAMP, TIME_TOTAL_S, TRAINING_ITERATION))
 _HPARAM_TYPES = (str, bool, int, float, list, type(None))
-_FLUSH_S = 30
 _FRAMES_PER_S = 20
 _MOST_WAITING = 10_000  # results; then the run waits for the files
+_FLUSH_S = 2.0
 _END = None
+_NOTHING = object()
 
 
 class TBXLoggerCallback(LoggerCallback):
@@ -54,7 +57,7 @@ class TBXLoggerCallback(LoggerCallback):
     """
 
     def __init__(self) -> None:
-        _writer_class()
+        _check_installed()
         self._reset()
 
     def _reset(self) -> None:
@@ -108,14 +111,13 @@ class TBXLoggerCallback(LoggerCallback):
         self._waiting.put(message)
 
 
-def _writer_class() -> Any:
+def _check_installed() -> None:
     try:
-        from tensorboardX import SummaryWriter
+        import tensorboardX  # noqa: F401
     except ImportError:
         raise ImportError(
             'tensorboardX is needed for TensorBoard: pip install "ctune[tensorboard]"'
         ) from None
-    return SummaryWriter
 
 
 def _hparams(trial: Trial) -> dict[str, Any]:
@@ -139,12 +141,20 @@ def _write_all(waiting: queue.Queue[Any]) -> None:
     """The thread's work, until the end is sent. An error is told once; the run goes on."""
     files = _Files()
     told = False
+    due = time.monotonic() + _FLUSH_S
     while True:
-        message = waiting.get()
+        try:
+            message = waiting.get(timeout=_FLUSH_S)
+        except queue.Empty:
+            message = _NOTHING
         if message is _END:
             break
         try:
-            files.carry_out(message)
+            if message is not _NOTHING:
+                files.carry_out(message)
+            if time.monotonic() >= due:
+                files.flush()  # costs a write to the disk for each open file
+                due = time.monotonic() + _FLUSH_S
         except Exception:
             if not told:
                 told = True
@@ -156,11 +166,24 @@ def _write_all(waiting: queue.Queue[Any]) -> None:
 
 
 class _Files:
-    """The event files of the trials that are open."""
+    """The event files of the trials that are open.
+
+    Those of tensorboardX itself have a thread each, which costs more than what they write.
+    """
 
     def __init__(self) -> None:
+        from tensorboardX import summary
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto.event_pb2 import Event
+
+        self._make = summary
+        self._open = EventsWriter
+        self._event = Event
         self._writers: dict[str, Any] = {}
         self._invalid: set[str] = set()
+        self._bins: list[float] | None = None
+        self._tags: dict[str, str] = {}
+        self._unflushed: set[str] = set()
 
     def carry_out(self, message: Any) -> None:
         kind, path, *rest = message
@@ -171,39 +194,49 @@ class _Files:
         else:
             self._end(path, *rest)
 
-    def _writer(self, path: str) -> Any:
-        if path not in self._writers:
-            self._writers[path] = _writer_class()(path, flush_secs=_FLUSH_S)
-        return self._writers[path]
-
     def _result(
         self, path: str, step: Any, scalars: dict[str, Any], others: dict[str, Any]
     ) -> None:
-        writer = self._writer(path)
+        event = self._event(wall_time=time.time(), step=int(step or 0))
         for key, value in scalars.items():
-            writer.add_scalar(f"ray/tune/{key}", value, global_step=step)
+            event.summary.value.add(tag=self._tag(key), simple_value=value)
         for key, value in others.items():
-            self._array(writer, key, value, step)
-        writer.file_writer.flush()
+            try:
+                event.summary.MergeFrom(self._array(f"ray/tune/{key}", value))
+            except Exception as error:
+                if key not in self._invalid:
+                    self._invalid.add(key)
+                    logger.warning("TensorBoard cannot show the value of %r: %s.", key, error)
+        if path not in self._writers:
+            self._writers[path] = self._open(os.path.join(path, "events"))
+        self._writers[path].write_event(event)
+        self._unflushed.add(path)
 
-    def _array(self, writer: Any, key: str, value: Any, step: Any) -> None:
-        tag = f"ray/tune/{key}"
+    def _tag(self, key: str) -> str:
+        """The tag of a key, without the characters that TensorBoard does not take."""
+        if key not in self._tags:
+            (value,) = self._make.scalar(f"ray/tune/{key}", 0.0).value
+            self._tags[key] = value.tag
+        return self._tags[key]
+
+    def flush(self) -> None:
+        for path in self._unflushed & self._writers.keys():
+            self._writers[path].flush()
+        self._unflushed.clear()
+
+    def _array(self, tag: str, value: Any) -> Any:
         dimensions = value.ndim if isinstance(value, np.ndarray) else 0
-        try:
-            if dimensions == 3:
-                writer.add_image(tag, value, global_step=step)
-            elif dimensions == 4:
-                writer.add_images(tag, value, global_step=step)
-            elif dimensions == 5:
-                writer.add_video(tag, value, global_step=step, fps=_FRAMES_PER_S)
-            elif dimensions or all(isinstance(v, numbers.Number) for v in value):
-                writer.add_histogram(tag, value, global_step=step)
-            else:
-                raise ValueError("not all items are numbers")
-        except Exception as error:
-            if key not in self._invalid:
-                self._invalid.add(key)
-                logger.warning("TensorBoard cannot show the value of %r: %s.", key, error)
+        if dimensions == 3:
+            return self._make.image(tag, value, dataformats="CHW")
+        if dimensions == 4:
+            return self._make.image(tag, value, dataformats="NCHW")
+        if dimensions == 5:
+            return self._make.video(tag, value, fps=_FRAMES_PER_S, dataformats="NTCHW")
+        if not dimensions and not all(isinstance(item, numbers.Number) for item in value):
+            raise ValueError("not all items are numbers")
+        if self._bins is None:
+            self._bins = _histogram_bins()
+        return self._make.histogram(tag, np.asarray(value), bins=self._bins)
 
     def _end(self, path: str, hparams: dict[str, Any] | None, last: dict[str, Any] | None) -> None:
         writer = self._writers.pop(path, None)
@@ -211,16 +244,11 @@ class _Files:
             return
         try:
             if hparams and last:
-                self._write_hparams(writer, hparams, last)
+                metrics = {f"ray/tune/{key}": value for key, value in last.items()}
+                for part in self._make.hparams(hparam_dict=hparams, metric_dict=metrics):
+                    writer.write_event(self._event(wall_time=time.time(), summary=part))
         finally:
             writer.close()
-
-    def _write_hparams(self, writer: Any, hparams: dict[str, Any], last: dict[str, Any]) -> None:
-        from tensorboardX.summary import hparams as summary
-
-        metrics = {f"ray/tune/{key}": value for key, value in last.items()}
-        for part in summary(hparam_dict=hparams, metric_dict=metrics):
-            writer.file_writer.add_summary(part)
 
     def close(self) -> None:
         for writer in self._writers.values():
@@ -229,3 +257,13 @@ class _Files:
             except Exception:
                 logger.exception("A file of TensorBoard could not be closed.")
         self._writers.clear()
+
+
+def _histogram_bins() -> list[float]:
+    """The limits of TensorFlow's histograms: 1e-12 to 1e20, 10 % apart, and their negatives."""
+    limits = []
+    limit = 1e-12
+    while limit < 1e20:
+        limits.append(limit)
+        limit *= 1.1
+    return [-limit for limit in reversed(limits)] + [0.0, *limits]
