@@ -67,6 +67,7 @@ def command(kind, trial_dir=None, **fields):
         "trial_name": "Counter_abc_00007",
         "trial_dir": None if trial_dir is None else str(trial_dir),
         "experiment": "exp",
+        "trainable": None,
     }
     return SimpleNamespace(**{**basis, **fields})
 
@@ -281,11 +282,12 @@ def test_the_helper_imports_from_where_the_driver_does_also_after_a_chdir(monkey
 def test_libraries_get_the_threads_that_a_trial_has_cpus_for(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
-    plan = SimpleNamespace(trainable_blob=b"x", resources={"CPU": 2.0})
+    one = SimpleNamespace(resources={"CPU": 2.0})
+    plan = SimpleNamespace(trainable_blob=b"x", experiments=(one,))
     env = process_options(plan)["env"]
     assert "OMP_NUM_THREADS" not in env  # the user has spoken
     assert env["MKL_NUM_THREADS"] == "2"
-    plan.resources = {"CPU": 0.5}
+    one.resources = {"CPU": 0.5}
     assert process_options(plan)["env"]["MKL_NUM_THREADS"] == "1"
 
 
