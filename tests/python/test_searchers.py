@@ -515,8 +515,8 @@ def test_an_unknown_name_is_answered_with_the_known_ones():
 
 
 def test_a_documented_name_that_is_not_here_is_named():
-    with pytest.raises(NotImplementedError, match="Optuna"):
-        create_searcher("Optuna")
+    with pytest.raises(NotImplementedError, match="HyperOpt"):
+        create_searcher("HyperOpt")
 
 
 # --- in a run ----------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from ctune.search._texts import (
 )
 from ctune.search.basic_variant import BasicVariantGenerator
 from ctune.search.concurrency_limiter import ConcurrencyLimiter
+from ctune.search.repeater import Repeater
 from ctune.search.search_algorithm import SearchAlgorithm
 from ctune.search.search_generator import SearchGenerator
 from ctune.search.variant_generator import grid_search
@@ -20,6 +21,7 @@ __all__ = [
     "UNRESOLVED_SEARCH_SPACE",
     "BasicVariantGenerator",
     "ConcurrencyLimiter",
+    "Repeater",
     "SearchAlgorithm",
     "SearchGenerator",
     "Searcher",

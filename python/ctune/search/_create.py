@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import difflib
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 from ctune.search.basic_variant import BasicVariantGenerator
 
-SEARCH_ALG_IMPORT: dict[str, Any] = {
-    "variant_generator": BasicVariantGenerator,
-    "random": BasicVariantGenerator,
+
+def _optuna() -> Any:
+    from ctune.search.optuna import OptunaSearch
+
+    return OptunaSearch
+
+
+# Name -> what returns its class. Modules of wrappers are loaded when they are asked for.
+SEARCH_ALG_IMPORT: dict[str, Callable[[], Any]] = {
+    "variant_generator": lambda: BasicVariantGenerator,
+    "random": lambda: BasicVariantGenerator,
+    "optuna": _optuna,
 }
 
 # Names of the documented interface whose algorithms are not here.
@@ -21,7 +31,6 @@ _LATER = (
     "hebo",
     "hyperopt",
     "nevergrad",
-    "optuna",
     "zoopt",
 )
 
@@ -30,7 +39,7 @@ def create_searcher(search_alg: str, **kwargs: Any) -> Any:
     """Makes a search algorithm from its name.
 
     Args:
-        search_alg: "random" or "variant_generator"; case does not matter.
+        search_alg: "random" (or "variant_generator") or "optuna"; case does not matter.
         **kwargs: For its constructor. Names that it does not know are dropped.
 
     Raises:
@@ -53,6 +62,6 @@ def create_searcher(search_alg: str, **kwargs: Any) -> Any:
         raise ValueError(
             f"search_alg: {search_alg!r} is unknown; names are {', '.join(known)}.{hint}"
         )
-    cls = SEARCH_ALG_IMPORT[name]
+    cls = SEARCH_ALG_IMPORT[name]()
     accepted = inspect.signature(cls).parameters
     return cls(**{k: v for k, v in kwargs.items() if k in accepted})

@@ -1,0 +1,110 @@
+"""What wrappers of search libraries share: reading a search space, checking arguments."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+from ctune.search.sample import Domain, Quantized, Sampler
+from ctune.search.variant_generator import parse_spec_vars
+
+__all__ = ["check_mode", "domains_of", "library", "unsupported", "validate_warmstart"]
+
+logger = logging.getLogger("ctune")
+
+
+def library(module: str, wrapper: str, package: str | None = None) -> Any:
+    """Returns a search library.
+
+    Raises:
+        AssertionError: It is missing; the message has the pip command.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise AssertionError(
+            f"{wrapper} needs {module}: pip install {package or module}"
+        ) from error
+
+
+def check_mode(mode: Any) -> None:
+    """Raises AssertionError unless the mode is "min", "max" or not given."""
+    if mode and mode not in ("min", "max"):
+        raise AssertionError(f'mode: must be "min" or "max", got {mode!r}.')
+
+
+def domains_of(config: dict[str, Any]) -> Iterator[tuple[str, Domain, Sampler, float | None]]:
+    """Yields path, domain, sampler and quantum (None: none) of all that is to be searched.
+
+    Deeper ones come later, which decides what a library draws for each from the same seed.
+
+    Raises:
+        ValueError: There is a grid, or a key contains "/".
+    """
+    _, domains, grids = parse_spec_vars(config)
+    if grids:
+        path = "/".join(map(str, grids[0][0]))
+        raise ValueError(
+            f"{path}: is a grid, which a search library cannot go through. Use choice([...])."
+        )
+    domains.sort(key=lambda found: sum(isinstance(part, str) for part in found[0]))
+    for parts, domain in domains:
+        for part in parts:
+            if "/" in str(part):
+                raise ValueError(
+                    f"{part}: a key of the search space must not contain '/', which joins nested "
+                    "keys."
+                )
+        sampler = domain.get_sampler()
+        q = None
+        if isinstance(sampler, Quantized):
+            q, sampler = sampler.q, sampler.get_sampler()
+        yield "/".join(map(str, parts)), domain, sampler, q
+
+
+def unsupported(wrapper: str, path: str, domain: Domain, sampler: Sampler) -> ValueError:
+    """Returns the error for a domain that a library does not have."""
+    return ValueError(
+        f"{path}: {wrapper} cannot search a {type(domain).__name__} with the sampler "
+        f"{type(sampler).__name__}. Use another domain."
+    )
+
+
+def validate_warmstart(
+    parameter_names: list[str],
+    points_to_evaluate: list[Any],
+    evaluated_rewards: list[Any] | None,
+    validate_point_name_lengths: bool = True,
+) -> None:
+    """Checks points that are to be evaluated first, and their rewards if they are known.
+
+    Raises:
+        TypeError: One of them is no list, or a point neither dict nor list.
+        ValueError: A point has another number of parameters than there are, or there are more
+            or fewer rewards than points.
+    """
+    if points_to_evaluate:
+        if not isinstance(points_to_evaluate, list):
+            raise TypeError(
+                f"points_to_evaluate: must be a list, got {type(points_to_evaluate).__name__}."
+            )
+        for point in points_to_evaluate:
+            if not isinstance(point, (dict, list)):
+                raise TypeError(f"points_to_evaluate: must hold dicts or lists, got {point!r:.80}.")
+            if validate_point_name_lengths and len(point) != len(parameter_names):
+                raise ValueError(
+                    f"points_to_evaluate: {point!r:.80} has {len(point)} parameters, the search "
+                    f"space {len(parameter_names)}: {', '.join(parameter_names)}."
+                )
+    if points_to_evaluate and evaluated_rewards:
+        if not isinstance(evaluated_rewards, list):
+            raise TypeError(
+                f"evaluated_rewards: must be a list, got {type(evaluated_rewards).__name__}."
+            )
+        if len(evaluated_rewards) != len(points_to_evaluate):
+            raise ValueError(
+                f"evaluated_rewards: there are {len(evaluated_rewards)} for "
+                f"{len(points_to_evaluate)} points_to_evaluate."
+            )
