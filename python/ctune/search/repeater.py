@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any
-
-import numpy as np
 
 from ctune.search._searcher import Searcher
 from ctune.search._texts import set_search_properties
@@ -103,13 +102,12 @@ class Repeater(Searcher):
             logger.error("Trial %s was not suggested by this Repeater.", trial_id)
             raise KeyError(trial_id)
         group = self._group_of[trial_id]
-        score = (result or {}).get(self.metric, np.nan)
-        group.scores[trial_id] = np.nan if score is None else score
+        score = (result or {}).get(self.metric)
+        group.scores[trial_id] = math.nan if score is None else float(score)
         if not group.done():
             return
-        values = np.array([score for score in group.scores.values()], dtype=float)
-        known = values[~np.isnan(values)]
-        mean = float(known.mean()) if known.size else np.nan
+        known = [s for s in group.scores.values() if s is not None and not math.isnan(s)]
+        mean = sum(known) / len(known) if known else math.nan
         self.searcher.on_trial_complete(group.first, result={self.metric: mean}, error=error)
         for trial in group.scores:
             self._group_of.pop(trial)
