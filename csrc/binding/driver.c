@@ -739,12 +739,13 @@ make_files(pyct_driver *self, PyObject *options, ct_err *err)
     ct_names *names = pyct_names_table(self->names);
     ct_output_opts out = {false, false, false};
     const char *dir;
-    long long json, csv, errors, journal;
+    long long json, csv, errors, journal, sync;
 
     if (take_text(options, "experiment_dir", &dir) < 0 ||
         take_integer(options, "json", &json) < 0 ||
         take_integer(options, "csv", &csv) < 0 ||
         take_integer(options, "errors", &errors) < 0 ||
+        take_integer(options, "journal_sync", &sync) < 0 ||
         take_integer(options, "journal", &journal) < 0) {
         return pyct_foreign(err) == CT_OK ? 0 : -1;
     }
@@ -761,7 +762,7 @@ make_files(pyct_driver *self, PyObject *options, ct_err *err)
     if (dir != NULL && journal >= 0) {
         if (ct_dir_make(dir, NULL, err) != CT_OK ||
             ct_journal_open(&self->journal, dir, (uint32_t)journal, names,
-                            CT_SYNC_INTERVAL, err) != CT_OK) {
+                            (ct_sync_policy)sync, err) != CT_OK) {
             return -1;
         }
     }
@@ -1482,15 +1483,18 @@ driver_describe(PyObject *op, PyObject *ignored)
 static PyObject *
 driver_stats(PyObject *op, PyObject *ignored)
 {
-    const ct_board *b = pyct_driver_board((pyct_driver *)op);
+    pyct_driver *self = (pyct_driver *)op;
+    const ct_board *b = pyct_driver_board(self);
     size_t history;
     size_t metrics = ct_metrics_bytes(b->metrics, &history);
 
     (void)ignored;
-    return Py_BuildValue("{snsnsnsK}", "trial_bytes",
-                         (Py_ssize_t)ct_trials_bytes(b->trials), "metric_bytes",
-                         (Py_ssize_t)metrics, "history_bytes", (Py_ssize_t)history,
-                         "turns", (unsigned long long)((pyct_driver *)op)->iteration);
+    return Py_BuildValue(
+        "{snsnsnsKsK}", "trial_bytes", (Py_ssize_t)ct_trials_bytes(b->trials),
+        "metric_bytes", (Py_ssize_t)metrics, "history_bytes", (Py_ssize_t)history,
+        "turns", (unsigned long long)self->iteration, "syncs",
+        self->journal == NULL ? 0ULL
+                              : (unsigned long long)ct_journal_syncs(self->journal));
 }
 
 static PyObject *
@@ -1592,7 +1596,7 @@ static PyMethodDef driver_methods[] = {
      "The scheduler's words."},
     {"stats", guarded_driver_stats, METH_NOARGS,
      "stats($self, /)\n--\n\n"
-     "dict of memory and turns."},
+     "dict of memory, turns, and syncs of the journal while it is open."},
     {"finished", guarded_driver_finished, METH_NOARGS,
      "finished($self, /)\n--\n\n"
      "bool."},

@@ -97,6 +97,7 @@
     X(event_type)                                                                      \
     X(connection_type)                                                                 \
     X(helper_type)                                                                     \
+    X(lock_type)                                                                       \
     X(scheduler_type)                                                                  \
     X(fifo_type)                                                                       \
     X(native_type)                                                                     \

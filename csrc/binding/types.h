@@ -8,6 +8,7 @@ int pyct_trainable_add(PyObject *module, pyct_state *state);
 int pyct_messages_add(PyObject *module, pyct_state *state);
 int pyct_connection_add(PyObject *module, pyct_state *state);
 int pyct_helper_add(PyObject *module, pyct_state *state);
+int pyct_lock_add(PyObject *module, pyct_state *state);
 int pyct_scheduler_add(PyObject *module, pyct_state *state);
 int pyct_native_add(PyObject *module, pyct_state *state);
 int pyct_asha_add(PyObject *module, pyct_state *state);
@@ -33,6 +34,7 @@ int pyct_driver_add(PyObject *module, pyct_state *state);
     pyct_messages_add, \
     pyct_connection_add, \
     pyct_helper_add, \
+    pyct_lock_add, \
     pyct_scheduler_add, \
     pyct_native_add, \
     pyct_asha_add, \

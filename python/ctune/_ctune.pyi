@@ -133,6 +133,16 @@ class Helper:
 
 def host() -> tuple[str, str, int]: ...
 
+# --- files ---
+
+@final
+class Lock:
+    """An exclusive lock on a file, held until release() or the end of the process."""
+
+    def __new__(cls, path: str) -> Self: ...
+    def release(self) -> None: ...
+    def forget(self) -> None: ...
+
 # --- schedulers: trials and controllers may be any objects ---
 
 class TrialScheduler:

@@ -134,6 +134,8 @@ class Plan:
         max_pending: Trials that are made ahead of their start.
         max_dirname: Length at which directory names are cut.
         force_stop_s: Seconds after which a worker that does not stop is killed.
+        journal_sync: "none", "interval" or "always"; see init().
+        trial_timeout_s: Seconds that a trial's step, save, restore or start may take; 0: any.
         log_trial_errors: Whether each failure's traceback is shown.
         trainable_blob: The pickled trainable where workers are processes, else None.
         resume_hint: How to go on after an interrupt.
@@ -167,6 +169,8 @@ class Plan:
     max_pending: int
     max_dirname: int
     force_stop_s: float
+    journal_sync: str
+    trial_timeout_s: float
     log_trial_errors: bool
     trainable_blob: bytes | None
     resume_hint: str
@@ -380,6 +384,8 @@ def make_plan(
         max_pending=_max_pending(algorithm, runtime.resources),
         max_dirname=int(os.environ.get("TUNE_MAX_LEN_IDENTIFIER", "130")),
         force_stop_s=float(os.environ.get("TUNE_FORCE_TRIAL_CLEANUP_S", "600")),
+        journal_sync=runtime.journal_sync,
+        trial_timeout_s=runtime.trial_timeout_s,
         log_trial_errors=os.environ.get("TUNE_PRINT_ALL_TRIAL_ERRORS", "1") == "1",
         trainable_blob=blob,
         resume_hint=words.resume.format(path=experiment.path),
@@ -467,6 +473,8 @@ def make_simulation_plan(
         max_pending=_max_pending(algorithm, totals),
         max_dirname=130,
         force_stop_s=0.0,
+        journal_sync="none",
+        trial_timeout_s=0.0,
         log_trial_errors=False,
         trainable_blob=None,
         resume_hint="",

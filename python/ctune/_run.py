@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from ctune import _ctune
 from ctune._display import Display
+from ctune._lock import locked
+from ctune._runtime import SYNC_POLICIES
 from ctune.analysis.experiment_analysis import ExperimentAnalysis
 from ctune.callback import Callback
 from ctune.error import TuneError
@@ -252,6 +254,7 @@ def _options(plan: Plan, trials_of: Any, display: Display | _NoDisplay) -> dict[
         "csv": int(plan.csv),
         "errors": 1,
         "journal": _journal_number(plan.experiment_dir),
+        "journal_sync": SYNC_POLICIES.index(plan.journal_sync),
         "interrupt_grace": _INTERRUPT_GRACE_S,
     }
 
@@ -373,8 +376,13 @@ def execute(plan: Plan) -> ExperimentAnalysis:
 
     Raises:
         TuneError: A trial failed (unless raise_on_failed_trial=False), or a scheduler,
-            searcher, stopper or callback did.
+            searcher, stopper or callback did; or another run writes to the experiment.
     """
+    with locked(one.directory for one in plan.experiments):
+        return _execute(plan)
+
+
+def _execute(plan: Plan) -> ExperimentAnalysis:
     display = Display(plan)
     driver = _ctune.Driver(_options(plan, Trial._attached(plan), display))
     start = time.monotonic()

@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Runtime", "init", "is_initialized", "runtime", "shutdown"]
+__all__ = ["SYNC_POLICIES", "Runtime", "init", "is_initialized", "runtime", "shutdown"]
 
 logger = logging.getLogger("ctune")
 
 _NAMES = ("inline", "process")
+SYNC_POLICIES = ("none", "interval", "always")  # numbered as in journal/journal.h
 _METHODS = ("capacity", "submit", "wait", "interrupt", "close")
 
 
@@ -25,12 +26,16 @@ class Runtime:
         resources: Resource name -> how much there is.
         debug: The first exception of a trial leaves run() as it is.
         one_by_one: One trial at a time.
+        journal_sync: One of SYNC_POLICIES.
+        trial_timeout_s: Seconds that one piece of a trial's work may take; 0: no limit.
     """
 
     executor: Any
     resources: dict[str, float]
     debug: bool = False
     one_by_one: bool = False
+    journal_sync: str = "interval"
+    trial_timeout_s: float = 0.0
 
 
 _current: Runtime | None = None
@@ -44,6 +49,8 @@ def init(
     *,
     debug: bool = False,
     one_by_one: bool = False,
+    journal_sync: str | None = None,
+    trial_timeout_s: float | None = None,
     ignore_reinit_error: bool = False,
 ) -> Runtime:
     """Chooses how trials are run, for all runs that follow in this process.
@@ -64,11 +71,22 @@ def init(
             raises leaves run() as it is. The executor must be "inline", which is the
             default then.
         one_by_one: Run one trial at a time.
+        journal_sync: When the journal of a run reaches the disk itself, so that a machine that
+            loses power loses nothing: "always" (before anything that it records takes effect),
+            "interval" (at most a second later) or "none" (when the system sees fit). With
+            "none" checkpoints are not synced either. A process that dies, even by a signal,
+            loses nothing with any of them. Default: the environment variable
+            CTUNE_JOURNAL_SYNC, else "interval".
+        trial_timeout_s: Seconds that a trial may take to start, for a step (of a function: from
+            one report() to the next), to save or to restore. One that takes longer is
+            killed, which is a failure like another: it is tried again if `max_failures`
+            allows. Only trials in processes can be killed: "inline" logs a warning and has no
+            limit. Default: the environment variable CTUNE_TRIAL_TIMEOUT_S, else no limit.
         ignore_reinit_error: Keep the first call's choice instead of raising.
 
     Raises:
-        ValueError: The executor is unknown or does not go with `debug`, or an amount is
-            negative or no number.
+        ValueError: The executor is unknown or does not go with `debug`, an amount or a limit
+            is negative or no number, or the sync policy unknown.
         RuntimeError: Called a second time without shutdown() in between.
     """
     global _current
@@ -83,7 +101,16 @@ def init(
         if executor not in (None, "inline"):
             raise ValueError(f'executor: must be "inline" with debug=True, got {executor!r:.80}.')
         executor = "inline"
-    _current = _make(executor, num_cpus, num_gpus, resources, debug, one_by_one or debug)
+    _current = _make(
+        executor,
+        num_cpus,
+        num_gpus,
+        resources,
+        debug,
+        one_by_one or debug,
+        journal_sync,
+        trial_timeout_s,
+    )
     return _current
 
 
@@ -117,7 +144,11 @@ def _make(
     resources: Mapping[str, float] | None,
     debug: bool = False,
     one_by_one: bool = False,
+    journal_sync: Any = None,
+    trial_timeout_s: Any = None,
 ) -> Runtime:
+    sync = _sync_policy(journal_sync)
+    timeout = _timeout(trial_timeout_s)
     chosen = _check_executor(executor)
     totals: dict[str, float] = {}
     if not isinstance(chosen, str):
@@ -131,7 +162,39 @@ def _make(
     totals.update(_further(resources))
     for name, amount in totals.items():
         totals[name] = _amount(name, amount)
-    return Runtime(chosen, totals, bool(debug), bool(one_by_one))
+    return Runtime(chosen, totals, bool(debug), bool(one_by_one), sync, timeout)
+
+
+def _sync_policy(policy: Any) -> str:
+    where = "journal_sync"
+    if policy is None:
+        policy = os.environ.get("CTUNE_JOURNAL_SYNC") or "interval"
+        where = "CTUNE_JOURNAL_SYNC"
+    if policy not in SYNC_POLICIES:
+        raise ValueError(
+            f"{where}: must be one of {', '.join(map(repr, SYNC_POLICIES))}, got {policy!r:.80}."
+        )
+    return str(policy)
+
+
+def _timeout(limit: Any) -> float:
+    where = "trial_timeout_s"
+    given = limit
+    if given is None:
+        given = os.environ.get("CTUNE_TRIAL_TIMEOUT_S") or None
+        where = "CTUNE_TRIAL_TIMEOUT_S"
+    if given is None:
+        return 0.0
+    try:
+        seconds = float(given)
+    except (TypeError, ValueError):
+        seconds = -1.0
+    if not 0 < seconds < float("inf"):
+        raise ValueError(
+            f"{where}: must be a number of seconds above 0, got {given!r:.80}. Leave it out for "
+            "no limit."
+        )
+    return seconds
 
 
 def _check_executor(executor: Any) -> Any:

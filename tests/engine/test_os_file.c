@@ -1,4 +1,4 @@
-/* Files: appends are whole or nothing, replacing is atomic, locks exclude. */
+/* Files: appends are whole or nothing, replacing is atomic. */
 #include "support.h"
 
 #include "os/file.h"
@@ -210,20 +210,6 @@ test_removing_a_tree_does_not_follow_links(void **state)
     assert_true(ct_file_exists(target));
 }
 
-static void
-test_a_lock_excludes_until_its_holder_ends(void **state)
-{
-    (void)state;
-    ct_err err = CT_ERR_INIT;
-    ct_file f = CT_FILE_INIT;
-    ct_file second = CT_FILE_INIT;
-    assert_ok(ct_file_lock(&f, in_folder("lock"), &err), err);
-    assert_int_equal(ct_file_lock(&second, in_folder("lock"), &err), CT_ESTATE);
-    ct_file_close(&f);
-    assert_ok(ct_file_lock(&second, in_folder("lock"), &err), err);
-    ct_file_close(&second);
-}
-
 static ct_status
 replace_and_read(void *ctx, ct_err *err)
 {
@@ -279,7 +265,6 @@ main(void)
         IN_FOLDER(test_folders_are_made_with_their_parents_and_told_when_new),
         IN_FOLDER(test_listing_names_each_entry_once),
         IN_FOLDER(test_removing_a_tree_does_not_follow_links),
-        IN_FOLDER(test_a_lock_excludes_until_its_holder_ends),
         IN_FOLDER(test_every_failed_allocation_is_reported_without_leak),
         cmocka_unit_test(test_the_machines_clock_goes_forward),
     };

@@ -181,3 +181,52 @@ def test_an_object_in_every_config_is_kept_at_most_once(
     found = answers(Path(analysis.experiment_path))
     assert sum(data.count(Large.payload) for _, data in found) == copies
     assert len(analysis.trials) == 5
+
+
+# --- sync policies ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("by", ["init", "environment"])
+@pytest.mark.parametrize("policy", ["none", "interval", "always"])
+def test_the_sync_policy_says_how_often_the_journal_is_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, policy: str, by: str
+) -> None:
+    from ctune import _run
+
+    stats = []
+    finish = _run._finish
+
+    def watched(plan: Any, driver: Any, *rest: Any) -> None:
+        stats.append(driver.stats())
+        finish(plan, driver, *rest)
+
+    monkeypatch.setattr(_run, "_finish", watched)
+    tune.shutdown()
+    if by == "init":
+        tune.init(executor="inline", journal_sync=policy)
+    else:
+        monkeypatch.setenv("CTUNE_JOURNAL_SYNC", policy)
+        tune.init(executor="inline")
+    results = 25
+
+    def train(config: dict[str, Any]) -> None:
+        for n in range(results):
+            tune.report({"n": n})
+
+    tune.run(train, storage_path=str(tmp_path), verbose=0)
+    [found] = stats
+    if policy == "none":
+        assert found["syncs"] == 0
+    elif policy == "always":  # each result is heard of: it is written to files
+        assert found["syncs"] >= results
+    else:
+        assert 1 <= found["syncs"] < results
+
+
+def test_an_unknown_sync_policy_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    tune.shutdown()
+    with pytest.raises(ValueError, match=r"journal_sync: must be one of 'none'.*got 'daily'"):
+        tune.init(executor="inline", journal_sync="daily")
+    monkeypatch.setenv("CTUNE_JOURNAL_SYNC", "daily")
+    with pytest.raises(ValueError, match=r"CTUNE_JOURNAL_SYNC: must be one of .*got 'daily'"):
+        tune.init(executor="inline")

@@ -39,6 +39,7 @@ ct_status ct_journal_commit(ct_journal *j, double now, ct_err *err);
  * older. */
 ct_status ct_journal_snapshot(ct_journal *j, const ct_value *state, ct_err *err);
 uint64_t ct_journal_bytes(const ct_journal *j); /* written so far */
+uint64_t ct_journal_syncs(const ct_journal *j); /* of turns, so far */
 size_t ct_journal_pending(const ct_journal *j); /* bytes that wait for a commit */
 ct_status ct_journal_close(ct_journal *j,
                            ct_err *err); /* sync, close, free; always frees */

@@ -17,6 +17,7 @@ struct ct_journal {
     uint32_t highest; /* number that was ever tried */
     ct_sync_policy sync;
     double last_sync;
+    uint64_t syncs;
     uint64_t valid; /* bytes of whole turns in the segment */
     uint64_t total; /* bytes written in all */
     bool cut;       /* a write failed: cut the segment back to `valid` first */

@@ -186,6 +186,7 @@ write_turn(ct_journal *j, double now, ct_err *err)
     if (st == CT_OK && sync_is_due(j, now)) {
         st = ct_file_sync(&j->file, err);
         j->last_sync = st == CT_OK ? now : j->last_sync;
+        j->syncs += st == CT_OK;
     }
     if (st != CT_OK) {
         j->cut = ct_file_truncate(j->file.path, j->valid, NULL) != CT_OK;
@@ -236,6 +237,12 @@ uint64_t
 ct_journal_bytes(const ct_journal *j)
 {
     return j->total;
+}
+
+uint64_t
+ct_journal_syncs(const ct_journal *j)
+{
+    return j->syncs;
 }
 
 ct_status

@@ -14,7 +14,6 @@
 #include <ftw.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -443,30 +442,5 @@ ct_dir_sync(const char *path, ct_err *err)
     if (failed != 0 && failed != EINVAL) { /* EINVAL: folders cannot be synced there */
         return file_fail(err, failed, path, "cannot be synced");
     }
-    return CT_OK;
-}
-
-/* ---- locks ---- */
-
-ct_status
-ct_file_lock(ct_file *f, const char *path, ct_err *err)
-{
-    ct_file file = CT_FILE_INIT;
-    ct_status st = file_open(&file, path, O_RDWR | O_CREAT, err);
-    if (st != CT_OK) {
-        return st;
-    }
-    if (flock(file.fd, LOCK_EX | LOCK_NB) != 0) {
-        int os_errno = errno;
-        ct_file_close(&file);
-        if (os_errno == EWOULDBLOCK) {
-            return ct_fail(
-                err, CT_ESTATE, path,
-                "is locked: another process runs this experiment; wait for it, or "
-                "choose another name");
-        }
-        return file_fail(err, os_errno, path, "cannot be locked");
-    }
-    *f = file;
     return CT_OK;
 }

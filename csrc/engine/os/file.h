@@ -1,4 +1,4 @@
-/* file.h: durable append, atomic replace, directories, locks. */
+/* file.h: durable append, atomic replace, directories. */
 #ifndef CT_OS_FILE_H
 #define CT_OS_FILE_H
 
@@ -46,8 +46,5 @@ typedef ct_status (*ct_dir_visit)(void *ctx, const char *name, ct_err *err);
 ct_status ct_dir_list(const char *path, ct_dir_visit visit, void *ctx, ct_err *err);
 /* Makes the names in a folder durable, after files in it were made or renamed. */
 ct_status ct_dir_sync(const char *path, ct_err *err);
-/* Takes an exclusive advisory lock on path (made if missing) without waiting; CT_ESTATE
- * when another process holds it. The lock ends with ct_file_close or the process. */
-ct_status ct_file_lock(ct_file *f, const char *path, ct_err *err);
 
 #endif
