@@ -153,14 +153,38 @@ def case_results(side: str) -> dict[str, float]:
     lib.start()
     make = function_trainable if kind == "function" else class_trainable
     pair = "pair" in side
+    callbacks, waited = chosen_loggers(lib)
     analysis = quiet_run(
         lib,
         make(lib, count),
         num_samples=CPUS if pair else 1,
         stop={"training_iteration": count} if kind == "class" else None,
+        callbacks=callbacks,
     )
     rates = [1 / t.last_result["per_result"] for t in analysis.trials]
-    return {"seconds": 1 / sum(rates)}
+    return {"seconds": 1 / sum(rates) + sum(waited) / (count * len(analysis.trials))}
+
+
+def chosen_loggers(lib: SimpleNamespace) -> tuple[list[Any], list[float]]:
+    """The loggers that BENCH_LOGGERS names, and a list for what the end of the run waited."""
+    names = os.environ.get("BENCH_LOGGERS", "").split()
+    waited: list[float] = []
+    if not names:
+        return [], waited
+    import importlib
+
+    module = importlib.import_module(lib.tune.__name__ + ".logger")
+
+    class Timed(module.TBXLoggerCallback):  # type: ignore[misc, name-defined]
+        """What is still to be written when the last result is in counts, too."""
+
+        def on_experiment_end(self, trials: Any, **info: Any) -> None:
+            start = time.perf_counter()
+            super().on_experiment_end(trials, **info)
+            waited.append(time.perf_counter() - start)
+
+    known = {"csv": module.CSVLoggerCallback, "json": module.JsonLoggerCallback, "tbx": Timed}
+    return [known[name]() for name in names], waited
 
 
 def case_trials(side: str) -> dict[str, float]:

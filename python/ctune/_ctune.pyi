@@ -5,7 +5,7 @@ from typing import Any, Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import Self
+from typing_extensions import Buffer, Self
 
 from ctune.experiment.trial import Trial
 
@@ -132,6 +132,7 @@ class Helper:
     def become_worker(self) -> bool: ...
 
 def host() -> tuple[str, str, int]: ...
+def crc32c(data: Buffer, /) -> int: ...
 
 # --- files ---
 

@@ -3,14 +3,16 @@
 import glob
 import logging
 import pickle
+import resource
 import sys
-import time
+import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import ctune as tune
-from ctune.logger import TBXLoggerCallback
+from ctune.logger import TBXLoggerCallback, tensorboardx
 
 pytest.importorskip("tensorboardX")
 accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
@@ -164,12 +166,10 @@ def test_it_can_be_pickled_and_used_again(tmp_path):
 
 
 def test_a_file_that_cannot_be_written_does_not_end_the_run(tmp_path, monkeypatch, caplog):
-    from tensorboardX.event_file_writer import EventsWriter
-
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(EventsWriter, "write_event", full)
+    monkeypatch.setattr(tensorboardx._File, "write", full)
     caplog.set_level(logging.ERROR, "ctune")
 
     def train(config):
@@ -181,27 +181,50 @@ def test_a_file_that_cannot_be_written_does_not_end_the_run(tmp_path, monkeypatc
     assert caplog.text.count("the run goes on") == 1
 
 
-def test_the_run_does_not_wait_for_the_files(tmp_path, monkeypatch):
-    from tensorboardX.event_file_writer import EventsWriter
+def test_the_run_does_not_wait_for_the_files_but_its_end_does(tmp_path, monkeypatch):
+    original = tensorboardx._File.write
+    completed = threading.Event()
 
-    original = EventsWriter.write_event
-    seen = []
+    def slow(self, event):
+        # Nothing is written before the trial has ended: so it cannot have waited.
+        assert completed.wait(60)
+        original(self, event)
 
-    def slow(self, *args, **kwargs):
-        time.sleep(0.03)
-        return original(self, *args, **kwargs)
-
-    monkeypatch.setattr(EventsWriter, "write_event", slow)
+    monkeypatch.setattr(tensorboardx._File, "write", slow)
 
     class Watch(tune.Callback):
         def on_trial_complete(self, iteration, trials, trial, **info):
-            seen.append(time.monotonic())
+            completed.set()
 
     def train(config):
         for i in range(20):
             tune.report({"a": i})
 
-    start = time.monotonic()
     (trial,) = tune.run(train, callbacks=[Watch()], storage_path=tmp_path, verbose=0).trials
-    assert seen[0] - start < 0.5 < time.monotonic() - start
     assert len(points(read(trial), "a")) == 20
+
+
+def test_thousands_of_trials_need_no_open_files(tmp_path):
+    files = tensorboardx._Files()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+    try:
+        for i in range(200):
+            (tmp_path / str(i)).mkdir()
+            files.result(str(tmp_path / str(i)), {"a": i, "training_iteration": 1})
+        files.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert len(glob.glob(str(tmp_path / "*" / "events.out.*"))) == 200
+
+
+def test_results_with_other_keys_and_other_trials_are_not_mixed_up(tmp_path):
+    files = tensorboardx._Files()
+    for i in range(6):
+        result = {"a": i, "training_iteration": i} if i % 2 else {"b c": -i, "n": {"a": 2 * i}}
+        files.result(str(tmp_path), {"training_iteration": i, **result})
+    files.end(str(tmp_path), {})
+    events = read(SimpleNamespace(path=str(tmp_path)))
+    assert points(events, "a") == [(1, 1.0), (3, 3.0), (5, 5.0)]
+    assert points(events, "b_c") == [(0, 0.0), (2, -2.0), (4, -4.0)]
+    assert points(events, "n/a") == [(0, 0.0), (2, 4.0), (4, 8.0)]

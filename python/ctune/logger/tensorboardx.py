@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import numbers
 import os
-import queue
-import threading
+import socket
+import struct
 import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ctune._ctune import crc32c
+from ctune.logger._background import Background, Target, settled
 from ctune.logger.logger import LoggerCallback
 from ctune.result import (
     CONFIG,
@@ -35,10 +37,9 @@ VALID_SUMMARY_TYPES = (int, float, np.float32, np.float64, np.int32, np.int64)
 _SKIPPED = frozenset((CONFIG, PID, TIMESTAMP, TIME_TOTAL_S, TRAINING_ITERATION))
 _HPARAM_TYPES = (str, bool, int, float, list, type(None))
 _FRAMES_PER_S = 20
-_MOST_WAITING = 10_000  # results; then the run waits for the files
 _FLUSH_S = 2.0
-_END = None
-_NOTHING = object()
+_MOST_BYTES = 1 << 16
+_MOST_PREPARED = 1000
 
 
 class TBXLoggerCallback(LoggerCallback):
@@ -50,7 +51,7 @@ class TBXLoggerCallback(LoggerCallback):
     arrays and lists of numbers histograms. What was sampled and the last result stand in the
     HParams tab.
 
-    A thread of its own writes the files: a result costs the run only a look at its numbers.
+    A thread of its own writes the files; the end of the run waits for it.
 
     Raises:
         ImportError: tensorboardX is missing.
@@ -58,57 +59,19 @@ class TBXLoggerCallback(LoggerCallback):
 
     def __init__(self) -> None:
         _check_installed()
-        self._reset()
-
-    def _reset(self) -> None:
-        self._waiting: queue.Queue[Any] = queue.Queue(_MOST_WAITING)
-        self._thread: threading.Thread | None = None
-        self._last: dict[str, dict[str, Any]] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self._reset()
+        self._files = Background("TensorBoard's files", _Files)
 
     def log_trial_result(self, iteration: int, trial: Trial, result: dict[str, Any]) -> None:
-        """Hands the result's numbers and arrays to the thread that writes."""
-        step = result.get(TIMESTEPS_TOTAL) or result.get(TRAINING_ITERATION)
-        kept = {key: value for key, value in result.items() if key not in _SKIPPED}
-        flat = flatten_dict(kept, delimiter="/")
-        scalars: dict[str, Any] = {}
-        others: dict[str, Any] = {}
-        for key, value in flat.items():
-            if isinstance(value, VALID_SUMMARY_TYPES):
-                if value == value:
-                    scalars[key] = value
-            elif isinstance(value, np.ndarray):
-                others[key] = value.copy()  # the trainable may go on to change it
-            elif isinstance(value, list) and value:
-                others[key] = list(value)
-        self._last[trial.trial_id] = scalars
-        self._send(("result", trial.path, step, scalars, others))
+        """Hands the result to the thread that writes."""
+        self._files.send("result", trial.path, settled(result))
 
     def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
         """Has the trial's file closed, with what was sampled."""
-        last = self._last.pop(trial.trial_id, None)
-        self._send(("end", trial.path, _hparams(trial) if last else None, last))
+        self._files.send("end", trial.path, _hparams(trial))
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
         """Waits until everything is written."""
-        thread = self._thread
-        if thread is not None:
-            self._send(_END)
-            thread.join()
-            self._thread = None
-
-    def _send(self, message: Any) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(
-                target=_write_all, args=(self._waiting,), name="ctune-tensorboard", daemon=True
-            )
-            self._thread.start()
-        self._waiting.put(message)
+        self._files.end()
 
 
 def _check_installed() -> None:
@@ -137,92 +100,115 @@ def _hparams(trial: Trial) -> dict[str, Any]:
     return kept
 
 
-def _write_all(waiting: queue.Queue[Any]) -> None:
-    """The thread's work, until the end is sent. An error is told once; the run goes on."""
-    files = _Files()
-    told = False
-    due = time.monotonic() + _FLUSH_S
-    while True:
-        try:
-            message = waiting.get(timeout=_FLUSH_S)
-        except queue.Empty:
-            message = _NOTHING
-        if message is _END:
-            break
-        try:
-            if message is not _NOTHING:
-                files.carry_out(message)
-            if time.monotonic() >= due:
-                files.flush()  # costs a write to the disk for each open file
-                due = time.monotonic() + _FLUSH_S
-        except Exception:
-            if not told:
-                told = True
-                logger.exception(
-                    "TensorBoard's files could not be written; the run goes on. Further "
-                    "errors of this kind are not shown."
-                )
-    files.close()
+class _File:
+    """One event file: records of an Event each, as TensorFlow defines them.
+
+    A record is its length as u64, the checksum of that, the data, and its checksum. Little
+    endian. tensorboardX has a class for this, which computes checksums in Python: 100 µs
+    for a result, where all the rest takes 10.
+
+    It is open only while it is written to: there may be thousands of paused trials.
+    """
+
+    def __init__(self, folder: str, first: bytes) -> None:
+        name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}"
+        self._path = os.path.join(folder, name)
+        self._waiting = bytearray()
+        self.last: dict[str, Any] = {}  # the numbers of the newest result
+        self.write(first)
+
+    def write(self, event: bytes) -> None:
+        length = struct.pack("<Q", len(event))
+        self._waiting += b"".join((length, _checksum(length), event, _checksum(event)))
+        if len(self._waiting) >= _MOST_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        with open(self._path, "ab") as file:
+            file.write(self._waiting)
+        self._waiting.clear()
 
 
-class _Files:
-    """The event files of the trials that are open.
+def _checksum(data: bytes) -> bytes:
+    crc = crc32c(data)
+    return struct.pack("<I", (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF)
 
-    Those of tensorboardX itself have a thread each, which costs more than what they write.
+
+class _Files(Target):
+    """The event files of the trials that have not ended.
+
+    A writer of tensorboardX has a thread of its own for each file, which costs more than
+    what it writes.
     """
 
     def __init__(self) -> None:
         from tensorboardX import summary
-        from tensorboardX.event_file_writer import EventsWriter
         from tensorboardX.proto.event_pb2 import Event
 
         self._make = summary
-        self._open = EventsWriter
         self._event = Event
-        self._writers: dict[str, Any] = {}
+        self._open: dict[str, _File] = {}
+        self._prepared: dict[tuple[str, ...], tuple[Any, list[Any]]] = {}
         self._invalid: set[str] = set()
         self._bins: list[float] | None = None
-        self._tags: dict[str, str] = {}
-        self._unflushed: set[str] = set()
+        self._changed: set[str] = set()
+        self._due = time.monotonic() + _FLUSH_S
 
-    def carry_out(self, message: Any) -> None:
-        kind, path, *rest = message
-        if path is None:
-            return
-        if kind == "result":
-            self._result(path, *rest)
-        else:
-            self._end(path, *rest)
+    def result(self, path: str, result: dict[str, Any]) -> None:
+        step = int(result.get(TIMESTEPS_TOTAL) or result.get(TRAINING_ITERATION) or 0)
+        kept = {key: value for key, value in result.items() if key not in _SKIPPED}
+        if any(isinstance(value, dict) for value in kept.values()):
+            kept = flatten_dict(kept, delimiter="/")
+        scalars = {}
+        parts = []
+        for key, value in kept.items():
+            if isinstance(value, VALID_SUMMARY_TYPES):
+                if value == value:
+                    scalars[key] = value
+            elif (isinstance(value, np.ndarray) and value.size) or (
+                isinstance(value, list) and value
+            ):
+                parts.append((key, value))
+        event, places = self._event_of(tuple(scalars))
+        event.wall_time = time.time()
+        event.step = step
+        for place, value in zip(places, scalars.values(), strict=True):
+            place.simple_value = value
+        if parts:
+            whole = self._event()
+            whole.CopyFrom(event)
+            event = whole
+            for key, value in parts:
+                self._add_array(event, key, value)
+        if path not in self._open:
+            start = self._event(wall_time=time.time(), file_version="brain.Event:2")
+            self._open[path] = _File(path, start.SerializeToString())
+        file = self._open[path]
+        file.last = scalars
+        file.write(event.SerializeToString())
+        self._changed.add(path)
 
-    def _result(
-        self, path: str, step: Any, scalars: dict[str, Any], others: dict[str, Any]
-    ) -> None:
-        event = self._event(wall_time=time.time(), step=int(step or 0))
-        for key, value in scalars.items():
-            event.summary.value.add(tag=self._tag(key), simple_value=value)
-        for key, value in others.items():
-            try:
-                event.summary.MergeFrom(self._array(f"ray/tune/{key}", value))
-            except Exception as error:
-                if key not in self._invalid:
-                    self._invalid.add(key)
-                    logger.warning("TensorBoard cannot show the value of %r: %s.", key, error)
-        if path not in self._writers:
-            self._writers[path] = self._open(os.path.join(path, "events"))
-        self._writers[path].write_event(event)
-        self._unflushed.add(path)
+    def _event_of(self, keys: tuple[str, ...]) -> tuple[Any, list[Any]]:
+        """An event with these keys' tags, and the places of their values: made once for all
+        results that have the same keys."""
+        found = self._prepared.get(keys)
+        if found is None:
+            event = self._event()
+            for key in keys:
+                # The summary knows which characters TensorBoard takes in a tag.
+                event.summary.MergeFrom(self._make.scalar(f"ray/tune/{key}", 0.0))
+            if len(self._prepared) >= _MOST_PREPARED:
+                self._prepared.clear()
+            found = self._prepared[keys] = event, list(event.summary.value)
+        return found
 
-    def _tag(self, key: str) -> str:
-        """The tag of a key, without the characters that TensorBoard does not take."""
-        if key not in self._tags:
-            (value,) = self._make.scalar(f"ray/tune/{key}", 0.0).value
-            self._tags[key] = value.tag
-        return self._tags[key]
-
-    def flush(self) -> None:
-        for path in self._unflushed & self._writers.keys():
-            self._writers[path].flush()
-        self._unflushed.clear()
+    def _add_array(self, event: Any, key: str, value: Any) -> None:
+        try:
+            event.summary.MergeFrom(self._array(f"ray/tune/{key}", value))
+        except Exception as error:
+            if key not in self._invalid:
+                self._invalid.add(key)
+                logger.warning("TensorBoard cannot show the value of %r: %s.", key, error)
 
     def _array(self, tag: str, value: Any) -> Any:
         dimensions = value.ndim if isinstance(value, np.ndarray) else 0
@@ -238,25 +224,34 @@ class _Files:
             self._bins = _histogram_bins()
         return self._make.histogram(tag, np.asarray(value), bins=self._bins)
 
-    def _end(self, path: str, hparams: dict[str, Any] | None, last: dict[str, Any] | None) -> None:
-        writer = self._writers.pop(path, None)
-        if writer is None:
+    def end(self, path: str, hparams: dict[str, Any]) -> None:
+        file = self._open.pop(path, None)
+        if file is None:
             return
         try:
-            if hparams and last:
-                metrics = {f"ray/tune/{key}": value for key, value in last.items()}
+            if hparams and file.last:
+                metrics = {f"ray/tune/{key}": value for key, value in file.last.items()}
                 for part in self._make.hparams(hparam_dict=hparams, metric_dict=metrics):
-                    writer.write_event(self._event(wall_time=time.time(), summary=part))
+                    event = self._event(wall_time=time.time(), summary=part)
+                    file.write(event.SerializeToString())
         finally:
-            writer.close()
+            file.flush()
+
+    def flush(self) -> None:
+        # It costs a write for each trial: not after each batch.
+        if time.monotonic() >= self._due:
+            for path in self._changed & self._open.keys():
+                self._open[path].flush()
+            self._changed.clear()
+            self._due = time.monotonic() + _FLUSH_S
 
     def close(self) -> None:
-        for writer in self._writers.values():
+        for file in self._open.values():
             try:
-                writer.close()
-            except Exception:
-                logger.exception("A file of TensorBoard could not be closed.")
-        self._writers.clear()
+                file.flush()
+            except OSError:
+                logger.exception("A file of TensorBoard could not be written to its end.")
+        self._open.clear()
 
 
 def _histogram_bins() -> list[float]:
