@@ -172,6 +172,7 @@ _SUBMODULES = frozenset(
         "experiment",
         "logger",
         "registry",
+        "resources",
         "result",
         "result_grid",
         "schedulers",

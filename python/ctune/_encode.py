@@ -11,7 +11,7 @@ import pickle
 import sys
 from typing import Any
 
-__all__ = ["dumps", "json_text", "loads"]
+__all__ = ["SafeFallbackEncoder", "dumps", "json_text", "loads"]
 
 
 def _plain(value: Any) -> Any:
@@ -31,6 +31,26 @@ def _text(value: Any) -> str:
         return str(value)
     except Exception:
         return object.__repr__(value)
+
+
+class SafeFallbackEncoder(json.JSONEncoder):
+    """Writes what is neither JSON nor NumPy's as its text.
+
+    Args:
+        nan_str: What a NaN of NumPy stands as that is no Python float.
+        **kwargs: Of json.JSONEncoder.
+    """
+
+    def __init__(self, nan_str: str = "null", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.nan_str = nan_str
+
+    def default(self, value: Any) -> Any:
+        """Returns what is written for a value."""
+        plain = _plain(value)
+        if plain != plain:
+            return self.nan_str
+        return plain
 
 
 def json_text(value: Any) -> str:

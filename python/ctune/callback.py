@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import glob
+import os
 from typing import TYPE_CHECKING, Any
+
+from ctune._encode import dumps, loads
 
 if TYPE_CHECKING:
     from ctune._checkpoint import Checkpoint
@@ -108,22 +111,6 @@ class Callback:
         """Takes back what `get_state` returned."""
 
 
-_HOOKS = (
-    "setup",
-    "on_step_begin",
-    "on_step_end",
-    "on_trial_start",
-    "on_trial_restore",
-    "on_trial_save",
-    "on_trial_result",
-    "on_trial_complete",
-    "on_trial_recover",
-    "on_trial_error",
-    "on_checkpoint",
-    "on_experiment_end",
-)
-
-
 class CallbackList:
     """Calls the same hook of several callbacks, in order.
 
@@ -132,22 +119,68 @@ class CallbackList:
     """
 
     IS_CALLBACK_CONTAINER = True
+    CKPT_FILE_TMPL = "callback-states-{}.pkl"
 
     def __init__(self, callbacks: list[Callback]) -> None:
         self._callbacks = callbacks
 
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        if name not in _HOOKS:
-            raise AttributeError(f"CallbackList has no attribute {name!r}")
-
-        def call(**info: Any) -> None:
-            for callback in self._callbacks:
-                getattr(callback, name)(**info)
-
-        return call
-
     def __len__(self) -> int:
         return len(self._callbacks)
+
+    def __getitem__(self, i: int) -> Callback:
+        return self._callbacks[i]
+
+    def _each(self, hook: str, info: dict[str, Any]) -> None:
+        for callback in self._callbacks:
+            getattr(callback, hook)(**info)
+
+    def setup(self, **info: Any) -> None:
+        """Calls it."""
+        self._each("setup", info)
+
+    def on_step_begin(self, **info: Any) -> None:
+        """Calls it."""
+        self._each("on_step_begin", info)
+
+    def on_step_end(self, **info: Any) -> None:
+        """Calls it."""
+        self._each("on_step_end", info)
+
+    def on_trial_start(self, **info: Any) -> None:
+        """Calls it."""
+        self._each("on_trial_start", info)
+
+    def on_trial_restore(self, **info: Any) -> None:
+        """Calls it."""
+        self._each("on_trial_restore", info)
+
+    def on_trial_save(self, **info: Any) -> None:
+        """Calls it."""
+        self._each("on_trial_save", info)
+
+    def on_trial_result(self, **info: Any) -> None:
+        """Calls it."""
+        self._each("on_trial_result", info)
+
+    def on_trial_complete(self, **info: Any) -> None:
+        """Calls it."""
+        self._each("on_trial_complete", info)
+
+    def on_trial_recover(self, **info: Any) -> None:
+        """Calls it."""
+        self._each("on_trial_recover", info)
+
+    def on_trial_error(self, **info: Any) -> None:
+        """Calls it."""
+        self._each("on_trial_error", info)
+
+    def on_checkpoint(self, **info: Any) -> None:
+        """Calls it."""
+        self._each("on_checkpoint", info)
+
+    def on_experiment_end(self, **info: Any) -> None:
+        """Calls it."""
+        self._each("on_experiment_end", info)
 
     def get_state(self) -> dict[int, dict[str, Any]] | None:
         """Returns position -> state of those callbacks that have one, or None."""
@@ -163,3 +196,34 @@ class CallbackList:
         for position, callback in enumerate(self._callbacks):
             if position in state:
                 callback.set_state(state[position])
+
+    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
+        """Writes the states to a file of a directory; nothing if there are none."""
+        state = self.get_state()
+        if state:
+            path = os.path.join(checkpoint_dir, self.CKPT_FILE_TMPL.format(session_str))
+            with open(path, "wb") as file:
+                file.write(dumps(state))
+
+    def restore_from_dir(self, checkpoint_dir: str) -> None:
+        """Takes the states from the newest such file of a directory.
+
+        Raises:
+            RuntimeError: There is none.
+        """
+        path = self._newest(checkpoint_dir)
+        if path is None:
+            raise RuntimeError(
+                f"checkpoint_dir: {checkpoint_dir!r} has no file "
+                f"{self.CKPT_FILE_TMPL.format('*')}; ask can_restore() before."
+            )
+        with open(path, "rb") as file:
+            self.set_state(loads(file.read()))
+
+    def can_restore(self, checkpoint_dir: str) -> bool:
+        """Returns whether a directory has such a file."""
+        return self._newest(checkpoint_dir) is not None
+
+    def _newest(self, folder: str) -> str | None:
+        found = glob.glob(os.path.join(glob.escape(folder), self.CKPT_FILE_TMPL.format("*")))
+        return max(found, default=None)

@@ -66,7 +66,7 @@ AUTO_RESULT_KEYS = (
     CHECKPOINT_DIR_NAME,
 )
 # What is known of a trial before its first result; never counted as the user's metrics.
-DEBUG_METRICS = (TRIAL_ID, DATE, TIMESTAMP, PID, HOSTNAME, NODE_IP, CONFIG)
+DEBUG_METRICS = (TRIAL_ID, "experiment_id", DATE, TIMESTAMP, PID, HOSTNAME, NODE_IP, CONFIG)
 
 CONFIG_PREFIX = "config"
 DEFAULT_EXPERIMENT_NAME = "default"

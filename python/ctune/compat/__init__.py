@@ -23,6 +23,8 @@ __all__ = ["install", "uninstall"]
 VARIABLE = "CTUNE_COMPAT"
 
 _finder = Finder()
+# Processes that multiprocessing starts take over sys.path, but not the finder.
+_PATH = os.path.join(os.path.dirname(__file__), "_path")
 
 
 def install() -> None:
@@ -40,6 +42,8 @@ def install() -> None:
             f"{getattr(loaded, '__file__', None)!r}. Call install() before the first import of ray."
         )
     sys.meta_path.insert(0, _finder)
+    if _PATH not in sys.path:
+        sys.path.insert(1, _PATH)  # the first is the script's own folder
     os.environ[VARIABLE] = "1"
 
 
@@ -48,6 +52,8 @@ def uninstall() -> None:
     if _finder not in sys.meta_path:
         return
     sys.meta_path.remove(_finder)
+    if _PATH in sys.path:
+        sys.path.remove(_PATH)
     os.environ.pop(VARIABLE, None)
     for name in [name for name in sys.modules if name == "ray" or name.startswith("ray.")]:
         del sys.modules[name]

@@ -154,6 +154,14 @@ class _Alias(types.ModuleType):
             "docs/compat.md says what is there"
         )
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        # The import of `ray.util.placement_group` must not hide the function of that name.
+        if isinstance(value, _Alias):
+            own = getattr(self, name, value)
+            if not isinstance(own, types.ModuleType):
+                return
+        super().__setattr__(name, value)
+
     def _public(self) -> Iterator[str]:
         for home in self._homes:
             module = importlib.import_module(home)

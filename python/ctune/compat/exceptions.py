@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 __all__ = [
+    "ActorDiedError",
     "GetTimeoutError",
+    "NodeDiedError",
+    "ObjectLostError",
+    "ObjectStoreFullError",
+    "OutOfMemoryError",
     "RayActorError",
     "RayError",
+    "RaySystemError",
     "RayTaskError",
+    "RuntimeEnvSetupError",
     "TaskCancelledError",
+    "WorkerCrashedError",
 ]
 
 
@@ -30,8 +38,40 @@ class RayActorError(RayError):
     """An actor was killed."""
 
 
+class ActorDiedError(RayActorError):
+    """An actor was killed, as calls of its methods say."""
+
+
 class TaskCancelledError(RayError):
-    """A task was cancelled."""
+    """A task was cancelled. Never raised here, as are those below: scripts catch them."""
+
+
+class WorkerCrashedError(RayError):
+    """The worker of a task died."""
+
+
+class NodeDiedError(RayError):
+    """A machine of the cluster died."""
+
+
+class RaySystemError(RayError):
+    """Ray itself failed."""
+
+
+class ObjectLostError(RayError):
+    """An object is gone."""
+
+
+class ObjectStoreFullError(RayError):
+    """There is no room for an object."""
+
+
+class OutOfMemoryError(RayError):
+    """A worker was ended as memory ran out."""
+
+
+class RuntimeEnvSetupError(RayError):
+    """A runtime_env could not be made."""
 
 
 class GetTimeoutError(RayError, TimeoutError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ctune._config import MAX, MIN
-from ctune.compat.session import get_dataset_shard
+from ctune.compat.session import TrainContext, get_dataset_shard
 
 __all__ = [
     "MAX",
@@ -16,7 +16,9 @@ __all__ = [
     "RAY_CHDIR_TO_TRIAL_DIR",
     "AcquiredResources",
     "BackendConfig",
+    "DATASET_CONFIG_DEPRECATION_MSG",
     "DEFAULT_STORAGE_PATH",  # noqa: F822
+    "DataBatchType",
     "DataConfig",
     "DatasetConfig",
     "FixedResourceManager",
@@ -24,6 +26,7 @@ __all__ = [
     "ResourceRequest",
     "ScalingConfig",
     "TRAIN_DATASET_KEY",
+    "TrainContext",
     "TrainingFailedError",
     "TrainingIterator",
     "get_dataset_shard",
@@ -31,6 +34,8 @@ __all__ = [
 
 RAY_CHDIR_TO_TRIAL_DIR = "RAY_CHDIR_TO_TRIAL_DIR"
 TRAIN_DATASET_KEY = "train"
+DATASET_CONFIG_DEPRECATION_MSG = "DatasetConfig is gone; ctune does not replace Ray Data."
+DataBatchType = Any  # arrays and tables of Ray Data
 
 
 def __getattr__(name: str) -> Any:

@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     from ctune.experiment.trial import Trial
     from ctune.schedulers._pb2 import History
 
-__all__ = ["PB2"]
+__all__ = ["PB2", "import_pb2_dependencies"]
+
+
+def import_pb2_dependencies() -> bool:
+    """Returns whether what PB2 needs is installed: SciPy."""
+    return importlib.util.find_spec("scipy") is not None
 
 
 class PB2(PopulationBasedTraining):
@@ -65,7 +70,7 @@ class PB2(PopulationBasedTraining):
         synch: bool = False,
         custom_explore_fn: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
     ) -> None:
-        if importlib.util.find_spec("scipy") is None:
+        if not import_pb2_dependencies():
             raise RuntimeError("PB2 needs SciPy: pip install scipy")
         if not hyperparam_bounds:
             raise TuneError(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import logging
 import math
 import os
 import time
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -35,19 +36,27 @@ if TYPE_CHECKING:
 
 __all__ = [
     "START_OF_TIME",
+    "SafeFallbackEncoder",  # noqa: F822
+    "Tee",
+    "UtilMonitor",  # noqa: F822
     "auto_filled_metrics",
     "date_str",
     "deep_update",
+    "detect_config_single",
+    "diagnose_serialization",
     "default_storage_path",
     "flatten_dict",
     "get_node_ip_address",
     "is_nan",
     "is_nan_or_inf",
     "merge_dicts",
+    "retry_fn",
     "unflatten_dict",
     "unflatten_list_dict",
     "unflattened_lookup",
     "validate_save_restore",
+    "validate_warmstart",
+    "wait_for_gpu",  # noqa: F822
     "warn_if_slow",
 ]
 
@@ -188,13 +197,14 @@ def unflatten_list_dict(dt: Mapping[str, Any], delimiter: str = "/") -> Any:
     return lists(unflatten_dict(dt, delimiter))
 
 
-_MISSING = object()
-
-
-def unflattened_lookup(
-    flat_key: str, lookup: Any, delimiter: str = "/", default: Any = _MISSING
-) -> Any:
+def unflattened_lookup(flat_key: str, lookup: Any, delimiter: str = "/", **kwargs: Any) -> Any:
     """Returns the value at the path `flat_key` of nested dicts and lists.
+
+    Args:
+        flat_key: The path; a key that contains the delimiter wins.
+        lookup: Where to look.
+        delimiter: Joins the keys of a path.
+        **kwargs: `default`: what to return if there is none.
 
     Raises:
         KeyError: There is none, and no default.
@@ -206,8 +216,8 @@ def unflattened_lookup(
         for key in flat_key.split(delimiter):
             node = node[key] if isinstance(node, Mapping) else node[int(key)]
     except (KeyError, IndexError, TypeError, ValueError):
-        if default is not _MISSING:
-            return default
+        if "default" in kwargs:
+            return kwargs["default"]
         raise KeyError(flat_key) from None
     return node
 
@@ -215,9 +225,21 @@ def unflattened_lookup(
 def deep_update(
     original: MutableMapping[str, Any],
     new_dict: Mapping[str, Any],
-    new_keys_allowed: bool = True,
+    new_keys_allowed: bool = False,
+    allow_new_subkey_list: Sequence[str] | None = None,
+    override_all_if_type_changes: Sequence[str] | None = None,
+    override_all_key_list: Sequence[str] | None = None,
 ) -> MutableMapping[str, Any]:
     """Updates nested dicts in place: values of `new_dict` win. Returns `original`.
+
+    Args:
+        original: Changed in place.
+        new_dict: What to put in.
+        new_keys_allowed: Whether `new_dict` may have keys that `original` lacks.
+        allow_new_subkey_list: Keys of `original` below which new keys may come in any case.
+        override_all_if_type_changes: Keys whose dict is replaced as a whole if its entry
+            "type" differs.
+        override_all_key_list: Keys whose dict is replaced as a whole.
 
     Raises:
         KeyError: `new_dict` has a key that `original` lacks, and that is not allowed.
@@ -225,17 +247,27 @@ def deep_update(
     for key, value in new_dict.items():
         if key not in original and not new_keys_allowed:
             raise KeyError(f"new_dict: {key!r} is not a key of the original dict.")
-        if isinstance(original.get(key), dict) and isinstance(value, dict):
-            deep_update(original[key], value, new_keys_allowed)
-        else:
+        here = original.get(key)
+        if not (isinstance(here, dict) and isinstance(value, dict)):
             original[key] = value
+        elif key in (override_all_key_list or ()) or (
+            key in (override_all_if_type_changes or ())
+            and "type" in here
+            and "type" in value
+            and here["type"] != value["type"]
+        ):
+            original[key] = value
+        else:
+            allowed = new_keys_allowed or key in (allow_new_subkey_list or ())
+            # Only the last list holds below the first level.
+            deep_update(here, value, allowed, override_all_key_list=override_all_key_list)
     return original
 
 
 def merge_dicts(d1: Mapping[str, Any], d2: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a new dict: `d1` updated with `d2` at all levels."""
     merged = copy.deepcopy(dict(d1))
-    deep_update(merged, d2)
+    deep_update(merged, d2, new_keys_allowed=True)
     return merged
 
 
@@ -258,18 +290,33 @@ def is_nan_or_inf(value: Any) -> bool:
 
 
 class warn_if_slow:  # noqa: N801
-    """Context manager: logs a warning if its block takes longer than `threshold` s."""
+    """Context manager: logs a warning if its block takes longer than `threshold` s.
+
+    Args:
+        name: What the block does.
+        threshold: Default: TUNE_WARN_THRESHOLD_S, or 0.5.
+        message: Text with `{name}` and `{duration}`.
+        disable: Say nothing.
+    """
+
+    DEFAULT_THRESHOLD = 0.5
+    DEFAULT_MESSAGE = "The `{name}` operation took {duration:.3f} s."
 
     def __init__(
-        self, name: str, threshold: float | None = None, message: str | None = None
+        self,
+        name: str,
+        threshold: float | None = None,
+        message: str | None = None,
+        disable: bool = False,
     ) -> None:
         self.name = name
         self.threshold = (
-            float(os.environ.get("TUNE_WARN_THRESHOLD_S", "0.5"))
+            float(os.environ.get("TUNE_WARN_THRESHOLD_S", self.DEFAULT_THRESHOLD))
             if threshold is None
             else threshold
         )
-        self.message = message or "The `{name}` operation took {duration:.3f} s."
+        self.message = message or self.DEFAULT_MESSAGE
+        self.disable = disable
         self._start = 0.0
 
     def __enter__(self) -> warn_if_slow:
@@ -278,8 +325,232 @@ class warn_if_slow:  # noqa: N801
 
     def __exit__(self, *exc_info: object) -> None:
         duration = time.monotonic() - self._start
-        if duration > self.threshold:
+        if duration > self.threshold and not self.disable:
             logger.warning(self.message.format(name=self.name, duration=duration))
+
+
+class Tee:
+    """A stream that writes to two others; what is read comes from the first that can.
+
+    Args:
+        stream1, stream2: The streams. One that fails is passed over.
+    """
+
+    def __init__(self, stream1: Any, stream2: Any) -> None:
+        self.stream1 = stream1
+        self.stream2 = stream2
+        # A stream may log what it fails at, to this one.
+        self._busy = False
+
+    def _of_each(self, method: str, *args: Any, **kwargs: Any) -> None:
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            for stream in (self.stream1, self.stream2):
+                with contextlib.suppress(Exception):
+                    getattr(stream, method)(*args, **kwargs)
+        finally:
+            self._busy = False
+
+    def _of_first(self, name: str) -> Any:
+        for stream in (self.stream1, self.stream2):
+            if hasattr(stream, name):
+                return getattr(stream, name)
+        raise NotImplementedError(f"Tee: neither stream has {name!r}.")
+
+    def write(self, *args: Any, **kwargs: Any) -> None:
+        """Writes to both."""
+        self._of_each("write", *args, **kwargs)
+
+    def flush(self, *args: Any, **kwargs: Any) -> None:
+        """Flushes both."""
+        self._of_each("flush", *args, **kwargs)
+
+    def seek(self, *args: Any, **kwargs: Any) -> None:
+        """Moves both."""
+        self._of_each("seek", *args, **kwargs)
+
+    def read(self, *args: Any, **kwargs: Any) -> Any:
+        """Reads from the first."""
+        return self._of_first("read")(*args, **kwargs)
+
+    def readline(self, *args: Any, **kwargs: Any) -> Any:
+        """Reads a line from the first."""
+        return self._of_first("readline")(*args, **kwargs)
+
+    def detach(self, *args: Any, **kwargs: Any) -> Any:
+        """Detaches the first."""
+        return self._of_first("detach")(*args, **kwargs)
+
+    def tell(self, *args: Any, **kwargs: Any) -> Any:
+        """Returns the place of the first."""
+        return self._of_first("tell")(*args, **kwargs)
+
+    @property
+    def encoding(self) -> Any:
+        """Encoding of the first."""
+        return self._of_first("encoding")
+
+    @property
+    def error(self) -> Any:
+        """Treatment of errors of the first."""
+        return self._of_first("errors")
+
+    @property
+    def newlines(self) -> Any:
+        """Line ends of the first."""
+        return self._of_first("newlines")
+
+
+def retry_fn(
+    fn: Callable[[], Any],
+    exception_type: type[Exception] | Sequence[type[Exception]] = Exception,
+    num_retries: int = 3,
+    sleep_time: float = 1,
+    timeout: float | None = None,
+) -> bool:
+    """Calls a function until it raises nothing.
+
+    Args:
+        fn: Takes no argument.
+        exception_type: What to try again after; other exceptions are passed on.
+        num_retries: The highest number of calls.
+        sleep_time: Seconds between two calls.
+        timeout: Seconds after which a call counts as failed; it goes on in a thread of its
+            own all the same. Default: none.
+
+    Returns:
+        Whether a call succeeded.
+    """
+    types = (exception_type,) if isinstance(exception_type, type) else tuple(exception_type)
+    for left in reversed(range(num_retries)):
+        outcome: list[BaseException | None] = []
+
+        def call(outcome: list[BaseException | None] = outcome) -> None:
+            try:
+                fn()
+            except BaseException as error:
+                outcome.append(error)
+            else:
+                outcome.append(None)
+
+        if timeout is None:
+            call()
+        else:
+            import threading
+
+            thread = threading.Thread(target=call, daemon=True)
+            thread.start()
+            thread.join(timeout)
+        if outcome and outcome[0] is None:
+            return True
+        if outcome and not isinstance(outcome[0], types):
+            raise outcome[0]  # type: ignore[misc]
+        logger.debug("retry_fn: %s, %d tries left", outcome or "timed out", left)
+        if left:
+            time.sleep(sleep_time)
+    return False
+
+
+def validate_warmstart(
+    parameter_names: Sequence[str],
+    points_to_evaluate: Any,
+    evaluated_rewards: Any,
+    validate_point_name_lengths: bool = True,
+) -> None:
+    """Checks the points that a searcher is to begin with.
+
+    Args:
+        parameter_names: The parameters of a point.
+        points_to_evaluate: List of dicts, or of lists of values.
+        evaluated_rewards: List of what is known of the points, or None.
+        validate_point_name_lengths: Whether points must have a value per parameter.
+
+    Raises:
+        TypeError: Something is no list, or a point neither dict nor list.
+        ValueError: There are too few or too many values or rewards.
+    """
+    if points_to_evaluate:
+        if not isinstance(points_to_evaluate, list):
+            raise TypeError(
+                f"points_to_evaluate: must be a list, got {type(points_to_evaluate).__name__}."
+            )
+        for point in points_to_evaluate:
+            if not isinstance(point, (dict, list)):
+                raise TypeError(f"points_to_evaluate: must hold dicts or lists, got {point!r:.80}.")
+            if validate_point_name_lengths and len(point) != len(parameter_names):
+                raise ValueError(
+                    f"points_to_evaluate: {point!r:.80} has {len(point)} values for the "
+                    f"{len(parameter_names)} parameters {list(parameter_names)}."
+                )
+    if points_to_evaluate and evaluated_rewards:
+        if not isinstance(evaluated_rewards, list):
+            raise TypeError(
+                f"evaluated_rewards: must be a list, got {type(evaluated_rewards).__name__}."
+            )
+        if len(evaluated_rewards) != len(points_to_evaluate):
+            raise ValueError(
+                f"evaluated_rewards: must have one for each of the {len(points_to_evaluate)} "
+                f"points, got {len(evaluated_rewards)}."
+            )
+
+
+def diagnose_serialization(trainable: Callable[..., Any]) -> bool | set[str]:
+    """Prints what keeps a function from being sent to workers.
+
+    Returns:
+        True if nothing does; otherwise the names of the variables to blame, or an empty set
+        if it is none of them.
+    """
+    import inspect
+
+    import cloudpickle
+
+    def pickles(thing: Any) -> bool:
+        try:
+            cloudpickle.dumps(thing)
+        except Exception as error:
+            print(f"{thing!r:.80} cannot be pickled: {error}")
+            return False
+        return True
+
+    if pickles(trainable):
+        print(f"{trainable!r:.80} can be pickled.")
+        return True
+    try:
+        variables = inspect.getclosurevars(trainable)
+    except TypeError:
+        return set()
+    named = {**variables.globals, **variables.nonlocals}
+    blamed = {name for name, value in named.items() if not pickles(value)}
+    if blamed:
+        print(f"Make {', '.join(sorted(blamed))} inside the function, or do not use them there.")
+    return blamed
+
+
+def detect_config_single(func: Callable[..., Any]) -> bool:
+    """Returns whether a function can be called with the config alone."""
+    import inspect
+
+    try:
+        inspect.signature(func).bind({})
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def __getattr__(name: str) -> Any:
+    # What needs modules that a worker would otherwise not load.
+    if name in ("UtilMonitor", "wait_for_gpu"):
+        from ctune.utils import gpu
+
+        return getattr(gpu, name)
+    if name == "SafeFallbackEncoder":
+        from ctune._encode import SafeFallbackEncoder
+
+        return SafeFallbackEncoder
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def validate_save_restore(
