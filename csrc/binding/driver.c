@@ -287,6 +287,22 @@ step_failed(pyct_driver *self, pyct_seat *seat)
     return event;
 }
 
+/* Keeps what the trainable raised: fail_fast="raise" raises it as it is. */
+static int
+keep_error(pyct_driver *self, const pyct_seat *seat)
+{
+    PyObject *error = PyObject_GetAttr(seat->host, self->state->str.error);
+
+    if (error == NULL) {
+        return -1;
+    }
+    if (error != Py_None) {
+        Py_XSETREF(self->exception, Py_NewRef(error));
+    }
+    Py_DECREF(error);
+    return 0;
+}
+
 static PyObject *
 inline_handle(pyct_driver *self, pyct_seat *seat, const ct_command *c)
 {
@@ -297,6 +313,9 @@ inline_handle(pyct_driver *self, pyct_seat *seat, const ct_command *c)
             : PyObject_CallMethodOneArg(seat->host, self->state->str.handle, command);
 
     Py_XDECREF(command);
+    if (event != NULL && keep_error(self, seat) < 0) {
+        Py_CLEAR(event);
+    }
     if (event != NULL && (c->kind == CT_COMMAND_START || c->kind == CT_COMMAND_RESET)) {
         Py_XSETREF(seat->trainable,
                    PyObject_GetAttr(seat->host, self->state->str.trainable));
@@ -317,7 +336,7 @@ inline_carry_out(pyct_driver *self, const ct_command *c, ct_event *ev, ct_err *e
     if (seat == NULL) {
         return CT_ENOMEM;
     }
-    if (c->kind == CT_COMMAND_STEP) {
+    if (c->kind == CT_COMMAND_STEP && seat->trainable != Py_None) {
         if (pyct_trainable_step(self->state, seat->trainable, self->names,
                                 &self->record) == 0) {
             ev->kind = CT_EVENT_RESULT;
@@ -819,23 +838,25 @@ take_control_options(pyct_driver *self, PyObject *options, ct_control_opts *o)
     return 0;
 }
 
-/* One (name, directory, trainable, request, max_failures). Texts are lent by it. */
+/* One (name, directory, trainable, request, max_failures, exports). Texts are lent by it. */
 static int
 take_experiment(pyct_driver *self, PyObject *one, const char *dir, ct_experiment *out,
                 ct_value *request)
 {
     PyObject *asked;
     long long failures;
+    int exports;
 
     if (!PyTuple_Check(one) ||
-        !PyArg_ParseTuple(one, "sssOL", &out->name, &out->dir, &out->trainable, &asked,
-                          &failures) ||
+        !PyArg_ParseTuple(one, "sssOLp", &out->name, &out->dir, &out->trainable, &asked,
+                          &failures, &exports) ||
         pyct_value_from_object(self->state, self->names, asked, request) < 0) {
         return -1;
     }
     out->dir = dir == NULL ? NULL : out->dir; /* nothing is stored */
     out->request = request;
     out->max_failures = failures;
+    out->exports = exports != 0;
     return 0;
 }
 
@@ -1115,6 +1136,26 @@ shut(pyct_driver *self, double grace, ct_err *err)
     return st;
 }
 
+/* Ends the inline trials that the run left: a function is left at its last report, now
+ * and not whenever its memory is found to be of no use. */
+static void
+close_hosts(pyct_driver *self)
+{
+    for (size_t i = 0; i < self->n_seats; i++) {
+        PyObject *host = Py_XNewRef(self->seats[i].host);
+        if (host == NULL) {
+            continue;
+        }
+        seat_clear(&self->seats[i]);
+        PyObject *none = PyObject_CallMethod(host, "close", NULL);
+        if (none == NULL) {
+            PyErr_WriteUnraisable(host);
+        }
+        Py_XDECREF(none);
+        Py_DECREF(host);
+    }
+}
+
 static void
 driver_dealloc(PyObject *op)
 {
@@ -1286,6 +1327,7 @@ driver_close(PyObject *op, PyObject *grace)
         PyErr_SetString(PyExc_RuntimeError, "the run is under way: interrupt it first");
         return NULL;
     }
+    close_hosts(self);
     if (shut(self, seconds, &err) != CT_OK) {
         return pyct_raise(self->state, &err);
     }

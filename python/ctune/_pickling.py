@@ -7,6 +7,8 @@ import inspect
 from collections.abc import Iterator
 from typing import Any
 
+from ctune._work import Work
+
 __all__ = ["dump_trainable", "find_unpicklable"]
 
 _MAX_DEPTH = 4
@@ -36,6 +38,8 @@ def dump_trainable(trainable: Any, name: str) -> bytes:
 
 def find_unpicklable(trainable: Any) -> str | None:
     """Returns a description of the innermost part that cannot be pickled, or None."""
+    if isinstance(trainable, Work):
+        trainable = trainable.trainable
     function = inspect.getattr_static(trainable, "_function", None)
     if isinstance(function, staticmethod):
         trainable = function.__func__

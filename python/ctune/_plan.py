@@ -16,7 +16,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,6 +29,7 @@ from ctune._config import (
     check_failures,
     instead_of_local_dir,
 )
+from ctune._work import Care, Work
 from ctune.callback import Callback
 from ctune.error import TuneError
 from ctune.experiment.experiment import (
@@ -90,6 +91,8 @@ class ExperimentPlan:
         max_failures: Retries per trial, < 0 without limit.
         thresholds: Metric -> value at which a trial ends.
         trial_name_creator, trial_dirname_creator: Functions of a Trial, or None.
+        care: What trials get beside what commands say.
+        named_by_env: Whether a trial may have the parameter `env`, which is in its name.
     """
 
     name: str
@@ -102,6 +105,8 @@ class ExperimentPlan:
     thresholds: dict[str, float]
     trial_name_creator: Callable[[Trial], str] | None
     trial_dirname_creator: Callable[[Trial], str] | None
+    care: Care = field(default_factory=Care)
+    named_by_env: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,7 +116,8 @@ class Plan:
     Attributes:
         experiments: What trials have in common, by experiment; the number of a trial's
             experiment is its place here.
-        trainable: The class whose instances train; name -> class if there are several.
+        trainable: What TrialHost takes: the class whose instances train; name -> class if
+            there are several; a Work if trials need more than that.
         name: Name of the first experiment.
         experiment_dir: Absolute path of its directory, which exists. The journal is there.
         metric, mode: What is optimised, and "min" or "max"; or None.
@@ -145,7 +151,7 @@ class Plan:
     """
 
     experiments: tuple[ExperimentPlan, ...]
-    trainable: type[Trainable] | dict[str, type[Trainable]]
+    trainable: type[Trainable] | dict[str, type[Trainable]] | Work
     name: str
     experiment_dir: str
     metric: str | None
@@ -337,8 +343,9 @@ def make_plan(
     spec = experiment.spec
     fail_fast_ = check_fail_fast(fail_fast)
     check_failures(fail_fast_, integer("max_failures", max_failures))
-    plans = tuple(_experiment_plan(one, runtime) for one in experiments)
-    trainable = _trainables(plans)
+    searched = bool(search_alg) and not isinstance(search_alg, BasicVariantGenerator)
+    plans = tuple(_experiment_plan(one, runtime, searched) for one in experiments)
+    trainable = _work(plans)
     given = search_alg
     algorithm = _search_algorithm(search_alg, max_concurrent_trials, runtime.one_by_one)
     if space:
@@ -572,7 +579,7 @@ def _experiments(run_or_experiment: Any, **arguments: Any) -> list[Experiment]:
     return every
 
 
-def _experiment_plan(one: Experiment, runtime: _runtime.Runtime) -> ExperimentPlan:
+def _experiment_plan(one: Experiment, runtime: _runtime.Runtime, searched: bool) -> ExperimentPlan:
     spec = one.spec
     asked = spec["resources_per_trial"]
     return ExperimentPlan(
@@ -586,7 +593,24 @@ def _experiment_plan(one: Experiment, runtime: _runtime.Runtime) -> ExperimentPl
         thresholds=one.criteria if isinstance(one.criteria, dict) else {},
         trial_name_creator=spec["trial_name_creator"],
         trial_dirname_creator=spec["trial_dirname_creator"],
+        care=Care(spec["log_to_file"], tuple(spec["export_formats"]), spec["restore"]),
+        named_by_env=searched or "env" in spec["config"],
     )
+
+
+def _work(
+    plans: Sequence[ExperimentPlan],
+) -> type[Trainable] | dict[str, type[Trainable]] | Work:
+    """What TrialHost takes."""
+    cared: dict[str, Care] = {}
+    for one in plans:
+        if cared.setdefault(one.name, one.care) != one.care:
+            raise ValueError(
+                f"experiments: two are called {one.name!r}, but differ in log_to_file, "
+                "export_formats or restore. Give them different names."
+            )
+    trainable = _trainables(plans)
+    return Work(trainable, cared) if any(care != Care() for care in cared.values()) else trainable
 
 
 def _trainables(

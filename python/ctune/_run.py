@@ -159,9 +159,10 @@ def _checkpoint(path: str) -> Any:
     return Checkpoint(path)
 
 
-def _facts(one: ExperimentPlan) -> tuple[str, str, str, dict[str, float], int]:
+def _facts(one: ExperimentPlan) -> tuple[str, str, str, dict[str, float], int, bool]:
     request = {"CPU": 1.0} if callable(one.resources) else one.resources
-    return one.name, one.directory, one.trainable_name, request, one.max_failures
+    exports = bool(one.care.export_formats)
+    return one.name, one.directory, one.trainable_name, request, one.max_failures, exports
 
 
 def _request_hook(plan: Plan) -> Callable[[int, dict[str, Any]], Any] | None:
@@ -181,6 +182,11 @@ def _namer(plan: Plan, name: str) -> Callable[[Trial], str | None] | None:
     """Returns what names a trial, by its experiment; None where that has no creator."""
     creators: list[Callable[[Trial], str | None] | None]
     creators = [getattr(one, name) for one in plan.experiments]
+    if name == "trial_name_creator":
+        # The engine names trials, but cannot tell what a parameter `env` is called.
+        for place, one in enumerate(plan.experiments):
+            if creators[place] is None and one.named_by_env:
+                creators[place] = Trial._default_name
     if len(creators) == 1 or not any(creators):
         return creators[0]
 

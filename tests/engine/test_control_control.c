@@ -244,14 +244,17 @@ typedef struct world {
     ct_record record;
     int steps_per_trial;
     int steps[TRIALS_MAX];
-    double p_fail, p_lost, p_twice, p_late;
+    double p_fail, p_export, p_lost, p_twice, p_late;
     bool resized;           /* trials may want more than one CPU */
     bool open[TRIALS_MAX];  /* a command is with the executor */
     bool alive[TRIALS_MAX]; /* the executor has a worker */
-    int ended[TRIALS_MAX];  /* COMPLETE and ERROR notes */
+    bool exports;
+    bool exported[TRIALS_MAX]; /* that worker has */
+    int ended[TRIALS_MAX];     /* COMPLETE and ERROR notes */
     int results[TRIALS_MAX];
     int checkpoints[TRIALS_MAX];
     int experiment_ends;
+    int export_failures;
     char path[256];
 } world;
 
@@ -283,6 +286,12 @@ plan_step(world *w, const ct_command *c, ct_sim_answer *out, ct_err *err)
     return st;
 }
 
+static uint8_t
+status_of(const world *w, ct_trial_id t)
+{
+    return ct_trials_get(ct_control_board(w->control)->trials, t)->status;
+}
+
 static ct_status
 plan(void *ctx, const ct_command *c, double now, ct_sim_answer *out, ct_err *err)
 {
@@ -296,12 +305,14 @@ plan(void *ctx, const ct_command *c, double now, ct_sim_answer *out, ct_err *err
     case CT_COMMAND_START:
         assert_false(w->alive[c->trial]);
         w->alive[c->trial] = true;
+        w->exported[c->trial] = false;
         out->event.kind = CT_EVENT_STARTED;
         break;
     case CT_COMMAND_RESET:
-        assert_true(w->alive[c->from]);
+        assert_true(w->alive[c->from] && w->exported[c->from] == w->exports);
         w->alive[c->from] = false;
         w->alive[c->trial] = true;
+        w->exported[c->trial] = false;
         out->event.kind = CT_EVENT_RESET;
         break;
     case CT_COMMAND_SAVE:
@@ -311,7 +322,16 @@ plan(void *ctx, const ct_command *c, double now, ct_sim_answer *out, ct_err *err
         out->event.path = w->path;
         out->event.path_len = strlen(w->path);
         break;
+    case CT_COMMAND_EXPORT:
+        assert_true(w->exports && !w->exported[c->trial]);
+        assert_int_equal(status_of(w, c->trial), CT_TRIAL_TERMINATED);
+        w->exported[c->trial] = true;
+        out->event.kind = CT_EVENT_EXPORTED;
+        break;
     case CT_COMMAND_STOP:
+        assert_true(!w->exports || w->exported[c->trial] ||
+                    status_of(w, c->trial) != CT_TRIAL_TERMINATED);
+        /* fall through */
     case CT_COMMAND_KILL:
         assert_true(w->alive[c->trial]);
         out->event.kind = CT_EVENT_STOPPED;
@@ -323,7 +343,7 @@ plan(void *ctx, const ct_command *c, double now, ct_sim_answer *out, ct_err *err
         break;
     }
     double u = chance(w);
-    if (u < w->p_fail) {
+    if (u < w->p_fail || (c->kind == CT_COMMAND_EXPORT && u < w->p_export)) {
         out->event.kind = CT_EVENT_FAILED;
         out->event.record = NULL;
         out->event.text = "ValueError: by chance";
@@ -398,8 +418,11 @@ hear(world *w)
     while (ct_control_next_note(w->control, &n)) {
         switch (n.kind) {
         case CT_NOTE_TRIAL_COMPLETE:
-        case CT_NOTE_TRIAL_ERROR:
             w->ended[n.trial]++;
+            break;
+        case CT_NOTE_TRIAL_ERROR: /* after COMPLETE if its export failed */
+            w->ended[n.trial] += !w->exported[n.trial];
+            w->export_failures += w->exported[n.trial];
             break;
         case CT_NOTE_RESULT:
             assert_non_null(n.record);
@@ -485,8 +508,14 @@ world_init(world *w, uint64_t seed, uint32_t trials, ct_control_opts o, ct_err *
     o.scheduler = &w->sched.base;
     o.searcher = &w->search.base;
     o.resources = &cpus;
-    ct_experiment e = {"exp", "/nowhere/exp", "model", &one,
-                       o.experiments == NULL ? 0 : o.experiments->max_failures};
+    ct_experiment e = {"exp",
+                       "/nowhere/exp",
+                       "model",
+                       &one,
+                       o.experiments == NULL ? 0 : o.experiments->max_failures,
+                       o.experiments != NULL && o.experiments->exports};
+
+    w->exports = e.exports;
     o.experiments = &e;
     o.n_experiments = 1;
     o.max_pending = 8;
@@ -555,13 +584,14 @@ test_every_trial_runs_to_its_end(void **ctx)
 static void
 test_random_verdicts_orders_and_faults_keep_the_invariants(void **ctx)
 {
-    int exploited[2] = {0, 0};
+    int exploited[2] = {0, 0}, exports_failed = 0;
 
     (void)ctx;
     for (uint64_t seed = 0; seed < 150; seed++) {
         ct_err err = CT_ERR_INIT;
         ct_control_opts o = {.experiments =
-                                 &(ct_experiment){.max_failures = (int64_t)(seed % 4)},
+                                 &(ct_experiment){.max_failures = (int64_t)(seed % 4),
+                                                  .exports = seed % 7 < 3},
                              .reuse_workers = seed % 2 == 1,
                              .checkpoint = {.frequency = (uint32_t)(seed % 3),
                                             .at_end = seed % 5 == 0,
@@ -579,9 +609,11 @@ test_random_verdicts_orders_and_faults_keep_the_invariants(void **ctx)
         run_to_end(&w);
         exploited[0] += w.sched.exploited[0];
         exploited[1] += w.sched.exploited[1];
+        exports_failed += w.export_failures;
         world_deinit(&w);
     }
     assert_true(exploited[0] > 50 && exploited[1] > 5);
+    assert_true(exports_failed > 20);
 }
 
 static void
@@ -628,6 +660,29 @@ test_a_failed_trial_is_tried_again_max_failures_times(void **ctx)
         assert_int_equal(ct_trials_get(trials, t)->status, CT_TRIAL_ERROR);
     }
     assert_int_equal(w.search.errors, 4);
+    world_deinit(&w);
+}
+
+static void
+test_a_trial_whose_export_fails_is_an_error_and_not_tried_again(void **ctx)
+{
+    ct_err err = CT_ERR_INIT;
+    ct_control_opts o = {.experiments =
+                             &(ct_experiment){.max_failures = 2, .exports = true}};
+    world w;
+
+    (void)ctx;
+    assert_ok(world_init(&w, 5, 4, o, &err), err);
+    w.p_export = 1.0;
+    run_to_end(&w);
+    const ct_trials *trials = ct_control_board(w.control)->trials;
+    for (ct_trial_id t = 0; t < 4; t++) {
+        assert_int_equal(ct_trials_get(trials, t)->status, CT_TRIAL_ERROR);
+        assert_int_equal(ct_trials_get(trials, t)->failures, 1);
+        assert_int_equal(w.results[t], 5);
+    }
+    assert_int_equal(w.export_failures, 4);
+    assert_int_equal(w.search.errors, 0); /* it has its results */
     world_deinit(&w);
 }
 
@@ -688,7 +743,8 @@ test_the_best_checkpoints_are_kept_and_always_the_latest(void **ctx)
         .scheduler = &w.sched.base,
         .searcher = &w.search.base,
         .resources = &cpus,
-        .experiments = &(ct_experiment){"exp", "/nowhere/exp", "model", &cpus, 0},
+        .experiments =
+            &(ct_experiment){"exp", "/nowhere/exp", "model", &cpus, 0, false},
         .n_experiments = 1,
         .max_pending = 1,
         .max_dirname = 130,
@@ -750,7 +806,7 @@ test_a_missing_required_metric_names_the_keys_that_are_there(void **ctx)
                           .searcher = &w.search.base,
                           .resources = &cpus,
                           .experiments =
-                              &(ct_experiment){"exp", NULL, "model", &cpus, 0},
+                              &(ct_experiment){"exp", NULL, "model", &cpus, 0, false},
                           .n_experiments = 1,
                           .max_pending = 1,
                           .max_dirname = 130,
@@ -786,7 +842,7 @@ test_impossible_resources_are_named_before_a_trial_starts(void **ctx)
                           .searcher = &w.search.base,
                           .resources = &have,
                           .experiments =
-                              &(ct_experiment){"exp", NULL, "model", &want, 0},
+                              &(ct_experiment){"exp", NULL, "model", &want, 0, false},
                           .n_experiments = 1,
                           .max_pending = 1,
                           .max_dirname = 130,
@@ -850,6 +906,8 @@ main(void)
         cmocka_unit_test(
             test_a_resize_beyond_the_machine_is_an_error_that_names_the_trial),
         cmocka_unit_test(test_a_failed_trial_is_tried_again_max_failures_times),
+        cmocka_unit_test(
+            test_a_trial_whose_export_fails_is_an_error_and_not_tried_again),
         cmocka_unit_test(test_fail_fast_ends_the_others_as_terminated),
         cmocka_unit_test(test_num_to_keep_keeps_the_latest_ones),
         cmocka_unit_test(test_the_best_checkpoints_are_kept_and_always_the_latest),

@@ -568,7 +568,8 @@ make_control(rig *r)
         .searcher = r->searcher,
         .stopper = r->stopper,
         .resources = &total,
-        .experiments = &(ct_experiment){"exp", "/tmp/somewhere", "model", &one, 2},
+        .experiments =
+            &(ct_experiment){"exp", "/tmp/somewhere", "model", &one, 2, false},
         .n_experiments = 1,
         .max_pending = 3,
         .max_dirname = 130,

@@ -28,6 +28,7 @@ add_experiment(ct_control *c, const ct_experiment *e, ct_err *err)
         st = copy_text(&own->trainable, e->trainable, err);
     }
     own->max_failures = e->max_failures;
+    own->exports = e->exports;
     c->stores = e->dir != NULL;
     return st == CT_OK
                ? ct_resources_request(c->resources, e->request, &own->request, err)
@@ -438,9 +439,43 @@ on_reset_refused(ct_control *c, const ct_event *ev, ct_err *err)
 }
 
 static ct_status
+failed(ct_control *c, const ct_event *ev, bool worker_lives, ct_err *err)
+{
+    const live *l = &c->lives[ev->trial];
+    bool exporting = l->command == CT_COMMAND_EXPORT && l->claimed;
+
+    return exporting ? control_export_failed(c, ev, worker_lives, err)
+                     : control_failed(c, ev, worker_lives, err);
+}
+
+/* Ends a worker that nobody wants: its trial ended while the command was open. */
+static ct_status
+let_go(ct_control *c, ct_trial_id t, ct_err *err)
+{
+    const live *l = &c->lives[t];
+    uint8_t status = ct_trials_get(c->trials, t)->status;
+    bool told;
+
+    if (!l->worker || l->serial != 0) {
+        return CT_OK;
+    }
+    if (l->ending) {
+        ct_status st = control_export(c, t, &told, err);
+        return st == CT_OK && !told
+                   ? control_command(c, CT_COMMAND_STOP, t, CT_TRIAL_NONE, err)
+                   : st;
+    }
+    bool is_idle = !l->claimed;
+    if (status == CT_TRIAL_RUNNING || is_idle) {
+        return CT_OK;
+    }
+    return status == CT_TRIAL_TERMINATED ? control_release(c, t, err)
+                                         : control_end_worker(c, t, false, err);
+}
+
+static ct_status
 on_answer(ct_control *c, const ct_event *ev, ct_err *err)
 {
-    live *l = &c->lives[ev->trial];
     ct_status st = CT_OK;
 
     switch (ev->kind) {
@@ -455,14 +490,15 @@ on_answer(ct_control *c, const ct_event *ev, ct_err *err)
         st = on_saved(c, ev, err);
         break;
     case CT_EVENT_RESTORED:
-    case CT_EVENT_EXPORTED:
         st = execute(c, ev->trial, CT_CONTINUE, err);
         break;
+    case CT_EVENT_EXPORTED:
+        break; /* its worker is let go below */
     case CT_EVENT_STOPPED:
         control_worker_gone(c, ev->trial);
         return CT_OK;
     case CT_EVENT_LOST:
-        st = control_failed(c, ev, false, err);
+        st = failed(c, ev, false, err);
         break;
     case CT_EVENT_RESET_REFUSED:
         st = on_reset_refused(c, ev, err);
@@ -471,7 +507,7 @@ on_answer(ct_control *c, const ct_event *ev, ct_err *err)
     case CT_EVENT_SAVE_FAILED:
     case CT_EVENT_RESTORE_FAILED:
     case CT_EVENT_FAILED:
-        st = control_failed(c, ev, true, err);
+        st = failed(c, ev, true, err);
         break;
     case CT_EVENT_CAPACITY:
     case CT_EVENT_ANSWER:
@@ -481,18 +517,7 @@ on_answer(ct_control *c, const ct_event *ev, ct_err *err)
     case CT_EVENT_COUNT:
         break;
     }
-    l = &c->lives[ev->trial];
-    if (st == CT_OK && l->worker && l->serial == 0 && !l->ending) {
-        /* Nobody wants this worker: its trial ended while the command was open. */
-        uint8_t status = ct_trials_get(c->trials, ev->trial)->status;
-        bool is_idle = !l->claimed;
-        if (status != CT_TRIAL_RUNNING && !is_idle) {
-            st = control_end_worker(c, ev->trial, false, err);
-        }
-    } else if (st == CT_OK && l->worker && l->serial == 0 && l->ending) {
-        st = control_command(c, CT_COMMAND_STOP, ev->trial, CT_TRIAL_NONE, err);
-    }
-    return st;
+    return st == CT_OK ? let_go(c, ev->trial, err) : st;
 }
 
 static ct_status

@@ -39,6 +39,7 @@ typedef struct ct_experiment {
     const char *trainable;   /* its name */
     const ct_value *request; /* default of a trial, dict name -> amount */
     int64_t max_failures;    /* retries per trial; < 0 = no limit */
+    bool exports;            /* trials that end well export before their worker goes */
 } ct_experiment;
 
 typedef struct ct_control_opts {

@@ -19,6 +19,7 @@ typedef struct live {
     bool pause_saves; /* that pause saves first */
     bool repause;     /* RUNNING until the pause is complete */
     bool exploits;    /* it waits to go on from another trial's checkpoint */
+    bool exported;    /* its worker was told to export */
     double ending_since;
     ct_request_id claim; /* what its worker was started with */
 } live;
@@ -36,6 +37,7 @@ typedef struct experiment {
     char *trainable;
     ct_request_id request; /* the default */
     int64_t max_failures;
+    bool exports;
 } experiment;
 
 struct ct_control {
@@ -119,6 +121,12 @@ ct_status control_check_request(ct_control *c, ct_request_id request, const char
 ct_status control_complete(ct_control *c, ct_trial_id t, ct_err *err);
 ct_status control_stop_trial(ct_control *c, ct_trial_id t, ct_err *err);
 ct_status control_stop_all(ct_control *c, ct_err *err);
+/* The worker of a trial that has ended well: exports, then is kept for another trial or
+ * ended. */
+ct_status control_release(ct_control *c, ct_trial_id t, ct_err *err);
+/* Lets a worker without an open command export what its trial has come to, once; *told:
+ * whether it has to. */
+ct_status control_export(ct_control *c, ct_trial_id t, bool *told, ct_err *err);
 ct_status control_carry_out_orders(ct_control *c, ct_err *err);
 
 /* exploit.c: trials that go on from the checkpoints of others */
@@ -140,6 +148,9 @@ ct_status control_exploits(ct_control *c, ct_err *err);
 /* retry.c: failures */
 ct_status control_failed(ct_control *c, const ct_event *ev, bool worker_lives,
                          ct_err *err);
+/* A trial that had ended well failed to export: not tried again. */
+ct_status control_export_failed(ct_control *c, const ct_event *ev, bool worker_lives,
+                                ct_err *err);
 
 /* retain.c: checkpoints */
 ct_status control_checkpoint(ct_control *c, ct_trial_id t, const char *path, size_t len,

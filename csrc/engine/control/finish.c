@@ -1,22 +1,41 @@
 /* finish.c: how trials end, one or all, and the orders of schedulers. */
 #include "control/control_int.h"
 
-/* The worker of a trial that has ended well: kept for another trial, or ended. */
-static ct_status
-release_worker(ct_control *c, ct_trial_id t, ct_err *err)
+ct_status
+control_export(ct_control *c, ct_trial_id t, bool *told, ct_err *err)
 {
     live *l = &c->lives[t];
 
+    *told = l->worker && l->serial == 0 && !l->exported &&
+            experiment_of(c, t)->exports &&
+            ct_trials_get(c->trials, t)->status == CT_TRIAL_TERMINATED;
+    if (!*told) {
+        return CT_OK;
+    }
+    l->exported = true;
+    return control_command(c, CT_COMMAND_EXPORT, t, CT_TRIAL_NONE, err);
+}
+
+ct_status
+control_release(ct_control *c, ct_trial_id t, ct_err *err)
+{
+    live *l = &c->lives[t];
+    bool told;
+
     if (!l->worker) {
         return CT_OK;
+    }
+    ct_status st = control_export(c, t, &told, err);
+    if (st != CT_OK || told) {
+        return st;
     }
     bool wanted = c->opts.reuse_workers && !c->stopping && l->serial == 0 &&
                   (!c->search_done || ct_trials_with(c->trials, CT_TRIAL_PENDING) > 0);
     if (!wanted) {
         return control_end_worker(c, t, false, err);
     }
-    ct_status st = ct_grow((void **)&c->idle, &c->idle_cap, c->idle_count + 1,
-                           sizeof *c->idle, err);
+    st = ct_grow((void **)&c->idle, &c->idle_cap, c->idle_count + 1, sizeof *c->idle,
+                 err);
     if (st != CT_OK) {
         return st;
     }
@@ -53,7 +72,7 @@ control_complete(ct_control *c, ct_trial_id t, ct_err *err)
     if (st == CT_OK) {
         st = control_note(c, CT_NOTE_TRIAL_COMPLETE, t, NULL, err);
     }
-    return st == CT_OK ? release_worker(c, t, err) : st;
+    return st == CT_OK ? control_release(c, t, err) : st;
 }
 
 ct_status

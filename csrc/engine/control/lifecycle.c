@@ -16,6 +16,7 @@ static const bool legal[CT_TRIAL_STATUS_COUNT][CT_TRIAL_STATUS_COUNT] = {
                          [CT_TRIAL_RUNNING] = true,
                          [CT_TRIAL_TERMINATED] = true},
     [CT_TRIAL_ERROR] = {[CT_TRIAL_PENDING] = true},
+    [CT_TRIAL_TERMINATED] = {[CT_TRIAL_ERROR] = true}, /* its export failed */
 };
 
 ct_status

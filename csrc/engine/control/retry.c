@@ -48,29 +48,58 @@ try_again(ct_control *c, ct_trial_id t, ct_err *err)
     return st == CT_OK ? control_note(c, CT_NOTE_TRIAL_RECOVER, t, NULL, err) : st;
 }
 
+/* It is an error for good. */
 static ct_status
-give_up(ct_control *c, ct_trial_id t, ct_err *err)
+end_failed(ct_control *c, const ct_event *ev, ct_err *err)
 {
-    ct_searcher *s = c->opts.searcher;
-    ct_result last;
-    bool has;
-    ct_status st = control_last_result(c, t, &last, &has, err);
+    const ct_trial *trial = ct_trials_get(c->trials, ev->trial);
+    ct_status st = control_set_status(c, ev->trial, CT_TRIAL_ERROR, err);
 
-    if (st == CT_OK) {
-        st = s->ops->on_complete(s, &c->board, t, has ? &last : NULL, true, err);
-    }
-    if (st == CT_OK) {
-        st = control_set_status(c, t, CT_TRIAL_ERROR, err);
-    }
     c->ask = true;
     if (st == CT_OK) {
-        st = control_note(c, CT_NOTE_TRIAL_ERROR, t, NULL, err);
+        st = control_note(c, CT_NOTE_TRIAL_ERROR, ev->trial, NULL, err);
     }
     if (st == CT_OK && c->opts.fail_fast == CT_FAIL_FAST) {
         c->failed_fast = true;
         c->stop_asked = true;
     }
+    if (st == CT_OK && c->opts.fail_fast == CT_FAIL_RAISE) {
+        return ct_fail(err, CT_ETUNE, trial->name, "failed: %.*s",
+                       (int)(ev->text_len > 400 ? 400 : ev->text_len),
+                       ev->text == NULL ? "" : ev->text);
+    }
     return st;
+}
+
+static ct_status
+give_up(ct_control *c, const ct_event *ev, ct_err *err)
+{
+    ct_searcher *s = c->opts.searcher;
+    ct_result last;
+    bool has;
+    ct_status st = control_last_result(c, ev->trial, &last, &has, err);
+
+    if (st == CT_OK) {
+        st =
+            s->ops->on_complete(s, &c->board, ev->trial, has ? &last : NULL, true, err);
+    }
+    return st == CT_OK ? end_failed(c, ev, err) : st;
+}
+
+ct_status
+control_export_failed(ct_control *c, const ct_event *ev, bool worker_lives, ct_err *err)
+{
+    ct_status st;
+
+    ct_trials_mut(c->trials, ev->trial)->failures++;
+    if (!worker_lives) {
+        control_worker_gone(c, ev->trial);
+    }
+    st = note_failure(c, ev, err);
+    if (st == CT_OK && worker_lives) {
+        st = control_end_worker(c, ev->trial, true, err);
+    }
+    return st == CT_OK ? end_failed(c, ev, err) : st;
 }
 
 /* A trial failed. What its worker holds is given back: a worker that still lives is
@@ -105,14 +134,5 @@ control_failed(ct_control *c, const ct_event *ev, bool worker_lives, ct_err *err
     }
     bool again = c->opts.fail_fast != CT_FAIL_RAISE && !c->stopping &&
                  (allowed < 0 || (int64_t)trial->failures <= allowed);
-    if (again) {
-        return try_again(c, ev->trial, err);
-    }
-    st = give_up(c, ev->trial, err);
-    if (st == CT_OK && c->opts.fail_fast == CT_FAIL_RAISE) {
-        return ct_fail(err, CT_ETUNE, trial->name, "failed: %.*s",
-                       (int)(ev->text_len > 400 ? 400 : ev->text_len),
-                       ev->text == NULL ? "" : ev->text);
-    }
-    return st;
+    return again ? try_again(c, ev->trial, err) : give_up(c, ev, err);
 }

@@ -253,6 +253,7 @@ start_trial(ct_control *c, ct_trial_id t, ct_err *err)
     c->lives[t].claimed = true;
     c->lives[t].claim = trial->request;
     c->lives[t].worker = true;
+    c->lives[t].exported = false;
     c->lives[t].then = CT_CONTINUE;
     c->workers++;
     if (trial->start_time == 0.0) {

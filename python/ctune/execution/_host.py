@@ -8,11 +8,14 @@ import shutil
 import tempfile
 import traceback
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from ctune import _ctune, _encode
-from ctune._checkpoint import aside_of, checkpoint_name
+from ctune._checkpoint import Checkpoint, TrainingResult, aside_of, checkpoint_name
 from ctune._session import TrialInfo
+from ctune._work import Care, Work
+from ctune.execution._streams import ProcessStreams, SharedStreams
 from ctune.result import TRIAL_INFO
 
 if TYPE_CHECKING:
@@ -30,23 +33,27 @@ class TrialHost:
     """Serves one trial after another in one worker.
 
     Args:
-        trainable: The class whose instances train; name -> class if there are several.
+        trainable: The class whose instances train, name -> class if there are several, or
+            a Work.
         own_process: Whether the process belongs to this host alone: then the working
             directory is the trial's, unless RAY_CHDIR_TO_TRIAL_DIR is "0".
 
     Attributes:
-        trainable: The instance at work, or None before START and after STOP.
+        error: What the trainable raised in the command at hand, or None.
     """
 
     def __init__(
         self,
-        trainable: type[Trainable] | dict[str, type[Trainable]] | None = None,
+        trainable: type[Trainable] | dict[str, type[Trainable]] | Work | None = None,
         *,
         own_process: bool = False,
     ) -> None:
-        self.trainable: Trainable | None = None
-        self._class = trainable
+        self.error: BaseException | None = None
+        self._trainable: Trainable | None = None
         self._own_process = own_process
+        self._take(trainable)
+        self._care = Care()
+        self._streams: ProcessStreams | SharedStreams | None = None
         self._handlers: dict[str, Callable[[_ctune.Command], _ctune.Event]] = {
             "START": self._start,
             "STEP": self._step,
@@ -58,19 +65,40 @@ class TrialHost:
             "KILL": self._stop,
         }
 
+    @property
+    def trainable(self) -> Trainable | None:
+        """The instance at work, whose step() the engine may call by itself.
+
+        None before START, after STOP, and if all calls must come through handle().
+        """
+        if self._streams is not None and self._streams.shared:
+            return None
+        return self._trainable
+
     def handle(self, command: _ctune.Command) -> _ctune.Event:
         """Carries out a command and returns the event that answers it.
 
         What the trainable raises becomes an event too; only KeyboardInterrupt leaves, and
         not from a host with its own process.
         """
-        event = self._handlers[command.kind](command)
+        self.error = None
+        try:
+            if command.kind in ("START", "RESET"):
+                self._receive(command)
+        except BaseException as error:
+            event = self._failed(error, "START_FAILED" if command.kind == "START" else "FAILED")
+        else:
+            with self._redirected():
+                event = self._handlers[command.kind](command)
+        if command.kind in ("STOP", "KILL"):
+            self._close_streams()
         event.trial = command.trial
         event.serial = command.serial
         return event
 
     def on_error(self, error: BaseException, kind: str = "FAILED") -> _ctune.Event:
         """Returns the event for an exception that the trainable raised."""
+        self.error = error
         text = failure_text(error)
         return _ctune.Event(kind, text=text, blob=_pickled(error, text))
 
@@ -88,7 +116,12 @@ class TrialHost:
 
     def close(self) -> None:
         """Stops the trainable if there is one; an error in that is only logged."""
-        trainable, self.trainable = self.trainable, None
+        with self._redirected():
+            self._stop_trainable()
+        self._close_streams()
+
+    def _stop_trainable(self) -> None:
+        trainable, self._trainable = self._trainable, None
         if trainable is None:
             return
         try:
@@ -105,13 +138,24 @@ class TrialHost:
         kind = "START_FAILED"
         try:
             self._enter(command)
-            self.trainable = self.load(command.trainable)(_config_of(command))
-            if command.checkpoint is not None:
+            self._trainable = self.load(command.trainable)(_config_of(command))
+            if self._first_checkpoint(command) is not None:
                 kind = "RESTORE_FAILED"
-                self.trainable.restore(command.checkpoint)
+                self._restore_first(command)
         except BaseException as error:
             return self._failed(error, kind)
         return self._served("STARTED")
+
+    def _first_checkpoint(self, command: _ctune.Command) -> str | None:
+        return command.checkpoint if command.checkpoint is not None else self._care.restore
+
+    def _restore_first(self, command: _ctune.Command) -> None:
+        """Loads the trial's own checkpoint, or the one that was given for all."""
+        if command.checkpoint is not None:
+            self._at_work().restore(command.checkpoint)
+        elif self._care.restore is not None:
+            # That is where it starts, not how far it has come: it counts from 0.
+            self._at_work().restore(TrainingResult(Checkpoint(self._care.restore), {}))
 
     def _step(self, command: _ctune.Command) -> _ctune.Event:
         try:
@@ -156,22 +200,22 @@ class TrialHost:
             trainable = self._at_work()
             if not trainable.reset(_config_of(command)):
                 return _ctune.Event("RESET_REFUSED")
-            if command.checkpoint is not None:
+            if self._first_checkpoint(command) is not None:
                 kind = "RESTORE_FAILED"
-                trainable.restore(command.checkpoint)
+                self._restore_first(command)
         except BaseException as error:
             return self._failed(error, kind)
         return self._served("RESET")
 
     def _export(self, command: _ctune.Command) -> _ctune.Event:
         try:
-            self._at_work().export_model([])
+            self._at_work().export_model(self._care.export_formats)
         except BaseException as error:
             return self._failed(error)
         return _ctune.Event("EXPORTED")
 
     def _stop(self, command: _ctune.Command) -> _ctune.Event:
-        self.close()
+        self._stop_trainable()
         return _ctune.Event("STOPPED")
 
     def _failed(self, error: BaseException, kind: str = "FAILED") -> _ctune.Event:
@@ -184,12 +228,33 @@ class TrialHost:
             raise error
 
     def _at_work(self) -> Trainable:
-        assert self.trainable is not None, "START comes first"
-        return self.trainable
+        assert self._trainable is not None, "START comes first"
+        return self._trainable
 
     def _served(self, kind: str) -> _ctune.Event:
         hostname, address, pid = _ctune.host()
         return _ctune.Event(kind, text=hostname, path=address, code=pid)
+
+    def _take(self, given: type[Trainable] | dict[str, type[Trainable]] | Work | None) -> None:
+        self._class = given.trainable if isinstance(given, Work) else given
+        self._cares = given.care if isinstance(given, Work) else {}
+
+    def _receive(self, command: _ctune.Command) -> None:
+        """Turns to the trial that is to be served now: opens its files."""
+        self._close_streams()
+        self._care = self._cares.get(command.experiment or "", Care())
+        if self._care.log_files == (None, None) or command.trial_dir is None:
+            return
+        kind = ProcessStreams if self._own_process else SharedStreams
+        self._streams = kind(command.trial_dir, self._care.log_files)
+
+    def _close_streams(self) -> None:
+        if self._streams is not None:
+            self._streams.close()
+            self._streams = None
+
+    def _redirected(self) -> AbstractContextManager[None]:
+        return self._streams if isinstance(self._streams, SharedStreams) else nullcontext()
 
     def _enter(self, command: _ctune.Command) -> None:
         """Makes the trial's directory the working directory."""

@@ -16,11 +16,12 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from ctune import _ctune, _encode
+from ctune._work import Work
 from ctune.execution._host import TrialHost, failure_text
+from ctune.execution._streams import prepare_process
 
 if TYPE_CHECKING:
     from ctune._plan import Plan
-    from ctune.trainable.trainable import Trainable
 
 __all__ = ["helper_argv", "main", "process_options"]
 
@@ -38,28 +39,34 @@ def process_options(plan: Plan) -> dict[str, Any]:
     cpus = min(1.0 if callable(one) else one.get("CPU", 1.0) for one in asked)
     threads = str(max(1, int(cpus)))
     return {
-        "argv": helper_argv(),
+        "argv": helper_argv(logs=isinstance(plan.trainable, Work) and plan.trainable.logs),
         "env": {name: threads for name in _THREAD_LIMITS if name not in os.environ},
         "payload": plan.trainable_blob,
         "start_timeout": _START_TIMEOUT_S,
     }
 
 
-def helper_argv() -> list[str]:
-    """Returns the helper's command line, to which the pool adds the socket's number."""
+def helper_argv(logs: bool = False) -> list[str]:
+    """Returns the helper's command line, to which the pool adds the socket's number.
+
+    Args:
+        logs: Whether output of trials goes to files.
+    """
     from subprocess import _args_from_interpreter_flags  # type: ignore[attr-defined]
 
     # Absolute, because workers change the directory.
     path = [os.path.abspath(entry) for entry in sys.path]
     code = (
         f"import sys; sys.path[:] = {ascii(path)}; "
-        "from ctune.execution.worker import main; main(int(sys.argv[1]))"
+        f"from ctune.execution.worker import main; main(int(sys.argv[1]), {logs})"
     )
     return [sys.executable, *_args_from_interpreter_flags(), "-c", code]
 
 
-def main(control: int) -> None:
+def main(control: int, logs: bool = False) -> None:
     """The helper: loads the trainable and forks workers until the driver is gone."""
+    if logs:
+        prepare_process()
     kept = os.environ.pop(_PAYLOAD_FD, None)
     payload = None if kept is None else _read_kept(int(kept))
     helper = _ctune.Helper(control)
@@ -88,11 +95,13 @@ class _LoadingHost(TrialHost):
 
     def __init__(self, payload: bytes) -> None:
         super().__init__(own_process=True)
-        self._payload = payload
+        self._payload: bytes | None = payload
 
-    def load(self, name: str | None) -> type[Trainable]:
-        self._class = _encode.loads(self._payload)
-        return super().load(name)
+    def _receive(self, command: _ctune.Command) -> None:
+        if self._payload is not None:
+            self._take(_encode.loads(self._payload))
+            self._payload = None
+        super()._receive(command)
 
 
 def _load(helper: _ctune.Helper, payload: bytes, control: int) -> TrialHost:

@@ -75,12 +75,7 @@ class Experiment:
         restore: str | None = None,
         local_dir: str | None = None,
     ) -> None:
-        refuse_what_is_missing(
-            storage_filesystem=storage_filesystem,
-            log_to_file=log_to_file or None,
-            export_formats=export_formats or None,
-            restore=restore,
-        )
+        refuse_what_is_missing(storage_filesystem=storage_filesystem)
         storage_path = instead_of_local_dir(storage_path, local_dir)
         if config is not None and not isinstance(config, dict):
             raise ValueError(f"config: must be a dict of parameters, got {shown(config)}.")
@@ -106,10 +101,10 @@ class Experiment:
             "checkpoint_config": checkpoints,
             "trial_name_creator": trial_name_creator,
             "trial_dirname_creator": _checked_namer(trial_dirname_creator),
-            "log_to_file": (None, None),
-            "export_formats": list(export_formats or ()),
+            "log_to_file": _log_files(log_to_file),
+            "export_formats": _formats(export_formats),
             "max_failures": integer("max_failures", max_failures),
-            "restore": None,
+            "restore": _start_checkpoint(restore),
             "storage": self.storage,
         }
 
@@ -320,6 +315,61 @@ def _checked_namer(
     from ctune.experiment.trial import checked_dirname
 
     return lambda trial: checked_dirname(creator(trial))
+
+
+def _log_files(given: Any) -> tuple[str | None, str | None]:
+    """The names of the files for stdout and stderr."""
+    if not given:
+        return None, None
+    if given is True:
+        return "stdout", "stderr"
+    if isinstance(given, str):
+        return _file_name(given), _file_name(given)
+    if not isinstance(given, Sequence):
+        raise ValueError(
+            "log_to_file: must be True, the name of a file for stdout and stderr, or a pair "
+            f"of names, got {shown(given)}."
+        )
+    if len(given) != 2:
+        raise ValueError(
+            "log_to_file: takes two names, of the files for stdout and stderr, got "
+            f"{len(given)}: {given!r:.80}."
+        )
+    return _file_name(given[0]), _file_name(given[1])
+
+
+def _file_name(given: Any) -> str | None:
+    if given is None or (isinstance(given, str) and given and "\0" not in given):
+        return given
+    raise ValueError(
+        f"log_to_file: {given!r:.80} is not the name of a file. Give a text, relative to the "
+        "trial's directory; None: no file."
+    )
+
+
+def _formats(given: Any) -> list[str]:
+    if not given:
+        return []
+    if not isinstance(given, Sequence) or not all(isinstance(one, str) for one in given):
+        raise ValueError(
+            f'export_formats: must be a list of names, such as ["model"], got {given!r:.80}.'
+        )
+    return [given] if isinstance(given, str) else list(given)
+
+
+def _start_checkpoint(restore: Any) -> str | None:
+    """The absolute path of the checkpoint that trials start from."""
+    if not restore:
+        return None
+    if not isinstance(restore, (str, os.PathLike)):
+        raise ValueError(f"restore: must be the path of a checkpoint, got {shown(restore)}.")
+    path = os.path.abspath(os.path.expanduser(os.fspath(restore)))
+    if not os.path.isdir(path):
+        raise ValueError(
+            f"restore: {path!r} is not a directory. Give the path of a checkpoint, as in "
+            "`result.checkpoint.path`; to go on with an experiment, use resume=."
+        )
+    return path
 
 
 def _trainable(run: Any) -> tuple[type[Trainable], str]:

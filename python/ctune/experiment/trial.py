@@ -8,7 +8,7 @@ import os
 import pickle
 import re
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -16,6 +16,7 @@ from ctune._checkpoint import Checkpoint, TrainingResult
 from ctune._config import CheckpointConfig
 from ctune._storage import StorageContext
 from ctune._unpickle import read_pickle
+from ctune._work import Care
 from ctune.error import TuneError
 from ctune.experiment import _state
 from ctune.result import DONE, EXPR_ERROR_PICKLE_FILE, NODE_IP
@@ -45,8 +46,8 @@ class ExportFormat:
     H5 = "h5"
 
     @staticmethod
-    def validate(formats: Iterable[str]) -> None:
-        """Checks a list of formats.
+    def validate(formats: list[str]) -> None:
+        """Checks a list of formats, and writes them in their usual form into it.
 
         Raises:
             TuneError: One is unknown.
@@ -57,8 +58,9 @@ class ExportFormat:
             ExportFormat.ONNX,
             ExportFormat.H5,
         )
-        for name in formats:
-            if name.strip().lower() not in known:
+        for place, name in enumerate(formats):
+            formats[place] = name.strip().lower()
+            if formats[place] not in known:
                 raise TuneError(f"export_formats: {name!r} is unknown; use {', '.join(known)}.")
 
 
@@ -102,6 +104,7 @@ class RunFacts:
         stopping_criterion: Thresholds by metric.
         named: Whether trial names come from the user.
         bundles: What each trial asks for, if the run says so in bundles.
+        care: Its log files, export formats and first checkpoint.
     """
 
     def __init__(
@@ -113,6 +116,7 @@ class RunFacts:
         stopping_criterion: Mapping[str, Any] | None = None,
         named: bool = False,
         bundles: PlacementGroupFactory | None = None,
+        care: Care | None = None,
     ) -> None:
         self.trainable_name = trainable_name
         self.trainable = trainable
@@ -121,6 +125,7 @@ class RunFacts:
         self.stopping_criterion = dict(stopping_criterion or {})
         self.named = named
         self.bundles = bundles
+        self.care = care or Care()
 
 
 # Attributes that the engine answers while a trial belongs to a run.
@@ -267,6 +272,7 @@ class Trial:
                 one.thresholds,
                 one.trial_name_creator is not None,
                 one.bundles,
+                one.care,
             )
             for one in plan.experiments
         ]
@@ -467,7 +473,9 @@ class Trial:
         if self._view is not None and self._view.source is not None:
             kept = [self._view.source]
         if not kept:
-            return None
+            # Where trials start from, until they have one of their own.
+            first = self.restore_path
+            return None if first is None else TrainingResult(Checkpoint(first), {})
         path, metrics, _ = kept[-1]
         return TrainingResult(Checkpoint(path), metrics)
 
@@ -625,8 +633,8 @@ class Trial:
 
     def _default_name(self) -> str:
         label = self.trainable_name
-        env = self.config.get("env")
-        if env is not None:
+        if "env" in self.config:
+            env = self.config["env"]
             label = f"{label}_{env.__name__ if isinstance(env, type) else env}"
         return f"{label}_{self.trial_id}".replace("/", "_")
 
@@ -980,9 +988,9 @@ _IN_RUN: dict[str, Callable[[Trial], Any]] = {
     "num_failures_after_restore": lambda trial: trial.num_failures,
     "custom_trial_name": lambda trial: str(trial) if _facts_of(trial).named else None,
     "custom_dirname": lambda trial: None,
-    "log_to_file": lambda trial: (None, None),
-    "export_formats": lambda trial: [],
-    "restore_path": lambda trial: None,
+    "log_to_file": lambda trial: _facts_of(trial).care.log_files,
+    "export_formats": lambda trial: list(_facts_of(trial).care.export_formats),
+    "restore_path": lambda trial: _facts_of(trial).care.restore,
     "storage": _storage_of,
     "stub": lambda trial: False,
     "temporary_state": lambda trial: SimpleNamespace(saving_to=None),

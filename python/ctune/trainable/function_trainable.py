@@ -173,7 +173,11 @@ class FunctionTrainable(Trainable):
             result[SHOULD_CHECKPOINT] = True
         task = greenlet.getcurrent()
         assert self._task is not None and task is self._task
-        task.parent.switch(result)
+        try:
+            task.parent.switch(result)
+        except greenlet.GreenletExit:
+            self._stopping = True  # nobody will ask for another result
+            raise
 
     def _persist(self, checkpoint: Checkpoint, metrics: Mapping[str, Any]) -> str:
         """Copies a reported checkpoint into the trial's directory; returns its name."""
