@@ -3,6 +3,7 @@
 import math
 
 import pytest
+import searcher_streams
 
 import ctune as tune
 from ctune.search import ConcurrencyLimiter, create_searcher
@@ -25,6 +26,12 @@ def search(space=None, **arguments):
     if space is None:
         assert searcher.set_search_properties(None, None, SPACE)
     return searcher
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+@pytest.mark.parametrize("recorded", searcher_streams.cases("optuna"))
+def test_suggestions_are_those_of_the_reference(recorded):
+    searcher_streams.check(recorded)
 
 
 @pytest.mark.parametrize(
@@ -149,8 +156,9 @@ def test_states_and_intermediate_values_reach_the_study(caplog):
         states.COMPLETE,
         states.FAIL,
         states.PRUNED,
-        states.FAIL,
+        states.RUNNING,
     ]
+    assert "did not take" in caplog.text
     assert trials[0].intermediate_values == {1: 5.0} and trials[0].value == 4.0
     searcher.on_trial_result("0", {"loss": 3.0, "training_iteration": 2})
     assert "after its end" in caplog.text
@@ -158,6 +166,20 @@ def test_states_and_intermediate_values_reach_the_study(caplog):
         {"lr": 0.01, "nested": {"width": 2, "act": "relu"}}, 1.0, pruned=True
     )
     assert searcher._study.trials[-1].state == states.PRUNED
+    searcher.add_evaluated_point(
+        {"lr": 0.01, "nested": {"width": 2, "act": "relu"}}, 1.0, error=True
+    )
+    assert searcher._study.trials[-1].state == states.FAIL
+
+
+def test_a_trial_that_asks_again_gets_the_same():
+    searcher = search()
+    assert searcher.suggest("0") == searcher.suggest("0") != searcher.suggest("1")
+
+
+def test_distributions_may_be_nested():
+    searcher = search({"a": {"b": made.FloatDistribution(0, 1)}})
+    assert 0 <= searcher.suggest("0")["a"]["b"] <= 1
 
 
 def test_several_objectives():

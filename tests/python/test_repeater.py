@@ -3,6 +3,7 @@
 import math
 
 import pytest
+import searcher_streams
 
 import ctune as tune
 from ctune.search import ConcurrencyLimiter, Repeater, Searcher
@@ -20,6 +21,11 @@ class Counting(Searcher):
 
     def on_trial_complete(self, trial_id, result=None, error=False):
         self.heard.append((trial_id, result, error))
+
+
+@pytest.mark.parametrize("recorded", searcher_streams.cases("counting"))
+def test_suggestions_and_what_the_searcher_hears_are_the_references(recorded):
+    searcher_streams.check(recorded)
 
 
 def test_a_suggestion_is_handed_out_so_often_with_its_number():

@@ -4,6 +4,8 @@ import copy
 import json
 import logging
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -514,9 +516,37 @@ def test_an_unknown_name_is_answered_with_the_known_ones():
         create_searcher("randm")
 
 
-def test_a_documented_name_that_is_not_here_is_named():
-    with pytest.raises(NotImplementedError, match="HyperOpt"):
-        create_searcher("HyperOpt")
+WRAPPERS = {
+    "ax": "AxSearch",
+    "bayesopt": "BayesOptSearch",
+    "bohb": "TuneBOHB",
+    "hebo": "HEBOSearch",
+    "hyperopt": "HyperOptSearch",
+    "nevergrad": "NevergradSearch",
+    "optuna": "OptunaSearch",
+    "zoopt": "ZOOptSearch",
+}
+
+
+@pytest.mark.parametrize("name", WRAPPERS)
+def test_wrappers_are_imported_without_their_library(name):
+    """In a process where no library of the kind can be imported; only making one fails."""
+    code = f"""
+import sys
+for library in "ax bayes_opt hpbandster hebo hyperopt nevergrad optuna zoopt".split():
+    sys.modules[library] = None
+from ctune.search.{name} import {WRAPPERS[name]} as short
+from ctune.search.{name}.{name}_search import {WRAPPERS[name]} as long
+from ctune.search import SEARCH_ALG_IMPORT, Searcher, create_searcher
+assert short is long is SEARCH_ALG_IMPORT["{name}"]() and issubclass(short, Searcher)
+try:
+    create_searcher("{name.upper()}", metric="m", unknown=1)
+except (AssertionError, NotImplementedError) as error:
+    assert "pip install" in str(error) or "Use OptunaSearch" in str(error), error
+else:
+    raise SystemExit("nothing was raised")
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 # --- in a run ----------------------------------------------------------------------------

@@ -10,7 +10,16 @@ from typing import Any
 from ctune.search.sample import Domain, Quantized, Sampler
 from ctune.search.variant_generator import parse_spec_vars
 
-__all__ = ["check_mode", "domains_of", "library", "unsupported", "validate_warmstart"]
+__all__ = [
+    "check_mode",
+    "domains_of",
+    "library",
+    "parsed",
+    "restore_attributes",
+    "save_attributes",
+    "unsupported",
+    "validate_warmstart",
+]
 
 logger = logging.getLogger("ctune")
 
@@ -35,6 +44,25 @@ def check_mode(mode: Any) -> None:
         raise AssertionError(f'mode: must be "min" or "max", got {mode!r}.')
 
 
+def parsed(config: dict[str, Any], prefix: str = "") -> list[tuple[tuple[Any, ...], Domain]]:
+    """Returns path and domain of all that is to be searched.
+
+    Args:
+        config: The search space.
+        prefix: What paths in messages begin with.
+
+    Raises:
+        ValueError: There is a grid.
+    """
+    _, domains, grids = parse_spec_vars(config)
+    if grids:
+        path = "/".join(map(str, (*([prefix] if prefix else []), *grids[0][0])))
+        raise ValueError(
+            f"{path}: is a grid, which a search library cannot go through. Use choice([...])."
+        )
+    return domains
+
+
 def domains_of(config: dict[str, Any]) -> Iterator[tuple[str, Domain, Sampler, float | None]]:
     """Yields path, domain, sampler and quantum (None: none) of all that is to be searched.
 
@@ -43,12 +71,7 @@ def domains_of(config: dict[str, Any]) -> Iterator[tuple[str, Domain, Sampler, f
     Raises:
         ValueError: There is a grid, or a key contains "/".
     """
-    _, domains, grids = parse_spec_vars(config)
-    if grids:
-        path = "/".join(map(str, grids[0][0]))
-        raise ValueError(
-            f"{path}: is a grid, which a search library cannot go through. Use choice([...])."
-        )
+    domains = parsed(config)
     domains.sort(key=lambda found: sum(isinstance(part, str) for part in found[0]))
     for parts, domain in domains:
         for part in parts:
@@ -108,3 +131,19 @@ def validate_warmstart(
                 f"evaluated_rewards: there are {len(evaluated_rewards)} for "
                 f"{len(points_to_evaluate)} points_to_evaluate."
             )
+
+
+def save_attributes(searcher: Any, path: str) -> None:
+    """Writes all attributes of a searcher to a file."""
+    import cloudpickle
+
+    with open(path, "wb") as file:
+        cloudpickle.dump(vars(searcher), file)
+
+
+def restore_attributes(searcher: Any, path: str) -> None:
+    """Takes back what `save_attributes` wrote. Unpickles: only for one's own files."""
+    import pickle
+
+    with open(path, "rb") as file:
+        vars(searcher).update(pickle.load(file))

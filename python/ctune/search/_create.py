@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -10,53 +11,45 @@ from typing import Any
 from ctune.search.basic_variant import BasicVariantGenerator
 
 
-def _optuna() -> Any:
-    from ctune.search.optuna import OptunaSearch
+def _later(name: str, cls: str) -> Callable[[], Any]:
+    """Returns a function that loads the module of a wrapper and returns its class."""
+    return lambda: getattr(importlib.import_module(f"ctune.search.{name}"), cls)
 
-    return OptunaSearch
 
-
-# Name -> what returns its class. Modules of wrappers are loaded when they are asked for.
+# Name -> what returns its class.
 SEARCH_ALG_IMPORT: dict[str, Callable[[], Any]] = {
     "variant_generator": lambda: BasicVariantGenerator,
     "random": lambda: BasicVariantGenerator,
-    "optuna": _optuna,
+    "ax": _later("ax", "AxSearch"),
+    "bayesopt": _later("bayesopt", "BayesOptSearch"),
+    "bohb": _later("bohb", "TuneBOHB"),
+    "hebo": _later("hebo", "HEBOSearch"),
+    "hyperopt": _later("hyperopt", "HyperOptSearch"),
+    "nevergrad": _later("nevergrad", "NevergradSearch"),
+    "optuna": _later("optuna", "OptunaSearch"),
+    "zoopt": _later("zoopt", "ZOOptSearch"),
 }
-
-# Names of the documented interface whose algorithms are not here.
-_LATER = (
-    "ax",
-    "bayesopt",
-    "bohb",
-    "hebo",
-    "hyperopt",
-    "nevergrad",
-    "zoopt",
-)
 
 
 def create_searcher(search_alg: str, **kwargs: Any) -> Any:
     """Makes a search algorithm from its name.
 
     Args:
-        search_alg: "random" (or "variant_generator") or "optuna"; case does not matter.
+        search_alg: "random" (or "variant_generator"), "optuna", "hyperopt" or another key of
+            SEARCH_ALG_IMPORT; case does not matter.
         **kwargs: For its constructor. Names that it does not know are dropped.
 
     Raises:
         TypeError: It is no text.
         ValueError: There is no such name. The message lists those there are.
         NotImplementedError: The algorithm is documented, but not part of this version.
+        AssertionError: The library that it wraps is missing; the message says how to install it.
     """
     if not isinstance(search_alg, str):
         raise TypeError(f"search_alg: must be a name, got {search_alg!r:.80}.")
     name = search_alg.lower()
-    if name in _LATER:
-        raise NotImplementedError(
-            f"search_alg: {search_alg!r} is not part of this version; wrap the library in "
-            "a Searcher, or use one of: " + ", ".join(sorted(SEARCH_ALG_IMPORT)) + "."
-        )
     if name not in SEARCH_ALG_IMPORT:
-        known = sorted((*SEARCH_ALG_IMPORT, *_LATER))
+        known = sorted(SEARCH_ALG_IMPORT)
         near = difflib.get_close_matches(name, known, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ValueError(

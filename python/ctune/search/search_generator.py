@@ -179,15 +179,8 @@ class SearchGenerator(SearchAlgorithm):
         import cloudpickle
 
         state = self.get_state()
-        for wrapper in _wrappers(self.searcher):
-            name = f"name:{type(wrapper).__name__}"
-            if name in state:
-                logger.warning(
-                    "Two wrappers are a %s; only the outer one's state is kept.",
-                    type(wrapper).__name__,
-                )
-            else:
-                state[name] = wrapper.get_state()
+        for name, wrapper in _wrappers(self.searcher):
+            state[name] = wrapper.get_state()
         _innermost(self.searcher).save_to_dir(dirpath, session_str)
         aside = os.path.join(dirpath, f".{uuid.uuid4().hex}-tmp-generator")
         with open(aside, "wb") as file:
@@ -205,8 +198,7 @@ class SearchGenerator(SearchAlgorithm):
             raise RuntimeError(f"No state ({self.CKPT_FILE_TMPL.format('*')}) in {dirpath}.")
         with open(path, "rb") as file:
             state = pickle.load(file)
-        for wrapper in _wrappers(self.searcher):
-            name = f"name:{type(wrapper).__name__}"
+        for name, wrapper in _wrappers(self.searcher):
             if name in state:
                 wrapper.set_state(state[name])
             else:
@@ -227,9 +219,13 @@ def _spec(experiment: Any) -> dict[str, Any]:
     return dict(spec)
 
 
-def _wrappers(searcher: Any) -> Iterator[Any]:
+def _wrappers(searcher: Any) -> Iterator[tuple[str, Any]]:
+    """What wraps the searcher, from outside to inside, and the name of its state."""
+    seen: dict[str, int] = {}
     while hasattr(searcher, "searcher"):
-        yield searcher
+        name = f"name:{type(searcher).__name__}"
+        seen[name] = seen.get(name, 0) + 1
+        yield name if seen[name] == 1 else f"{name} {seen[name]}", searcher
         searcher = searcher.searcher
 
 

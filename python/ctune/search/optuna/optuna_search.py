@@ -8,7 +8,14 @@ from collections.abc import Callable
 from typing import Any
 
 from ctune.result import DEFAULT_METRIC, TRAINING_ITERATION
-from ctune.search._convert import domains_of, library, unsupported, validate_warmstart
+from ctune.search._convert import (
+    domains_of,
+    library,
+    restore_attributes,
+    save_attributes,
+    unsupported,
+    validate_warmstart,
+)
 from ctune.search._searcher import Searcher
 from ctune.search._texts import (
     UNDEFINED_METRIC_MODE,
@@ -68,6 +75,8 @@ class OptunaSearch(Searcher):
             if domains or grids:
                 logger.warning(UNRESOLVED_SEARCH_SPACE.format(par="space", cls=type(self).__name__))
                 space = self.convert_search_space(space)
+            else:
+                space = flatten_dict(space)
         if sampler is not None and not isinstance(sampler, optuna.samplers.BaseSampler):
             raise AssertionError(
                 f"sampler: must be a sampler of Optuna, an object, got {sampler!r:.80}."
@@ -141,7 +150,7 @@ class OptunaSearch(Searcher):
             )
 
     def suggest(self, trial_id: str) -> dict[str, Any]:
-        """Returns a new configuration.
+        """Returns a new configuration; for a trial that has one already, that one.
 
         Raises:
             RuntimeError: There is no search space, no metric or no mode.
@@ -149,14 +158,12 @@ class OptunaSearch(Searcher):
                 with names, or None.
         """
         self._check_ready()
-        if not callable(self._space):
-            trial = self._study.ask(fixed_distributions=self._space)
-            params = trial.params
-        else:
-            trial = self._study.ask()
-            params = self._defined(trial)
-        self._trials[trial_id] = trial
-        return unflatten_dict(params)
+        by_name = not callable(self._space)
+        trial = self._trials.get(trial_id)
+        if trial is None:
+            trial = self._study.ask(fixed_distributions=self._space if by_name else None)
+            self._trials[trial_id] = trial
+        return unflatten_dict(trial.params if by_name else self._defined(trial))
 
     def _defined(self, trial: Any) -> dict[str, Any]:
         start = time.monotonic()
@@ -196,7 +203,6 @@ class OptunaSearch(Searcher):
         if result:
             if isinstance(self._metric, list):
                 value = [result.get(metric) for metric in self._metric]
-                value = None if None in value else value
             elif self._metric is not None:
                 value = result.get(self._metric)
         state = states.COMPLETE
@@ -204,9 +210,9 @@ class OptunaSearch(Searcher):
             state = states.FAIL if error else states.PRUNED
         try:
             self._study.tell(self._trials[trial_id], value, state=state)
-        except Exception as problem:  # such as NaN
+        except Exception as problem:
+            # Such as NaN. To Optuna the trial goes on for ever, and so counts as a bad one.
             logger.warning("Optuna did not take the result of trial %s: %s", trial_id, problem)
-            self._study.tell(self._trials[trial_id], state=states.FAIL, skip_if_finished=True)
         self._completed.add(trial_id)
 
     def add_evaluated_point(
@@ -231,9 +237,14 @@ class OptunaSearch(Searcher):
             )
         optuna = library("optuna", "OptunaSearch")
         states = optuna.trial.TrialState
+        if error:
+            values = {}  # a failed trial has none
+        elif isinstance(value, (list, tuple)):
+            values = {"values": value}
+        else:
+            values = {"value": value}
         state = states.FAIL if error else states.PRUNED if pruned else states.COMPLETE
         given = flatten_dict(parameters)
-        values = {"values": value} if isinstance(value, (list, tuple)) else {"value": value}
         self._study.add_trial(
             optuna.trial.create_trial(
                 state=state,
@@ -246,17 +257,11 @@ class OptunaSearch(Searcher):
 
     def save(self, checkpoint_path: str) -> None:
         """Saves everything, the study too, to a file."""
-        import cloudpickle
-
-        with open(checkpoint_path, "wb") as file:
-            cloudpickle.dump(self.__dict__, file)
+        save_attributes(self, checkpoint_path)
 
     def restore(self, checkpoint_path: str) -> None:
         """Takes back what `save` wrote. The file is a pickle: only load your own."""
-        import pickle
-
-        with open(checkpoint_path, "rb") as file:
-            self.__dict__.update(pickle.load(file))
+        restore_attributes(self, checkpoint_path)
 
     @staticmethod
     def convert_search_space(spec: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,5 @@
+"""Search with BOHB."""
+
+from ctune.search.bohb.bohb_search import BOHB, TuneBOHB
+
+__all__ = ["BOHB", "TuneBOHB"]

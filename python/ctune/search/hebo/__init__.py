@@ -1,0 +1,5 @@
+"""Search with HEBO."""
+
+from ctune.search.hebo.hebo_search import HEBOSearch
+
+__all__ = ["HEBOSearch"]
