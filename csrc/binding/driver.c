@@ -813,7 +813,7 @@ take_required(pyct_driver *self, PyObject *options, ct_control_opts *o, ct_name 
 static int
 take_control_options(pyct_driver *self, PyObject *options, ct_control_opts *o)
 {
-    long long pending, dirname, fast, reuse, frequency, at_end, keep, min;
+    long long pending, dirname, fast, reuse, frequency, at_end, keep, min, retries;
 
     if (take_integer(options, "max_pending", &pending) < 0 ||
         take_integer(options, "max_dirname", &dirname) < 0 ||
@@ -823,6 +823,7 @@ take_control_options(pyct_driver *self, PyObject *options, ct_control_opts *o)
         take_integer(options, "checkpoint_at_end", &at_end) < 0 ||
         take_integer(options, "num_to_keep", &keep) < 0 ||
         take_integer(options, "score_min", &min) < 0 ||
+        take_integer(options, "restore_retries", &retries) < 0 ||
         take_real(options, "force_stop_s", &o->force_stop_s) < 0 ||
         take_name(self, options, "score_attribute", &o->checkpoint.score) < 0) {
         return -1;
@@ -831,6 +832,7 @@ take_control_options(pyct_driver *self, PyObject *options, ct_control_opts *o)
     o->max_dirname = (uint32_t)dirname;
     o->fail_fast = (ct_fail_fast)fast;
     o->reuse_workers = reuse != 0;
+    o->restore_retries = retries < 0 ? 0 : (uint32_t)retries;
     o->checkpoint.frequency = (uint32_t)frequency;
     o->checkpoint.at_end = at_end != 0;
     o->checkpoint.num_to_keep = (uint32_t)keep;

@@ -83,7 +83,9 @@ pyct_process_executor(pyct_state *state, PyObject *options, pyct_names *names,
     PyObject *payload = env == NULL ? NULL : option(options, "payload", &PyBytes_Type);
     PyObject *timeout =
         payload == NULL ? NULL : option(options, "start_timeout", &PyFloat_Type);
-    PyObject *pairs = timeout == NULL ? NULL : env_list(env);
+    PyObject *limit =
+        timeout == NULL ? NULL : option(options, "work_limit", &PyFloat_Type);
+    PyObject *pairs = limit == NULL ? NULL : env_list(env);
     const char **argv_texts = pairs == NULL ? NULL : texts_of(argv);
     const char **env_texts = argv_texts == NULL ? NULL : texts_of(pairs);
     ct_exec *out = NULL;
@@ -99,6 +101,7 @@ pyct_process_executor(pyct_state *state, PyObject *options, pyct_names *names,
             .payload_len = (size_t)PyBytes_GET_SIZE(payload),
             .names = pyct_names_table(names),
             .start_timeout = PyFloat_AS_DOUBLE(timeout),
+            .work_limit = PyFloat_AS_DOUBLE(limit),
         };
         ct_proc_pool_new(&out, &opts, err);
     }

@@ -203,6 +203,9 @@ view_checkpoints(PyObject *op, PyObject *ignored)
     (void)ignored;
     for (uint32_t i = 0; out != NULL && i < t->checkpoint_count; i++) {
         const ct_checkpoint *k = &t->checkpoints[i];
+        if (k->bad) {
+            continue;
+        }
         PyObject *metrics = k->metrics == NULL
                                 ? PyDict_New()
                                 : packed_dict(self, k->metrics, k->metrics_len);

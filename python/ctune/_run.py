@@ -256,6 +256,7 @@ def _options(plan: Plan, trials_of: Any, display: Display | _NoDisplay) -> dict[
         "score_min": int(checkpoint.checkpoint_score_order == "min"),
         "required": _required(plan),
         "force_stop_s": plan.force_stop_s,
+        "restore_retries": int(os.environ.get("TUNE_RESTORE_RETRY_NUM", "0")),
         "json": int(plan.json),
         "csv": int(plan.csv),
         "errors": 1,

@@ -150,6 +150,12 @@ def _make(
     sync = _sync_policy(journal_sync)
     timeout = _timeout(trial_timeout_s)
     chosen = _check_executor(executor)
+    if timeout and chosen != "process":
+        logger.warning(
+            'trial_timeout_s: has no effect with executor=%r: only executor="process" can '
+            "end a trial that hangs.",
+            chosen,
+        )
     totals: dict[str, float] = {}
     if not isinstance(chosen, str):
         totals.update(chosen.capacity())

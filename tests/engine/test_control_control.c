@@ -256,6 +256,10 @@ typedef struct world {
     int experiment_ends;
     int export_failures;
     char path[256];
+    ct_event_kind breaks; /* how restoring fails: RESTORE_FAILED, LOST; COUNT = never */
+    uint32_t unreadable;  /* checkpoints from this number on are damaged */
+    int fails_after;      /* the step after which the trial fails, once */
+    char tried[64];       /* the numbers of checkpoints given to START; - = none */
 } world;
 
 static double
@@ -269,6 +273,12 @@ plan_step(world *w, const ct_command *c, ct_sim_answer *out, ct_err *err)
 {
     int n = ++w->steps[c->trial];
     ct_name loss;
+
+    if (w->fails_after > 0 && n > w->fails_after) {
+        w->fails_after = 0;
+        out->event.kind = CT_EVENT_FAILED;
+        return CT_OK;
+    }
     ct_status st = ct_names_intern(w->names, "loss", 4, &loss, err);
 
     out->event.kind = CT_EVENT_RESULT;
@@ -292,6 +302,31 @@ status_of(const world *w, ct_trial_id t)
     return ct_trials_get(ct_control_board(w->control)->trials, t)->status;
 }
 
+/* The trial's only checkpoints are those after its steps: number n after step n + 1. */
+static void
+restore(world *w, const ct_command *c, ct_sim_answer *out)
+{
+    unsigned number = 0;
+    size_t len = strlen(w->tried);
+
+    if (c->checkpoint == NULL) {
+        (void)snprintf(w->tried + len, sizeof w->tried - len, "-");
+        w->steps[c->trial] = 0;
+        return;
+    }
+    assert_int_equal(sscanf(strrchr(c->checkpoint, '/'), "/checkpoint_%06u", &number),
+                     1);
+    (void)snprintf(w->tried + len, sizeof w->tried - len, "%u", number);
+    w->steps[c->trial] = (int)number + 1;
+    if (number >= w->unreadable && w->breaks == CT_EVENT_LOST) {
+        out->lost = true;
+    } else if (number >= w->unreadable) {
+        out->event.kind = w->breaks;
+        out->event.text = "damaged";
+        out->event.text_len = 7;
+    }
+}
+
 static ct_status
 plan(void *ctx, const ct_command *c, double now, ct_sim_answer *out, ct_err *err)
 {
@@ -307,6 +342,9 @@ plan(void *ctx, const ct_command *c, double now, ct_sim_answer *out, ct_err *err
         w->alive[c->trial] = true;
         w->exported[c->trial] = false;
         out->event.kind = CT_EVENT_STARTED;
+        if (w->breaks != CT_EVENT_COUNT) {
+            restore(w, c, out);
+        }
         break;
     case CT_COMMAND_RESET:
         assert_true(w->alive[c->from] && w->exported[c->from] == w->exports);
@@ -494,6 +532,7 @@ world_init(world *w, uint64_t seed, uint32_t trials, ct_control_opts o, ct_err *
     w->search = (counting){.base = {&counting_ops}, .limit = trials};
     w->sched = (wild){.base = {&wild_ops}, .rng = &w->rng};
     w->steps_per_trial = 5;
+    w->breaks = CT_EVENT_COUNT;
     ct_status st = ct_names_new(&w->names, err);
     if (st == CT_OK) {
         st = ct_keys_intern(w->names, err);
@@ -661,6 +700,58 @@ test_a_failed_trial_is_tried_again_max_failures_times(void **ctx)
     }
     assert_int_equal(w.search.errors, 4);
     world_deinit(&w);
+}
+
+/* One trial that fails after its third step, when its checkpoints from `unreadable` on
+ * turn out to be damaged. Returns which ones were tried. */
+static const char *
+tried(ct_event_kind breaks, uint32_t unreadable, uint32_t retries, int64_t max_failures,
+      uint32_t failures)
+{
+    static char out[64];
+    ct_err err = CT_ERR_INIT;
+    ct_control_opts o = {.experiments = &(ct_experiment){.max_failures = max_failures},
+                         .restore_retries = retries,
+                         .checkpoint = {.frequency = 1}};
+    world w;
+
+    assert_ok(world_init(&w, 3, 1, o, &err), err);
+    w.breaks = breaks;
+    w.unreadable = unreadable;
+    w.fails_after = 3;
+    run_to_end(&w);
+    const ct_trial *t = ct_trials_get(ct_control_board(w.control)->trials, 0);
+    assert_int_equal(t->failures, failures);
+    assert_int_equal(t->status, max_failures < 0 || (int64_t)failures <= max_failures
+                                    ? CT_TRIAL_TERMINATED
+                                    : CT_TRIAL_ERROR);
+    (void)snprintf(out, sizeof out, "%s", w.tried);
+    world_deinit(&w);
+    return out;
+}
+
+static void
+test_a_trial_goes_on_from_the_latest_checkpoint_that_can_be_restored(void **ctx)
+{
+    (void)ctx;
+    assert_string_equal(tried(CT_EVENT_RESTORE_FAILED, 9, 0, -1, 1), "-2");
+    assert_string_equal(tried(CT_EVENT_RESTORE_FAILED, 2, 0, -1, 2), "-21");
+    assert_string_equal(tried(CT_EVENT_RESTORE_FAILED, 1, 0, -1, 3), "-210");
+    assert_string_equal(tried(CT_EVENT_RESTORE_FAILED, 0, 0, -1, 4), "-210-");
+    assert_string_equal(tried(CT_EVENT_RESTORE_FAILED, 0, 0, 4, 4), "-210-");
+    assert_string_equal(tried(CT_EVENT_RESTORE_FAILED, 0, 0, 2, 3), "-21");
+    /* Retries of one and the same checkpoint count for nothing. */
+    assert_string_equal(tried(CT_EVENT_RESTORE_FAILED, 2, 2, -1, 2), "-2221");
+    assert_string_equal(tried(CT_EVENT_RESTORE_FAILED, 1, 1, 3, 3), "-22110");
+}
+
+static void
+test_a_checkpoint_after_which_the_worker_dies_twice_is_given_up(void **ctx)
+{
+    (void)ctx;
+    assert_string_equal(tried(CT_EVENT_LOST, 2, 0, -1, 3), "-221");
+    assert_string_equal(tried(CT_EVENT_LOST, 0, 5, -1, 7), "-221100-");
+    assert_string_equal(tried(CT_EVENT_LOST, 0, 0, 2, 3), "-22");
 }
 
 static void
@@ -908,6 +999,10 @@ main(void)
         cmocka_unit_test(test_a_failed_trial_is_tried_again_max_failures_times),
         cmocka_unit_test(
             test_a_trial_whose_export_fails_is_an_error_and_not_tried_again),
+        cmocka_unit_test(
+            test_a_trial_goes_on_from_the_latest_checkpoint_that_can_be_restored),
+        cmocka_unit_test(
+            test_a_checkpoint_after_which_the_worker_dies_twice_is_given_up),
         cmocka_unit_test(test_fail_fast_ends_the_others_as_terminated),
         cmocka_unit_test(test_num_to_keep_keeps_the_latest_ones),
         cmocka_unit_test(test_the_best_checkpoints_are_kept_and_always_the_latest),

@@ -219,7 +219,8 @@ helper_main(int control)
     must(ct_helper_payload(h, &payload, &end, &err));
     must(ct_buf_terminate(&payload, &err));
     const char *part = (const char *)payload.data;
-    if (strcmp(part, "crash") == 0) {
+    bool gone = strncmp(part, "while ", 6) == 0 && access(part + 6, F_OK) != 0;
+    if (strcmp(part, "crash") == 0 || gone) {
         die_by(SIGSEGV);
     } else if (strcmp(part, "slow") == 0) {
         pause();
@@ -270,8 +271,8 @@ typedef struct rig {
 } rig;
 
 static ct_status
-rig_open(rig *r, const char *program, const char *payload, double start_timeout,
-         ct_err *err)
+rig_open_limited(rig *r, const char *program, const char *payload, double start_timeout,
+                 double work_limit, ct_err *err)
 {
     memset(r, 0, sizeof *r);
     r->clock.now = clock_mono;
@@ -286,13 +287,21 @@ rig_open(rig *r, const char *program, const char *payload, double start_timeout,
                               .payload_len = strlen(payload),
                               .names = r->names,
                               .clock = &r->clock,
-                              .start_timeout = start_timeout};
+                              .start_timeout = start_timeout,
+                              .work_limit = work_limit};
     st = ct_proc_pool_new(&r->e, &opts, err);
     if (st != CT_OK) {
         ct_names_free(r->names);
         r->names = NULL;
     }
     return st;
+}
+
+static ct_status
+rig_open(rig *r, const char *program, const char *payload, double start_timeout,
+         ct_err *err)
+{
+    return rig_open_limited(r, program, payload, start_timeout, 0, err);
 }
 
 static void
@@ -643,6 +652,88 @@ a_helper_that_says_nothing_is_given_up_at_its_time_limit(void **state)
 }
 
 static void
+a_command_that_takes_too_long_loses_its_worker(void **state)
+{
+    (void)state;
+    ct_err err = CT_ERR_INIT;
+    rig r;
+    assert_ok(rig_open_limited(&r, "/proc/self/exe", "ok", 60.0, 0.2, &err), err);
+    pid_t hanging = start(&r, 1, "hang");
+    start(&r, 2, "ok");
+    uint64_t serial = give(&r, CT_COMMAND_STEP, 1, NULL);
+    ct_event ev = next(&r); /* next() waits longer than the limit */
+    assert_string_equal(ct_event_name(ev.kind), "LOST");
+    assert_int_equal(ev.trial, 1);
+    assert_int_equal(ev.serial, serial);
+    assert_non_null(strstr(ev.text, "a step (of a function"));
+    assert_non_null(strstr(ev.text, "the 0.2 s that trial_timeout_s allows"));
+    wait_until_dead(hanging);
+    /* Whoever had nothing to do all the while is not late. */
+    serial = give(&r, CT_COMMAND_STEP, 2, NULL);
+    expect(&r, CT_EVENT_RESULT, 2, serial);
+    rig_end(&r);
+}
+
+static void
+a_helper_that_takes_too_long_to_load_is_given_up(void **state)
+{
+    (void)state;
+    ct_err err = CT_ERR_INIT;
+    rig r;
+    assert_ok(rig_open_limited(&r, "/proc/self/exe", "slow", 60.0, 0.2, &err), err);
+    uint64_t serial = give(&r, CT_COMMAND_START, 1, "ok");
+    ct_event ev = next(&r);
+    assert_string_equal(ct_event_name(ev.kind), "START_FAILED");
+    assert_int_equal(ev.serial, serial);
+    assert_non_null(strstr(ev.text, "allows to load the trainable"));
+    rig_end(&r);
+}
+
+static void
+a_helper_that_dies_is_replaced_while_its_workers_start(void **state)
+{
+    (void)state;
+    rig r;
+    rig_start(&r, "ok");
+    for (int i = 0; i < 5; i++) {
+        pid_t pid = start(&r, (ct_trial_id)i, "ok");
+        assert_int_equal(kill(getsid(pid), SIGKILL), 0);
+        expect(&r, CT_EVENT_LOST, (ct_trial_id)i, 0);
+        wait_until_dead(pid);
+    }
+    start(&r, 10, "ok");
+    uint64_t serial = give(&r, CT_COMMAND_STEP, 10, NULL);
+    expect(&r, CT_EVENT_RESULT, 10, serial);
+    rig_end(&r);
+}
+
+static void
+helpers_that_die_in_a_row_are_not_replaced(void **state)
+{
+    (void)state;
+    rig r;
+    char mark[] = "/tmp/ctune-test-XXXXXX";
+    char payload[64];
+    int fd = mkstemp(mark);
+    assert_true(fd >= 0);
+    close(fd);
+    (void)snprintf(payload, sizeof payload, "while %s", mark);
+    rig_start(&r, payload); /* helpers that load as long as that file exists */
+    pid_t pid = start(&r, 1, "ok");
+    assert_int_equal(unlink(mark), 0);
+    assert_int_equal(kill(getsid(pid), SIGKILL), 0);
+    expect(&r, CT_EVENT_LOST, 1, 0);
+    for (ct_trial_id t = 2; t < 8; t++) {
+        uint64_t serial = give(&r, CT_COMMAND_START, t, "ok");
+        ct_event ev = next(&r);
+        assert_string_equal(ct_event_name(ev.kind), "START_FAILED");
+        assert_int_equal(ev.serial, serial);
+        assert_non_null(strstr(ev.text, "(SIGSEGV) while it loaded"));
+    }
+    rig_end(&r);
+}
+
+static void
 the_death_of_the_helper_loses_every_worker(void **state)
 {
     (void)state;
@@ -659,8 +750,7 @@ the_death_of_the_helper_loses_every_worker(void **state)
     assert_non_null(strstr(ev.text, "was killed by signal 9 (SIGKILL)"));
     wait_until_dead(one);
     wait_until_dead(two);
-    serial = give(&r, CT_COMMAND_START, 3, "ok");
-    expect(&r, CT_EVENT_START_FAILED, 3, serial);
+    start(&r, 3, "ok"); /* by another helper */
     rig_end(&r);
 }
 
@@ -789,7 +879,11 @@ main(int argc, char **argv)
             a_payload_that_cannot_be_loaded_fails_each_start_with_its_text),
         cmocka_unit_test(a_program_that_is_no_helper_fails_each_start),
         cmocka_unit_test(a_helper_that_says_nothing_is_given_up_at_its_time_limit),
+        cmocka_unit_test(a_command_that_takes_too_long_loses_its_worker),
+        cmocka_unit_test(a_helper_that_takes_too_long_to_load_is_given_up),
         cmocka_unit_test(the_death_of_the_helper_loses_every_worker),
+        cmocka_unit_test(a_helper_that_dies_is_replaced_while_its_workers_start),
+        cmocka_unit_test(helpers_that_die_in_a_row_are_not_replaced),
         cmocka_unit_test(close_stops_the_willing_and_kills_the_others),
         cmocka_unit_test(nothing_outlives_a_driver_that_is_killed),
         cmocka_unit_test(wake_ends_a_wait_without_limit),

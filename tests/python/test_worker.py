@@ -283,7 +283,9 @@ def test_libraries_get_the_threads_that_a_trial_has_cpus_for(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
     one = SimpleNamespace(resources={"CPU": 2.0})
-    plan = SimpleNamespace(trainable_blob=b"x", experiments=(one,), trainable=Counter)
+    plan = SimpleNamespace(
+        trainable_blob=b"x", experiments=(one,), trainable=Counter, trial_timeout_s=0.0
+    )
     env = process_options(plan)["env"]
     assert "OMP_NUM_THREADS" not in env  # the user has spoken
     assert env["MKL_NUM_THREADS"] == "2"

@@ -376,6 +376,8 @@ on_result(ct_control *c, const ct_event *ev, ct_err *err)
     if (st != CT_OK) {
         return st;
     }
+    c->lives[ev->trial].restored = false;
+    c->lives[ev->trial].doubts = 0;
     trial = ct_trials_mut(c->trials, ev->trial);
     trial->results++;
     trial->last_result_time = ev->time;

@@ -57,7 +57,8 @@ typedef struct ct_control_opts {
     ct_checkpoint_policy checkpoint;
     const ct_name *required; /* metrics that every result must hold */
     size_t n_required;
-    double force_stop_s; /* a worker that stops longer than this is killed */
+    double force_stop_s;      /* a worker that stops longer than this is killed */
+    uint32_t restore_retries; /* failed restores that are no failures, per checkpoint */
     ct_trial_hooks hooks;
 } ct_control_opts;
 

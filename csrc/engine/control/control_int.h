@@ -20,6 +20,8 @@ typedef struct live {
     bool repause;     /* RUNNING until the pause is complete */
     bool exploits;    /* it waits to go on from another trial's checkpoint */
     bool exported;    /* its worker was told to export */
+    bool restored;    /* it goes on from a checkpoint and has not reported since */
+    uint32_t doubts;  /* failures of that kind in a row, from the same checkpoint */
     double ending_since;
     ct_request_id claim; /* what its worker was started with */
 } live;

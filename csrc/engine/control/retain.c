@@ -2,7 +2,8 @@
  *
  * Of a trial's checkpoints the num_to_keep best are kept, and always the latest. Best is
  * by the score metric of the result that belongs to the checkpoint (NaN below -inf, a
- * missing one counts as -inf), else by age; of equals the newer one is better. */
+ * missing one counts as -inf), else by age; of equals the newer one is better. One that
+ * could not be restored is the worst. */
 #include "control/control_int.h"
 
 #include <math.h>
@@ -28,7 +29,7 @@ control_save_due(const ct_control *c, ct_trial_id t, const ct_record *r, bool do
 }
 
 typedef struct score {
-    int rank; /* 0 = NaN, 1 = a number or missing (-inf) */
+    int rank; /* -1 = bad, 0 = NaN, 1 = a number or missing (-inf) */
     double value;
 } score;
 
@@ -38,7 +39,10 @@ score_of(ct_control *c, const ct_checkpoint *k, score *out, ct_err *err)
     double v = -INFINITY;
     bool found = false;
 
-    *out = (score){1, -INFINITY};
+    *out = (score){k->bad ? -1 : 1, -INFINITY};
+    if (k->bad) {
+        return CT_OK;
+    }
     if (c->opts.checkpoint.score == CT_NAME_NONE || k->metrics == NULL) {
         out->value = (double)k->index;
         return CT_OK;

@@ -1,8 +1,60 @@
-/* retry.c: failed trials: max_failures and fail_fast. */
+/* retry.c: failed trials: max_failures and fail_fast, and checkpoints that are no good.
+ *
+ * A trial goes on from its latest checkpoint. One that cannot be restored is given up, so
+ * that the next try goes on from the one before, and in the end from the beginning. A
+ * function restores by itself, and a restore may also end the process: so a checkpoint is
+ * given up as well when a trial has failed twice in a row before it reported anything after
+ * it. Its files stay until a later checkpoint takes its place: what is wrong may be the
+ * code that reads them. */
 #include "control/control_int.h"
 
+/* How often in a row a trial may fail after a checkpoint before that is given up. */
+#define DOUBTS 2
+
 static ct_status
-note_failure(ct_control *c, const ct_event *ev, ct_err *err)
+give_checkpoint_up(ct_control *c, ct_trial_id t, ct_err *err)
+{
+    ct_trial *trial = ct_trials_mut(c->trials, t);
+
+    if (trial->from.trial != CT_TRIAL_NONE) {
+        return control_stands_alone(c, t, err);
+    }
+    for (uint32_t i = trial->checkpoint_count; i-- > 0;) {
+        if (!trial->checkpoints[i].bad) {
+            trial->checkpoints[i].bad = true;
+            break;
+        }
+    }
+    return CT_OK;
+}
+
+/* What a failure says about the checkpoint that the trial went on from. *counts: it is one
+ * for max_failures. */
+static ct_status
+doubt_checkpoint(ct_control *c, const ct_event *ev, bool *counts, ct_err *err)
+{
+    live *l = &c->lives[ev->trial];
+    bool sure = ev->kind == CT_EVENT_RESTORE_FAILED;
+
+    *counts = true;
+    if (!l->restored || c->final || ev->kind == CT_EVENT_START_FAILED) {
+        return CT_OK;
+    }
+    l->restored = false;
+    l->doubts++;
+    if (sure && l->doubts <= c->opts.restore_retries) {
+        *counts = false;
+        return CT_OK;
+    }
+    if (!sure && l->doubts < DOUBTS) {
+        return CT_OK;
+    }
+    l->doubts = 0;
+    return give_checkpoint_up(c, ev->trial, err);
+}
+
+static ct_status
+note_failure(ct_control *c, const ct_event *ev, uint32_t number, ct_err *err)
 {
     ct_trial *trial = ct_trials_mut(c->trials, ev->trial);
     ct_note *n;
@@ -22,7 +74,7 @@ note_failure(ct_control *c, const ct_event *ev, ct_err *err)
         st = control_note(c, CT_NOTE_TRIAL_FAILURE, ev->trial, &n, err);
     }
     if (st == CT_OK) {
-        n->code = (int32_t)trial->failures;
+        n->code = (int32_t)number;
         n->text = ev->text;
         n->text_len = ev->text_len;
         n->blob = ev->blob;
@@ -89,13 +141,13 @@ give_up(ct_control *c, const ct_event *ev, ct_err *err)
 ct_status
 control_export_failed(ct_control *c, const ct_event *ev, bool worker_lives, ct_err *err)
 {
+    uint32_t number = ++ct_trials_mut(c->trials, ev->trial)->failures;
     ct_status st;
 
-    ct_trials_mut(c->trials, ev->trial)->failures++;
     if (!worker_lives) {
         control_worker_gone(c, ev->trial);
     }
-    st = note_failure(c, ev, err);
+    st = note_failure(c, ev, number, err);
     if (st == CT_OK && worker_lives) {
         st = control_end_worker(c, ev->trial, true, err);
     }
@@ -118,8 +170,12 @@ control_failed(ct_control *c, const ct_event *ev, bool worker_lives, ct_err *err
     if (trial->status != CT_TRIAL_RUNNING) { /* it had ended already: only clean up */
         return worker_lives ? control_end_worker(c, ev->trial, true, err) : CT_OK;
     }
-    trial->failures++;
-    st = note_failure(c, ev, err);
+    bool counts;
+    st = doubt_checkpoint(c, ev, &counts, err);
+    if (st == CT_OK) {
+        st = note_failure(c, ev, trial->failures + 1, err);
+    }
+    trial->failures += counts;
     if (st == CT_OK) {
         st = control_withdraw(c, ev->trial, err);
     }
@@ -133,6 +189,6 @@ control_failed(ct_control *c, const ct_event *ev, bool worker_lives, ct_err *err
         return st;
     }
     bool again = c->opts.fail_fast != CT_FAIL_RAISE && !c->stopping &&
-                 (allowed < 0 || (int64_t)trial->failures <= allowed);
+                 (!counts || allowed < 0 || (int64_t)trial->failures <= allowed);
     return again ? try_again(c, ev->trial, err) : give_up(c, ev, err);
 }

@@ -50,6 +50,9 @@ save_checkpoints(ct_control *c, const ct_trial *trial, ct_value *out, ct_err *er
         if (st == CT_OK) {
             st = put(c, &k, "time", ct_f64(trial->checkpoints[i].time), err);
         }
+        if (st == CT_OK && trial->checkpoints[i].bad) {
+            st = put(c, &k, "bad", ct_bool(true), err);
+        }
         if (st == CT_OK) {
             st = ct_value_push(&list, &k, err);
         }

@@ -255,6 +255,8 @@ start_trial(ct_control *c, ct_trial_id t, ct_err *err)
     c->lives[t].worker = true;
     c->lives[t].exported = false;
     c->lives[t].then = CT_CONTINUE;
+    c->lives[t].restored =
+        ct_trials_checkpoint(c->trials, ct_trials_latest(c->trials, t)) != NULL;
     c->workers++;
     if (trial->start_time == 0.0) {
         trial->start_time = c->board.now;

@@ -25,6 +25,7 @@
 #define READ_MAX ((size_t)4 << 20)
 #define SILENT_LIMIT 2.0 /* seconds from a closed socket to a kill */
 #define HELPER_LIMIT 3.0 /* seconds for the helper to end after its socket closed */
+#define HELPER_DEATHS 3  /* in a row, without a started worker: no more helpers */
 
 typedef enum worker_state {
     WORKER_FREE,
@@ -39,16 +40,19 @@ typedef struct pool_worker {
     int fd;
     pid_t pid; /* 0 until the helper told */
     ct_trial_id trial;
-    uint64_t serial; /* of the open command; 0 = none */
-    bool starting;   /* the open command is START */
-    bool freed;      /* STOPPED or START_FAILED came: its end is no event */
-    bool killed;     /* by KILL: its end answers kill_serial */
+    uint64_t serial;      /* of the open command; 0 = none */
+    bool starting;        /* the open command is START */
+    ct_command_kind work; /* the open command's kind */
+    double since;         /* when that was given, or the worker forked for it */
+    bool freed;           /* STOPPED or START_FAILED came: its end is no event */
+    bool killed;          /* by KILL: its end answers kill_serial */
     uint64_t kill_serial;
     bool ended; /* the helper told the end: code */
     int32_t code;
     bool lent;       /* events of this wait borrow from `in` */
     double deadline; /* SILENT: when to kill; 0 = done */
     const char *why; /* why we gave it up, or NULL */
+    bool overdue;    /* that is: `work` took too long */
     ct_encoder encoder;
     ct_decoder decoder;
     ct_buf in;
@@ -81,6 +85,10 @@ typedef struct pool {
     ct_clock own_clock;
     ct_poller *poller;
 
+    char **argv; /* how helpers are made: lists that end in NULL, and the payload */
+    char **env;
+    const uint8_t *payload;
+    size_t payload_len;
     pid_t helper; /* 0 once reaped */
     int control;
     ct_buf control_in;
@@ -95,6 +103,11 @@ typedef struct pool {
     double patience; /* start_timeout */
     ct_buf failure;  /* text: why no worker can be started; empty = none */
     int32_t failure_code;
+    bool lost;         /* that is: the helper died */
+    bool ever_loaded;  /* some helper had understood the payload */
+    unsigned deaths;   /* of helpers since a worker last started */
+    double work_limit; /* 0 = none */
+    double look;       /* no command is overdue before; 0 = none is open, or no limit */
 
     pool_worker **workers;
     size_t n_workers;
@@ -303,6 +316,8 @@ worker_reset(pool *p, pool_worker *w)
     w->code = 0;
     w->deadline = 0;
     w->why = NULL;
+    w->overdue = false;
+    w->since = 0;
 }
 
 /* Commands reach the worker no longer. */
@@ -345,13 +360,45 @@ worker_silence(pool *p, pool_worker *w, const char *why)
     }
 }
 
+static const char *
+work_words(ct_command_kind kind)
+{
+    switch (kind) {
+    case CT_COMMAND_START:
+        return "starting the trial";
+    case CT_COMMAND_RESET:
+        return "giving the worker to the trial";
+    case CT_COMMAND_SAVE:
+        return "saving a checkpoint";
+    case CT_COMMAND_RESTORE:
+        return "restoring a checkpoint";
+    case CT_COMMAND_EXPORT:
+        return "exporting the model";
+    case CT_COMMAND_STEP:
+    case CT_COMMAND_STOP:
+    case CT_COMMAND_KILL:
+    case CT_COMMAND_COUNT:
+        break;
+    }
+    return "a step (of a function: from one report() to the next)";
+}
+
 /* Names how the worker ended, for people. */
 static void
-worker_epitaph(const pool_worker *w, char *out, size_t cap)
+worker_epitaph(const pool_worker *w, double limit, char *out, size_t cap)
 {
     char how[64];
     ct_proc_describe(w->code, how, sizeof how);
     const char *hint = "";
+    if (w->overdue) {
+        (void)snprintf(
+            out, cap,
+            "%s took longer than the %g s that trial_timeout_s allows, so worker "
+            "process %ld was killed; give ctune.init(trial_timeout_s=...) or "
+            "CTUNE_TRIAL_TIMEOUT_S more, or divide the work into smaller steps",
+            work_words(w->work), limit, (long)w->pid);
+        return;
+    }
     if (w->why != NULL) {
         (void)snprintf(out, cap, "worker process %ld %s and was killed", (long)w->pid,
                        w->why);
@@ -382,9 +429,9 @@ worker_bury(pool *p, pool_worker *w, const char *text, ct_err *err)
     if (w->freed) {
         return CT_OK;
     }
-    char own[256];
+    char own[384];
     if (text == NULL) {
-        worker_epitaph(w, own, sizeof own);
+        worker_epitaph(w, p->work_limit, own, sizeof own);
         text = own;
     }
     bool never_forked = w->starting && w->pid == 0;
@@ -416,6 +463,21 @@ worker_flush(pool *p, pool_worker *w)
     }
 }
 
+/* Notes what the worker was told to do. */
+static void
+worker_works(pool *p, pool_worker *w, const ct_command *c)
+{
+    w->serial = c->serial;
+    w->starting = c->kind == CT_COMMAND_START;
+    w->work = c->kind;
+    if (p->work_limit > 0 && c->kind != CT_COMMAND_STOP) {
+        w->since = p->clock->mono(p->clock);
+        if (p->look == 0) {
+            p->look = w->since + p->work_limit;
+        }
+    }
+}
+
 static ct_status
 worker_send(pool *p, pool_worker *w, const ct_command *c, ct_err *err)
 {
@@ -426,8 +488,7 @@ worker_send(pool *p, pool_worker *w, const ct_command *c, ct_err *err)
         ct_encoder_restart(&w->encoder);
         return st;
     }
-    w->serial = c->serial;
-    w->starting = c->kind == CT_COMMAND_START;
+    worker_works(p, w, c);
     worker_flush(p, w);
     return CT_OK;
 }
@@ -452,6 +513,7 @@ worker_event(pool *p, pool_worker *w, const uint8_t *payload, size_t len, ct_err
     if (ev->serial == w->serial) {
         w->serial = 0;
         w->starting = false;
+        p->deaths = ev->kind == CT_EVENT_STARTED ? 0 : p->deaths;
     }
     if (ev->kind == CT_EVENT_STOPPED || ev->kind == CT_EVENT_START_FAILED) {
         w->freed = true;
@@ -589,7 +651,7 @@ control_message(pool *p, const ct_wire *m, const uint8_t *text, ct_err *err)
         return CT_OK;
     }
     if (m->kind == CT_WIRE_LOADED) {
-        p->loaded = true;
+        p->loaded = p->ever_loaded = true;
         return CT_OK;
     }
     if (m->kind == CT_WIRE_UNLOADABLE) {
@@ -602,6 +664,9 @@ control_message(pool *p, const ct_wire *m, const uint8_t *text, ct_err *err)
     }
     if (m->kind == CT_WIRE_FORKED) {
         w->pid = (pid_t)m->value;
+        if (p->work_limit > 0) { /* what came before was the helper's time */
+            w->since = p->clock->mono(p->clock);
+        }
     } else if (m->kind == CT_WIRE_UNFORKED) {
         char own[256];
         (void)snprintf(own, sizeof own,
@@ -676,6 +741,8 @@ pool_helper_lost(pool *p, const char *why, double limit, ct_err *err)
                    : p->loaded ? ""
                    : p->ready  ? " while it loaded the trainable and what that imports"
                               : " before it was ready; its own messages are on stderr");
+    p->lost = p->lost || !pool_failed(p);
+    p->deaths++;
     ct_status st =
         pool_failed(p) ? CT_OK : pool_set_failure(p, code, own, strlen(own), err);
     return st == CT_OK ? pool_end_workers(p, err) : st;
@@ -737,12 +804,15 @@ pool_timeout(const pool *p, double timeout)
         return 0;
     }
     bool starting = !p->ready && p->control >= 0;
-    if (!starting && p->n_silent == 0) {
+    if (!starting && p->n_silent == 0 && p->look == 0) {
         return timeout;
     }
     double now = p->clock->mono(p->clock);
     if (starting) {
         timeout = sooner(timeout, now, p->give_up);
+    }
+    if (p->look > 0) {
+        timeout = sooner(timeout, now, p->look);
     }
     for (size_t i = 0; i < p->n_workers; i++) {
         const pool_worker *w = p->workers[i];
@@ -753,10 +823,50 @@ pool_timeout(const pool *p, double timeout)
     return timeout;
 }
 
+/* Gives up the workers whose command takes too long. All commands have the same limit, so
+ * this walks over the workers once per limit or so, not at each command. */
+static ct_status
+pool_overdue(pool *p, double now, ct_err *err)
+{
+    bool unforked = false;
+    p->look = 0;
+    for (size_t i = 0; i < p->n_workers; i++) {
+        pool_worker *w = p->workers[i];
+        if (w->state != WORKER_LIVE || w->serial == 0 || w->work == CT_COMMAND_STOP) {
+            continue;
+        }
+        double end = w->since + p->work_limit;
+        if (end > now) {
+            p->look = p->look == 0 || end < p->look ? end : p->look;
+        } else if (w->pid == 0) {
+            unforked = true;
+        } else {
+            worker_silence(p, w, NULL);
+            w->overdue = true;
+            w->deadline = now; /* no patience */
+        }
+    }
+    if (!unforked) {
+        return CT_OK;
+    }
+    char why[160];
+    (void)snprintf(why, sizeof why,
+                   "took longer than the %g s that trial_timeout_s allows to load the "
+                   "trainable and was killed; give it more",
+                   p->work_limit);
+    return pool_helper_lost(p, why, 0, err);
+}
+
 static ct_status
 pool_deadlines(pool *p, ct_err *err)
 {
     bool starting = !p->ready && p->control >= 0;
+    if (p->look > 0 && p->clock->mono(p->clock) >= p->look) {
+        ct_status st = pool_overdue(p, p->clock->mono(p->clock), err);
+        if (st != CT_OK) {
+            return st;
+        }
+    }
     if (!starting && p->n_silent == 0) {
         return CT_OK;
     }
@@ -774,7 +884,7 @@ pool_deadlines(pool *p, ct_err *err)
         pool_worker *w = p->workers[i];
         if (w->state == WORKER_SILENT && w->deadline > 0 && now >= w->deadline) {
             w->deadline = 0;
-            if (w->why == NULL && !w->freed && !w->killed) {
+            if (w->why == NULL && !w->overdue && !w->freed && !w->killed) {
                 w->why = "closed its connection";
             }
             st = control_send(p, CT_WIRE_KILL, w->id, NULL, 0, -1, err);
@@ -857,6 +967,73 @@ pool_wake(ct_exec *e)
     ct_poller_wake(((pool *)e)->poller);
 }
 
+/* ---- helpers ---- */
+
+static void
+texts_free(char **list)
+{
+    for (size_t i = 0; list != NULL && list[i] != NULL; i++) {
+        ct_free(list[i]);
+    }
+    ct_free(list);
+}
+
+/* A copy of a list that ends in NULL, with `more` at its end unless NULL. */
+static ct_status
+texts_copy(char ***out, const char *const *list, const char *more, ct_err *err)
+{
+    size_t n = 0;
+    while (list != NULL && list[n] != NULL) {
+        n++;
+    }
+    char **copy = ct_calloc(n + 2, sizeof *copy);
+    *out = copy;
+    for (size_t i = 0; copy != NULL && i < n + (more != NULL); i++) {
+        const char *text = i < n ? list[i] : more;
+        copy[i] = ct_strndup(text, strlen(text));
+        if (copy[i] == NULL) {
+            return ct_fail_mem(err);
+        }
+    }
+    return copy != NULL ? CT_OK : ct_fail_mem(err);
+}
+
+/* Starts a helper and sends it the payload. */
+static ct_status
+pool_spawn(pool *p, ct_err *err)
+{
+    int fds[2];
+    ct_status st = ct_socket_pair(fds, err);
+    if (st != CT_OK) {
+        return st;
+    }
+    p->ready = p->loaded = p->lost = false;
+    ct_buf_clear(&p->control_in);
+    p->give_up = p->clock->mono(p->clock) + p->patience;
+    p->control = fds[0];
+    st = ct_fd_nonblock(fds[0], err);
+    if (st == CT_OK) {
+        st = ct_poller_add(p->poller, fds[0], CONTROL_TAG, err);
+    }
+    if (st == CT_OK) {
+        st = ct_proc_spawn(&p->helper, (const char *const *)p->argv,
+                           (const char *const *)p->env, fds[1], err);
+    }
+    ct_fd_close(&fds[1]);
+    if (st == CT_OK) {
+        st = control_send(p, CT_WIRE_PAYLOAD, 0, p->payload, p->payload_len, -1, err);
+    }
+    if (st == CT_OK) {
+        ct_buf_clear(&p->failure);
+        return CT_OK;
+    }
+    control_drop(p);
+    (void)helper_collect(p, 0);
+    p->lost = true;
+    p->deaths++;
+    return st;
+}
+
 /* ---- commands ---- */
 
 static ct_status
@@ -887,6 +1064,17 @@ worker_connect(pool *p, pool_worker *w, ct_err *err)
 static ct_status
 pool_start(pool *p, const ct_command *c, ct_err *err)
 {
+    if (p->lost && p->ever_loaded && p->deaths < HELPER_DEATHS) {
+        ct_err own = CT_ERR_INIT;
+        ct_status st = pool_spawn(p, &own);
+        if (st == CT_ENOMEM) {
+            return ct_fail_mem(err);
+        }
+        if (st != CT_OK) {
+            return pool_notice_add(p, CT_EVENT_START_FAILED, c->trial, c->serial, 0,
+                                   own.text, err);
+        }
+    }
     if (pool_failed(p)) {
         return pool_notice_add(p, CT_EVENT_START_FAILED, c->trial, c->serial,
                                p->failure_code, (const char *)p->failure.data, err);
@@ -913,8 +1101,7 @@ pool_start(pool *p, const ct_command *c, ct_err *err)
                             : pool_notice_add(p, CT_EVENT_START_FAILED, c->trial,
                                               c->serial, 0, err->text, err);
     }
-    w->serial = c->serial;
-    w->starting = true;
+    worker_works(p, w, c);
     w->state = WORKER_LIVE;
     p->n_busy++;
     worker_flush(p, w);
@@ -1049,6 +1236,8 @@ pool_free(ct_exec *e)
     ct_buf_deinit(&p->control_in);
     ct_buf_deinit(&p->control_out);
     ct_buf_deinit(&p->failure);
+    texts_free(p->argv);
+    texts_free(p->env);
     ct_poller_free(p->poller);
     ct_free(p);
 }
@@ -1062,39 +1251,6 @@ static const ct_exec_ops pool_ops_table = {
     .close = pool_close,
     .free = pool_free,
 };
-
-static ct_status
-pool_spawn(pool *p, const ct_proc_pool_opts *opts, ct_err *err)
-{
-    int fds[2];
-    ct_status st = ct_socket_pair(fds, err);
-    if (st != CT_OK) {
-        return st;
-    }
-    p->control = fds[0];
-    st = ct_fd_nonblock(fds[0], err);
-    if (st == CT_OK) {
-        st = ct_poller_add(p->poller, fds[0], CONTROL_TAG, err);
-    }
-    size_t n = 0;
-    while (opts->argv[n] != NULL) {
-        n++;
-    }
-    const char **argv = st == CT_OK ? ct_calloc(n + 2, sizeof *argv) : NULL;
-    if (st == CT_OK && argv == NULL) {
-        st = ct_fail_mem(err);
-    }
-    if (st == CT_OK) {
-        char number[16];
-        (void)snprintf(number, sizeof number, "%d", CT_PROC_CONTROL_FD);
-        memcpy(argv, opts->argv, n * sizeof *argv);
-        argv[n] = number;
-        st = ct_proc_spawn(&p->helper, argv, opts->env, fds[1], err);
-    }
-    ct_free(argv);
-    ct_fd_close(&fds[1]);
-    return st;
-}
 
 ct_status
 ct_proc_pool_new(ct_exec **out, const ct_proc_pool_opts *opts, ct_err *err)
@@ -1116,14 +1272,20 @@ ct_proc_pool_new(ct_exec **out, const ct_proc_pool_opts *opts, ct_err *err)
     p->clock = opts->clock != NULL ? opts->clock : &p->own_clock;
     p->control = -1;
     p->patience = opts->start_timeout;
-    p->give_up = p->clock->mono(p->clock) + opts->start_timeout;
-    ct_status st = ct_poller_new(&p->poller, err);
+    p->work_limit = opts->work_limit;
+    p->payload = opts->payload;
+    p->payload_len = opts->payload_len;
+    char number[16];
+    (void)snprintf(number, sizeof number, "%d", CT_PROC_CONTROL_FD);
+    ct_status st = texts_copy(&p->argv, opts->argv, number, err);
     if (st == CT_OK) {
-        st = pool_spawn(p, opts, err);
+        st = texts_copy(&p->env, opts->env, NULL, err);
     }
     if (st == CT_OK) {
-        st = control_send(p, CT_WIRE_PAYLOAD, 0, opts->payload, opts->payload_len, -1,
-                          err);
+        st = ct_poller_new(&p->poller, err);
+    }
+    if (st == CT_OK) {
+        st = pool_spawn(p, err);
     }
     if (st != CT_OK) {
         pool_free(&p->base);

@@ -592,11 +592,12 @@ ct_trials_latest(const ct_trials *t, ct_trial_id id)
     if (trial->from.trial != CT_TRIAL_NONE) {
         return trial->from;
     }
-    if (trial->checkpoint_count == 0) {
-        return (ct_checkpoint_ref){CT_TRIAL_NONE, 0};
+    for (uint32_t i = trial->checkpoint_count; i-- > 0;) {
+        if (!trial->checkpoints[i].bad) {
+            return (ct_checkpoint_ref){id, trial->checkpoints[i].index};
+        }
     }
-    return (ct_checkpoint_ref){id,
-                               trial->checkpoints[trial->checkpoint_count - 1].index};
+    return (ct_checkpoint_ref){CT_TRIAL_NONE, 0};
 }
 
 static ct_checkpoint *

@@ -27,6 +27,7 @@ typedef struct ct_checkpoint {
     uint8_t *metrics; /* packed record of the result it belongs to; may be NULL */
     uint32_t metrics_len;
     uint32_t pins; /* who else needs it: offers and trials that go on from it */
+    bool bad;      /* nobody can go on from it: it is as if it were not there */
 } ct_checkpoint;
 
 /* One checkpoint of one trial. `trial` CT_TRIAL_NONE: none. */

@@ -43,6 +43,7 @@ def process_options(plan: Plan) -> dict[str, Any]:
         "env": {name: threads for name in _THREAD_LIMITS if name not in os.environ},
         "payload": plan.trainable_blob,
         "start_timeout": _START_TIMEOUT_S,
+        "work_limit": plan.trial_timeout_s,
     }
 
 

@@ -48,6 +48,10 @@ NULL_MARKER = ".null_marker"
 TEMP_MARKER = ".temp_marker"
 
 
+_REFUSALS = 100  # so often a function that was stopped may report
+_left: list[greenlet.greenlet] = []
+
+
 class FunctionTrainable(Trainable):
     """Runs a function of one argument, the config; each report() is one step.
 
@@ -65,6 +69,7 @@ class FunctionTrainable(Trainable):
         self._function_config = config
         self._task: greenlet.greenlet | None = None
         self._stopping = False
+        self._refusals = 0
         self._ended = False
         self._step_start = 0.0
         self._next_index = self._info.checkpoint_index if self._info else 0
@@ -158,7 +163,7 @@ class FunctionTrainable(Trainable):
 
     def _report(self, metrics: Mapping[str, Any], checkpoint: Checkpoint | None) -> None:
         if self._stopping:
-            raise SystemExit
+            self._refuse_to_report()
         if not isinstance(metrics, dict):
             raise TypeError(f"metrics: report() takes a dict of metrics, got {metrics!r:.80}.")
         if "torch" in sys.modules:
@@ -178,6 +183,20 @@ class FunctionTrainable(Trainable):
         except greenlet.GreenletExit:
             self._stopping = True  # nobody will ask for another result
             raise
+
+    def _refuse_to_report(self) -> None:
+        """Ends a function that was stopped; one that will not end is left where it is."""
+        self._refusals += 1
+        if self._refusals > _REFUSALS:
+            logger.warning(
+                "Trial %s goes on reporting although it was stopped: it must let the SystemExit "
+                "that report() raises pass. It is left where it is.",
+                self.trial_name,
+            )
+            task = greenlet.getcurrent()
+            _left.append(task)  # to be collected it would have to end
+            task.parent.switch()
+        raise SystemExit
 
     def _persist(self, checkpoint: Checkpoint, metrics: Mapping[str, Any]) -> str:
         """Copies a reported checkpoint into the trial's directory; returns its name."""
