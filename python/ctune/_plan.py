@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import enum
 import functools
+import importlib
 import inspect
 import logging
 import numbers
@@ -41,9 +42,16 @@ from ctune.experiment.experiment import (
     samples,
     shown,
 )
-from ctune.logger.csv import CSVLoggerCallback
-from ctune.logger.json import JsonLoggerCallback
-from ctune.logger.tensorboardx import TBXLoggerCallback
+from ctune.logger import (
+    CSVLogger,
+    CSVLoggerCallback,
+    JsonLogger,
+    JsonLoggerCallback,
+    LegacyLoggerCallback,
+    Logger,
+    TBXLogger,
+    TBXLoggerCallback,
+)
 from ctune.schedulers import (
     FIFOScheduler,
     PopulationBasedTraining,
@@ -73,6 +81,7 @@ __all__ = ["Plan", "make_plan"]
 logger = logging.getLogger("ctune")
 
 _CHDIR_UNSET = "DEPRECATED"
+_CALLBACKS_VARIABLE = "RAY_TUNE_CALLBACKS"
 _MARKER = ".validate_storage_marker"
 
 
@@ -124,7 +133,8 @@ class Plan:
         stop: None, a dict of thresholds, a Stopper, a list of these, or a function; a tuple
             holds one for each experiment.
         time_budget_s: Seconds for the whole run, or None.
-        num_samples: `sys.maxsize` for endless.
+        public_spec: What others are told of the first experiment: `stop`, `num_samples` and
+            `time_budget_s`.
         total_samples: Number of trials to come, or None if the search does not tell.
         search_alg: A SearchAlgorithm that knows the experiment.
         scheduler: A TrialScheduler.
@@ -158,7 +168,7 @@ class Plan:
     mode: str | None
     stop: Any
     time_budget_s: float | None
-    num_samples: int
+    public_spec: dict[str, Any]
     total_samples: int | None
     search_alg: SearchAlgorithm
     scheduler: TrialScheduler
@@ -340,7 +350,6 @@ def make_plan(
         restore=restore,
     )
     experiment = experiments[0]
-    spec = experiment.spec
     fail_fast_ = check_fail_fast(fail_fast)
     check_failures(fail_fast_, integer("max_failures", max_failures))
     searched = bool(search_alg) and not isinstance(search_alg, BasicVariantGenerator)
@@ -374,7 +383,7 @@ def make_plan(
         mode=mode or None,
         stop=_criteria_of(experiments),
         time_budget_s=experiment.budget_s,
-        num_samples=spec["num_samples"],
+        public_spec=experiment.public_spec,
         total_samples=getattr(algorithm, "total_samples", None),
         search_alg=algorithm,
         scheduler=scheduler_,
@@ -463,7 +472,7 @@ def make_simulation_plan(
         mode=mode,
         stop=conditions,
         time_budget_s=None,
-        num_samples=number,
+        public_spec=public,
         total_samples=getattr(algorithm, "total_samples", None),
         search_alg=algorithm,
         scheduler=scheduler_,
@@ -1032,6 +1041,13 @@ def _max_pending(algorithm: SearchAlgorithm, totals: Mapping[str, float]) -> int
 # --- callbacks and storage -----------------------------------------------------------
 
 
+_LOGGERS: tuple[tuple[type[Callback], type[Logger]], ...] = (
+    (CSVLoggerCallback, CSVLogger),
+    (JsonLoggerCallback, JsonLogger),
+    (TBXLoggerCallback, TBXLogger),
+)
+
+
 def _callbacks(callbacks: Sequence[Callback] | None) -> tuple[list[Callback], bool, bool]:
     """What the engine calls, and whether it writes result.json and progress.csv."""
     if callbacks is not None and not isinstance(callbacks, (list, tuple)):
@@ -1040,13 +1056,12 @@ def _callbacks(callbacks: Sequence[Callback] | None) -> tuple[list[Callback], bo
     for callback in every:
         if isinstance(callback, type) or not hasattr(callback, "on_trial_result"):
             raise ValueError(f"callbacks: must hold Callback objects, got {callback!r:.80}.")
+    # In the caller's list too, which then shows everything that was told.
+    every += _callbacks_of_environment()
     if os.environ.get("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS") != "1":
-        # In the caller's list too, which then shows everything that was told.
-        for kind in (CSVLoggerCallback, JsonLoggerCallback):
-            if not any(isinstance(callback, kind) for callback in every):
-                every.append(kind())
-        if not any(isinstance(callback, TBXLoggerCallback) for callback in every):
-            _add_tensorboard(every)
+        for kind, legacy in _LOGGERS:
+            if not any(_logs_like(callback, kind, legacy) for callback in every):
+                _add_logger(every, kind)
     json = any(isinstance(callback, JsonLoggerCallback) for callback in every)
     csv = any(isinstance(callback, CSVLoggerCallback) for callback in every)
     # These two only stand for writers of the engine.
@@ -1054,14 +1069,41 @@ def _callbacks(callbacks: Sequence[Callback] | None) -> tuple[list[Callback], bo
     return hooks, json, csv
 
 
+def _logs_like(callback: Callback, kind: type[Callback], legacy: type[Logger]) -> bool:
+    """Whether a callback writes what a default logger would."""
+    if isinstance(callback, LegacyLoggerCallback):
+        return legacy in callback.logger_classes
+    return isinstance(callback, kind)
+
+
+def _callbacks_of_environment() -> list[Callback]:
+    found = []
+    for path in os.environ.get(_CALLBACKS_VARIABLE, "").split(","):
+        path = path.strip()
+        if not path:
+            continue
+        module, _, name = path.rpartition(".")
+        try:
+            made = getattr(importlib.import_module(module), name)()
+            if not isinstance(made, Callback):
+                raise TypeError(f"it makes a {type(made).__name__}, which is no Callback")
+        except (ImportError, AttributeError, ValueError, TypeError) as error:
+            raise ValueError(
+                f"{_CALLBACKS_VARIABLE}: no callback can be made from {path!r} ({error}). It must "
+                "list classes such as package.module.MyCallback, separated by commas."
+            ) from error
+        found.append(made)
+    return found
+
+
 @functools.cache
 def _warn_once(text: str) -> None:
     logger.warning(text)
 
 
-def _add_tensorboard(every: list[Callback]) -> None:
+def _add_logger(every: list[Callback], kind: type[Callback]) -> None:
     try:
-        every.append(TBXLoggerCallback())
+        every.append(kind())
     except ImportError as error:
         _warn_once(f"No files for TensorBoard are written: {error}.")
 

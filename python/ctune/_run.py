@@ -19,7 +19,7 @@ from ctune._display import Display
 from ctune._lock import locked
 from ctune._runtime import SYNC_POLICIES
 from ctune.analysis.experiment_analysis import ExperimentAnalysis
-from ctune.callback import Callback
+from ctune.callback import Callback, CallbackList
 from ctune.error import TuneError
 from ctune.experiment._state import write_state
 from ctune.experiment.trial import Trial
@@ -357,21 +357,7 @@ def _end_callbacks(plan: Plan, trials: list[Trial], failing: bool) -> None:
             else:
                 failure = error
     if failure is not None:
-        raise TuneError(_traceback_of(failure)) from failure
-
-
-def _set_up_callbacks(plan: Plan) -> None:
-    for callback in plan.callbacks:
-        if _overridden(callback, "setup"):
-            try:
-                callback.setup(
-                    stop=plan.stop,
-                    num_samples=plan.num_samples,
-                    time_budget_s=plan.time_budget_s,
-                    total_num_samples=plan.total_samples,
-                )
-            except Exception as error:
-                raise TuneError(_traceback_of(error)) from error
+        raise failure
 
 
 def _traceback_of(error: Exception) -> str:
@@ -395,7 +381,7 @@ def _execute(plan: Plan) -> ExperimentAnalysis:
     start = time.monotonic()
     try:
         _write_states(plan, [])  # directories of earlier runs are not part of this one
-        _set_up_callbacks(plan)
+        CallbackList(plan.callbacks).setup(**plan.public_spec, total_num_samples=plan.total_samples)
         display.start(driver)
         with _Interrupts(driver):
             _drive(plan, driver)

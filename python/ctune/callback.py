@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import glob
 import os
+import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ctune._encode import dumps, loads
@@ -14,6 +16,21 @@ if TYPE_CHECKING:
 
 __all__ = ["Callback", "CallbackList"]
 
+_HOOKS = (
+    "setup",
+    "on_step_begin",
+    "on_step_end",
+    "on_trial_start",
+    "on_trial_restore",
+    "on_trial_save",
+    "on_trial_result",
+    "on_trial_complete",
+    "on_trial_recover",
+    "on_trial_error",
+    "on_checkpoint",
+    "on_experiment_end",
+)
+
 
 class Callback:
     """Base class of what is told as a run goes on.
@@ -21,7 +38,14 @@ class Callback:
     Override the hooks you need; the others cost nothing. All arguments are given by
     keyword, so take `**info` for those to come. Hooks run in the driver, between two
     events: what takes long there holds up the run. An exception ends the run, except in
-    `on_checkpoint`, where it is logged.
+    `on_checkpoint`, where it is logged: `run()` raises a TuneError with its traceback, but
+    what `setup` and `on_experiment_end` raise as it is.
+
+    A class that says `IS_CALLBACK_CONTAINER = True` stands for several callbacks and must
+    define all hooks.
+
+    Raises:
+        TypeError: A container lacks a hook; when its class is defined.
 
     Example:
         >>> class Best(Callback):
@@ -29,6 +53,16 @@ class Callback:
         ...         print(trial, result["loss"])
         >>> run(train, callbacks=[Best()])  # doctest: +SKIP
     """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if vars(cls).get("IS_CALLBACK_CONTAINER"):
+            missing = [hook for hook in _HOOKS if hook not in vars(cls)]
+            if missing:
+                raise TypeError(
+                    f"{cls.__qualname__} is a container of callbacks and must define "
+                    f"{', '.join(missing)}, too."
+                )
 
     def setup(
         self,
@@ -40,10 +74,10 @@ class Callback:
         """Called once, before the first trial starts.
 
         Args:
-            stop: The stop conditions as run() was given them.
-            num_samples: As run() was given it.
+            stop: Metric -> threshold at which a trial ends; {} without such conditions.
+            num_samples: As run() was given it; `sys.maxsize` for endless.
             total_num_samples: Number of trials to come.
-            **info: `time_budget_s`.
+            **info: `time_budget_s`, as run() was given it.
         """
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
@@ -111,7 +145,17 @@ class Callback:
         """Takes back what `get_state` returned."""
 
 
-class CallbackList:
+def _each(name: str) -> Callable[..., None]:
+    def call(self: CallbackList, **info: Any) -> None:
+        for callback in self._callbacks:
+            getattr(callback, name)(**info)
+
+    call.__name__ = name
+    call.__doc__ = f"Calls `{name}` of each callback."
+    return call
+
+
+class CallbackList(Callback):
     """Calls the same hook of several callbacks, in order.
 
     Args:
@@ -124,106 +168,91 @@ class CallbackList:
     def __init__(self, callbacks: list[Callback]) -> None:
         self._callbacks = callbacks
 
+    def setup(
+        self,
+        stop: Any = None,
+        num_samples: int | None = None,
+        total_num_samples: int | None = None,
+        **info: Any,
+    ) -> None:
+        """Calls `setup` of each callback; without arguments where it takes none."""
+        info |= {
+            "stop": stop, "num_samples": num_samples, "total_num_samples": total_num_samples
+        }  # fmt: skip
+        for callback in self._callbacks:
+            try:
+                callback.setup(**info)
+            except TypeError as error:
+                if "argument" not in str(error):
+                    raise
+                warnings.warn(
+                    f"{type(callback).__name__}.setup() should take stop, num_samples, "
+                    "total_num_samples and **info, as Callback.setup() does; it is called "
+                    "without arguments.",
+                    FutureWarning,
+                    stacklevel=2,
+                )
+                callback.setup()
+
+    on_step_begin = _each("on_step_begin")
+    on_step_end = _each("on_step_end")
+    on_trial_start = _each("on_trial_start")
+    on_trial_restore = _each("on_trial_restore")
+    on_trial_save = _each("on_trial_save")
+    on_trial_result = _each("on_trial_result")
+    on_trial_complete = _each("on_trial_complete")
+    on_trial_recover = _each("on_trial_recover")
+    on_trial_error = _each("on_trial_error")
+    on_checkpoint = _each("on_checkpoint")
+    on_experiment_end = _each("on_experiment_end")
+
     def __len__(self) -> int:
         return len(self._callbacks)
 
-    def __getitem__(self, i: int) -> Callback:
-        return self._callbacks[i]
+    def __getitem__(self, place: int) -> Callback:
+        return self._callbacks[place]
 
-    def _each(self, hook: str, info: dict[str, Any]) -> None:
-        for callback in self._callbacks:
-            getattr(callback, hook)(**info)
+    def get_state(self) -> dict[int, dict[str, Any] | None] | None:  # type: ignore[override]
+        """Returns place -> state of each callback; None if none has one."""
+        states = {place: each.get_state() for place, each in enumerate(self._callbacks)}
+        return states if any(states.values()) else None
 
-    def setup(self, **info: Any) -> None:
-        """Calls it."""
-        self._each("setup", info)
-
-    def on_step_begin(self, **info: Any) -> None:
-        """Calls it."""
-        self._each("on_step_begin", info)
-
-    def on_step_end(self, **info: Any) -> None:
-        """Calls it."""
-        self._each("on_step_end", info)
-
-    def on_trial_start(self, **info: Any) -> None:
-        """Calls it."""
-        self._each("on_trial_start", info)
-
-    def on_trial_restore(self, **info: Any) -> None:
-        """Calls it."""
-        self._each("on_trial_restore", info)
-
-    def on_trial_save(self, **info: Any) -> None:
-        """Calls it."""
-        self._each("on_trial_save", info)
-
-    def on_trial_result(self, **info: Any) -> None:
-        """Calls it."""
-        self._each("on_trial_result", info)
-
-    def on_trial_complete(self, **info: Any) -> None:
-        """Calls it."""
-        self._each("on_trial_complete", info)
-
-    def on_trial_recover(self, **info: Any) -> None:
-        """Calls it."""
-        self._each("on_trial_recover", info)
-
-    def on_trial_error(self, **info: Any) -> None:
-        """Calls it."""
-        self._each("on_trial_error", info)
-
-    def on_checkpoint(self, **info: Any) -> None:
-        """Calls it."""
-        self._each("on_checkpoint", info)
-
-    def on_experiment_end(self, **info: Any) -> None:
-        """Calls it."""
-        self._each("on_experiment_end", info)
-
-    def get_state(self) -> dict[int, dict[str, Any]] | None:
-        """Returns position -> state of those callbacks that have one, or None."""
-        states = {}
-        for position, callback in enumerate(self._callbacks):
-            state = callback.get_state()
-            if state:
-                states[position] = state
-        return states or None
-
-    def set_state(self, state: dict[int, dict[str, Any]]) -> None:
-        """Hands each callback the state of its position."""
-        for position, callback in enumerate(self._callbacks):
-            if position in state:
-                callback.set_state(state[position])
+    def set_state(self, state: dict[int, Any]) -> None:  # type: ignore[override]
+        """Hands each callback the state of its place, if there is one."""
+        for place, callback in enumerate(self._callbacks):
+            if state.get(place):
+                callback.set_state(state[place])
 
     def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
-        """Writes the states to a file of a directory; nothing if there are none."""
-        state = self.get_state()
-        if state:
-            path = os.path.join(checkpoint_dir, self.CKPT_FILE_TMPL.format(session_str))
-            with open(path, "wb") as file:
-                file.write(dumps(state))
-
-    def restore_from_dir(self, checkpoint_dir: str) -> None:
-        """Takes the states from the newest such file of a directory.
-
-        Raises:
-            RuntimeError: There is none.
-        """
-        path = self._newest(checkpoint_dir)
-        if path is None:
-            raise RuntimeError(
-                f"checkpoint_dir: {checkpoint_dir!r} has no file "
-                f"{self.CKPT_FILE_TMPL.format('*')}; ask can_restore() before."
-            )
-        with open(path, "rb") as file:
-            self.set_state(loads(file.read()))
+        """Writes the states, if any, to `callback-states-<session>.pkl` in a directory."""
+        states = self.get_state()
+        if states is None:
+            return
+        path = os.path.join(checkpoint_dir, self.CKPT_FILE_TMPL.format(session_str))
+        with open(path + ".tmp", "wb") as file:
+            file.write(dumps(states))
+        os.replace(path + ".tmp", path)
 
     def can_restore(self, checkpoint_dir: str) -> bool:
-        """Returns whether a directory has such a file."""
-        return self._newest(checkpoint_dir) is not None
+        """Returns whether states were written to a directory."""
+        return bool(self._saved(checkpoint_dir))
 
-    def _newest(self, folder: str) -> str | None:
-        found = glob.glob(os.path.join(glob.escape(folder), self.CKPT_FILE_TMPL.format("*")))
-        return max(found, default=None)
+    def restore_from_dir(self, checkpoint_dir: str) -> None:
+        """Sets the states that were written to a directory last, by the names of the files.
+
+        The file is a pickle: open only directories that you trust.
+
+        Raises:
+            RuntimeError: There are none.
+        """
+        paths = self._saved(checkpoint_dir)
+        if not paths:
+            raise RuntimeError(
+                f"checkpoint_dir: there are no states of callbacks in {checkpoint_dir!r}; ask "
+                "can_restore() before."
+            )
+        with open(max(paths), "rb") as file:
+            self.set_state(loads(file.read()))
+
+    def _saved(self, directory: str) -> list[str]:
+        return glob.glob(os.path.join(glob.escape(directory), self.CKPT_FILE_TMPL.format("*")))

@@ -78,7 +78,7 @@ def test_defaults(plan, tmp_path):
     assert own.trainable_name == "train"
     assert (p.metric, p.mode, p.stop, p.time_budget_s) == (None, None, None, None)
     assert own.resources == {"CPU": 1.0}
-    assert p.num_samples == 1
+    assert p.public_spec == {"stop": {}, "num_samples": 1, "time_budget_s": None}
     assert type(p.scheduler) is FIFOScheduler
     assert isinstance(p.search_alg, BasicVariantGenerator)
     assert p.checkpoint_config == CheckpointConfig()
@@ -160,8 +160,8 @@ def test_a_config_object_is_turned_into_a_dict(plan):
 
 
 def test_endless_sampling_is_spelled_minus_one(plan):
-    assert plan(num_samples=-1).num_samples == sys.maxsize
-    assert plan(num_samples=0).num_samples == 0
+    assert plan(num_samples=-1).public_spec["num_samples"] == sys.maxsize
+    assert plan(num_samples=0).public_spec["num_samples"] == 0
 
 
 def test_time_budgets_are_seconds_or_timedeltas(plan):

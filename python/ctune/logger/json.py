@@ -1,10 +1,16 @@
-"""The logger of result.json and params.json."""
+"""The loggers of result.json, params.json and params.pkl."""
 
 from __future__ import annotations
 
-from ctune.logger.logger import LoggerCallback
+import json
+import os
+from typing import Any, TextIO
 
-__all__ = ["JsonLoggerCallback"]
+from ctune._encode import SafeFallbackEncoder, dumps
+from ctune.logger.logger import Logger, LoggerCallback, deprecated
+from ctune.result import EXPR_PARAM_FILE, EXPR_PARAM_PICKLE_FILE, EXPR_RESULT_FILE
+
+__all__ = ["JsonLogger", "JsonLoggerCallback"]
 
 
 class JsonLoggerCallback(LoggerCallback):
@@ -13,3 +19,40 @@ class JsonLoggerCallback(LoggerCallback):
     It is on by default. The engine writes the files itself; the methods of a subclass
     are called in addition.
     """
+
+
+class JsonLogger(Logger):
+    """Writes one trial's `result.json`, `params.json` and `params.pkl`. Deprecated.
+
+    For `LegacyLoggerCallback`.
+
+    Args:
+        config: The trial's config.
+        logdir: The trial's directory.
+        trial: The trial.
+    """
+
+    local_out: TextIO
+
+    def _init(self) -> None:
+        deprecated(self, "JsonLoggerCallback")
+        self.update_config(self.config)
+        path = os.path.join(self.logdir, EXPR_RESULT_FILE)
+        self.local_out = open(path, "a", encoding="utf-8")
+
+    def on_result(self, result: dict[str, Any]) -> None:
+        """Writes a line."""
+        self.local_out.write(json.dumps(result, cls=SafeFallbackEncoder) + "\n")
+        self.local_out.flush()
+
+    def update_config(self, config: dict[str, Any]) -> None:
+        """Writes params.json and params.pkl anew."""
+        self.config = config
+        with open(os.path.join(self.logdir, EXPR_PARAM_FILE), "w", encoding="utf-8") as file:
+            json.dump(config, file, indent=2, sort_keys=True, cls=SafeFallbackEncoder)
+        with open(os.path.join(self.logdir, EXPR_PARAM_PICKLE_FILE), "wb") as file:
+            file.write(dumps(config))
+
+    def close(self) -> None:
+        """Closes result.json."""
+        self.local_out.close()

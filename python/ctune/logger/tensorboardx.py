@@ -1,4 +1,4 @@
-"""The logger of TensorBoard's event files."""
+"""The loggers of TensorBoard's event files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from ctune._ctune import crc32c
 from ctune.logger._background import Background, Target, settled
-from ctune.logger.logger import LoggerCallback
+from ctune.logger.logger import Logger, LoggerCallback, deprecated
 from ctune.result import (
     CONFIG,
     PID,
@@ -28,7 +28,7 @@ from ctune.utils.util import flatten_dict
 if TYPE_CHECKING:
     from ctune.experiment.trial import Trial
 
-__all__ = ["VALID_SUMMARY_TYPES", "TBXLoggerCallback"]
+__all__ = ["VALID_SUMMARY_TYPES", "TBXLogger", "TBXLoggerCallback"]
 
 logger = logging.getLogger("ctune")
 
@@ -72,6 +72,33 @@ class TBXLoggerCallback(LoggerCallback):
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
         """Waits until everything is written."""
         self._files.end()
+
+
+class TBXLogger(Logger):
+    """Writes one trial's results for TensorBoard, at once; for `LegacyLoggerCallback`. Deprecated.
+
+    Args:
+        config: The trial's config.
+        logdir: The trial's directory.
+        trial: The trial; without it, nothing is shown in the HParams tab.
+
+    Raises:
+        ImportError: tensorboardX is missing.
+    """
+
+    def _init(self) -> None:
+        deprecated(self, "TBXLoggerCallback")
+        _check_installed()
+        self._files = _Files()
+
+    def on_result(self, result: dict[str, Any]) -> None:
+        """Writes the result's numbers and arrays."""
+        self._files.result(self.logdir, result)
+        self._files.flush()
+
+    def close(self) -> None:
+        """Writes the rest, with what was sampled."""
+        self._files.end(self.logdir, {} if self.trial is None else _hparams(self.trial))
 
 
 def _check_installed() -> None:
