@@ -115,18 +115,22 @@ def run(
             a trial are kept. Default: only what the trainable asks for, and all.
         verbose: 0: silent; 1: progress; 2: also each result. Default: 1.
         progress_reporter: Not implemented.
-        log_to_file: Not implemented.
+        log_to_file: Where what a trial prints goes besides. True: to the files `stdout` and
+            `stderr` in the trial's directory; a name: both to that file; a pair of names:
+            one each, None for no file. The file for stderr also gets ctune's log records.
         trial_name_creator: Function of a trial that returns its name. Default: the
             trainable's name and the trial's id.
         trial_dirname_creator: Function of a trial that returns the name of its
             directory. Default: name, parameters and date.
         sync_config: Only the default.
-        export_formats: Not implemented.
+        export_formats: What the trainable's `export_model()` is told to export when a trial
+            ends, e.g. ["model"]. A trial whose export fails is a failed trial.
         max_failures: How often a failed trial is tried again, from its latest
             checkpoint; -1: without limit.
         fail_fast: True: the first failure stops the experiment. "raise": it is raised
             from here at once. Both need max_failures=0.
-        restore: Not implemented.
+        restore: Directory of a checkpoint that every trial starts from, until it has one of
+            its own. Iterations count from 0.
         resume: Not implemented.
         resume_config: Not implemented.
         reuse_actors: Let a worker serve further trials when one ends, through
