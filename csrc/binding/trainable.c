@@ -15,7 +15,9 @@ typedef struct pyct_trainable {
     ct_reporter who;
     PyObject *trial_id; /* str; who.trial_id borrows its text */
     PyObject *config;   /* what results show as config, or NULL */
-    bool plain;         /* neither train() nor log_result() is overridden */
+    PyObject *logger;   /* its on_result() hears of each result; None or NULL: nobody */
+    PyObject *monitor; /* its get_data() goes into each result; None or NULL: nothing */
+    bool plain;        /* neither train() nor log_result() is overridden */
 } pyct_trainable;
 
 static void
@@ -100,13 +102,19 @@ trainable_traverse(PyObject *op, visitproc visit, void *arg)
 
     Py_VISIT(Py_TYPE(op));
     Py_VISIT(self->config);
+    Py_VISIT(self->logger);
+    Py_VISIT(self->monitor);
     return 0;
 }
 
 static int
 trainable_clear(PyObject *op)
 {
-    Py_CLEAR(((pyct_trainable *)op)->config);
+    pyct_trainable *self = (pyct_trainable *)op;
+
+    Py_CLEAR(self->config);
+    Py_CLEAR(self->logger);
+    Py_CLEAR(self->monitor);
     return 0;
 }
 
@@ -166,6 +174,26 @@ check_dict(PyObject *result)
     return -1;
 }
 
+static bool
+is_there(const PyObject *object)
+{
+    return object != NULL && object != Py_None;
+}
+
+/* What the monitor measured, as further keys. */
+static int
+put_measured(pyct_state *state, pyct_trainable *self, pyct_names *names, ct_record *rec)
+{
+    PyObject *data = PyObject_CallMethod(self->monitor, "get_data", NULL);
+    int bad = data == NULL ? -1 : check_dict(data);
+
+    if (bad == 0) {
+        bad = pyct_record_put_dict(state, names, rec, data);
+    }
+    Py_XDECREF(data);
+    return bad;
+}
+
 /* step() and its automatic keys as a record. */
 static int
 step_record(pyct_state *state, pyct_trainable *self, pyct_names *names, ct_record *rec)
@@ -195,7 +223,7 @@ step_record(pyct_state *state, pyct_trainable *self, pyct_names *names, ct_recor
         pyct_raise(state, &err);
         return -1;
     }
-    return 0;
+    return is_there(self->monitor) ? put_measured(state, self, names, rec) : 0;
 }
 
 static pyct_names *
@@ -222,7 +250,7 @@ trainable_train(PyObject *op, PyObject *ignored)
                                   self->config == NULL ? Py_None : self->config, false);
     }
     ct_record_deinit(&rec);
-    if (out != NULL && !self->plain) {
+    if (out != NULL && (!self->plain || is_there(self->logger))) {
         PyObject *none = PyObject_CallMethodOneArg(op, state->str.log_result, out);
         if (none == NULL) {
             Py_CLEAR(out);
@@ -268,7 +296,7 @@ pyct_trainable_step(pyct_state *state, PyObject *trainable, pyct_names *names,
         return -1;
     }
     pyct_trainable *self = (pyct_trainable *)trainable;
-    if (self->plain) {
+    if (self->plain && !is_there(self->logger)) {
         return step_record(state, self, names, rec);
     }
     PyObject *result = PyObject_CallMethodNoArgs(trainable, state->str.train);
@@ -284,9 +312,12 @@ pyct_trainable_step(pyct_state *state, PyObject *trainable, pyct_names *names,
 static PyObject *
 trainable_log_result(PyObject *op, PyObject *result)
 {
-    (void)op;
-    (void)result;
-    Py_RETURN_NONE;
+    PyObject *logger = ((pyct_trainable *)op)->logger;
+
+    if (!is_there(logger)) {
+        Py_RETURN_NONE;
+    }
+    return PyObject_CallMethod(logger, "on_result", "O", result);
 }
 
 static PyObject *
@@ -401,6 +432,10 @@ static PyGetSetDef trainable_getset[] = {
 static PyMemberDef trainable_members[] = {
     {"_config_for_result", T_OBJECT, offsetof(pyct_trainable, config), 0,
      "What results show under the key config."},
+    {"_result_logger", T_OBJECT, offsetof(pyct_trainable, logger), 0,
+     "What log_result() hands results to, or None."},
+    {"_monitor", T_OBJECT, offsetof(pyct_trainable, monitor), 0,
+     "What get_data() puts into each result, or None."},
     {NULL, 0, 0, 0, NULL},
 };
 
@@ -412,7 +447,7 @@ static PyMethodDef trainable_methods[] = {
     {"log_result", trainable_log_result, METH_O,
      "log_result($self, result, /)\n--\n\n"
      "Hook for subclasses: hears each result where the "
-     "trainable runs."},
+     "trainable runs. Hands it to the logger that logger_creator made, if there is one."},
     {"_restore_counters", PYCT_METHOD(trainable_restore_counters), METH_FASTCALL,
      "Continue from (iteration, time_total, timesteps_total, episodes_total)."},
     {"_mark_restored", trainable_restored, METH_NOARGS, "Zero the since_restore sums."},

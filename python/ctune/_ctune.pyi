@@ -15,6 +15,8 @@ class TrainableBase:
     """Counters and automatic result keys: the base of ctune.Trainable."""
 
     _config_for_result: dict[str, Any] | None
+    _result_logger: Any
+    _monitor: Any
     _trial_id: str
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self: ...

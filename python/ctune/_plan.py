@@ -554,10 +554,6 @@ def _space(config: Any, words: Words) -> dict[str, Any]:
             f"config: is itself a grid, {config!r:.80}. Give the parameter a name: "
             '{"x": grid_search([...])}.'
         )
-    if config and config.get("log_sys_usage"):
-        raise NotImplementedError(
-            "config: the key 'log_sys_usage' is not implemented. Leave it out."
-        )
     try:
         return copy.deepcopy(config or {})
     except Exception as error:

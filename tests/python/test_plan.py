@@ -252,7 +252,6 @@ def test_a_bad_argument_is_one_error_that_names_it(plan, tmp_path, arguments, er
         ("progress_reporter", object()),
         ("_remote", True),
         ("_remote_string_queue", object()),
-        ("config", {"log_sys_usage": True}),
     ],
 )
 def test_what_is_not_implemented_is_refused_by_name(plan, parameter, value):

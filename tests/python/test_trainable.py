@@ -3,6 +3,7 @@
 import functools
 import os
 import pickle
+import sys
 
 import cloudpickle
 import pytest
@@ -10,6 +11,7 @@ import pytest
 import ctune as tune
 from ctune import Checkpoint, Trainable, TuneError
 from ctune._session import TrialInfo
+from ctune._storage import StorageContext
 from ctune.execution.placement_groups import PlacementGroupFactory
 from ctune.registry import (
     get_trainable_cls,
@@ -260,11 +262,121 @@ def test_auto_filled_metrics_without_a_step():
     assert trainable.get_current_ip_pid()[1] == os.getpid()
 
 
-def test_what_is_not_implemented_is_refused_by_name():
-    with pytest.raises(NotImplementedError, match="logger_creator"):
-        Counter({}, logger_creator=print)
-    with pytest.raises(NotImplementedError, match="storage"):
-        Counter({}, storage=object())
+class Heard:
+    """What logger_creator returns."""
+
+    def __init__(self, config, logdir):
+        self.config, self.logdir, self.calls = config, str(logdir), []
+
+    def on_result(self, result):
+        self.calls.append(result["count"])
+
+    def flush(self):
+        self.calls.append("flush")
+
+    def close(self):
+        self.calls.append("close")
+
+
+def test_a_logger_creator_gives_the_directory_and_hears_results(tmp_path):
+    made = []
+
+    def creator(config):
+        made.append(Heard(config, tmp_path / str(len(made))))
+        return made[-1]
+
+    trainable = Counter({"start": 3}, logger_creator=creator)
+    assert made[0].config == {"start": 3}
+    assert trainable.logdir == str(tmp_path / "0")
+    trainable.train()
+    assert trainable.reset({"start": 8}, logger_creator=creator)
+    assert made[1].config == {"start": 8}
+    assert trainable.logdir == str(tmp_path / "1")
+    trainable.train()
+    trainable.train_buffered(1e6, 2)
+    trainable.stop()
+    assert made[0].calls == [4, "flush", "close"]
+    assert made[1].calls == [9, 10, 11, "flush", "close"]
+
+
+def test_log_result_may_hide_results_from_the_logger(tmp_path):
+    class Quiet(Counter):
+        def log_result(self, result):
+            if result["count"] % 2 == 0:
+                super().log_result(result)
+
+    heard = Heard({}, tmp_path)
+    trainable = Quiet({}, logger_creator=lambda config: heard)
+    for _ in range(4):
+        trainable.train()
+    assert heard.calls == [2, 4]
+
+
+@pytest.mark.parametrize("cls", [Counter, FileCounter])
+def test_with_a_storage_checkpoints_are_kept_in_its_trial_directory(cls, tmp_path):
+    first = cls({}, storage=StorageContext(str(tmp_path), "exp", "trial"))
+    parent = tmp_path / "exp" / "trial"
+    for index in range(2):
+        first.train()
+        saved = first.save()
+        assert saved.checkpoint.path == str(parent / f"checkpoint_{index:06d}")
+    own = first.save(str(tmp_path / "own"))
+    assert own.checkpoint.path == str(parent / "checkpoint_000002")
+    assert os.listdir(tmp_path / "own")
+    second = cls()
+    second.restore(saved)
+    assert (second.count, second.iteration) == (2, 2)
+    assert first.reset({}, storage=StorageContext(str(tmp_path), "exp", "other"))
+    first.train()
+    assert first.save().checkpoint.path == str(tmp_path / "exp" / "other" / "checkpoint_000000")
+
+
+def test_a_function_with_a_storage_reports_its_checkpoints_there(tmp_path):
+    (tmp_path / "source").mkdir()
+
+    def train(config):
+        tune.report({"a": 1}, checkpoint=Checkpoint(str(tmp_path / "source")))
+
+    storage = StorageContext(str(tmp_path), "exp", "trial")
+    trainable = wrap_function(train)({}, storage=storage)
+    assert trainable.train()["checkpoint_dir_name"] == "checkpoint_000000"
+    assert (tmp_path / "exp" / "trial" / "checkpoint_000000").is_dir()
+
+
+def usage(monkeypatch, trainable, config):
+    from ctune.utils import gpu
+
+    def no_driver():
+        raise OSError
+
+    monkeypatch.setattr(gpu, "_gpus", no_driver)
+    made = trainable(config)
+    results = [made.train(), made.train()]
+    made.stop()
+    assert made._monitor is None or made._monitor.stopped
+    return results
+
+
+@pytest.mark.parametrize(
+    "trainable",
+    [Counter, wrap_function(lambda config: tune.report({"a": 1}))],
+    ids=["class", "func"],
+)
+def test_log_sys_usage_adds_what_the_machine_does(monkeypatch, trainable):
+    pytest.importorskip("psutil")
+    first, _ = usage(monkeypatch, trainable, {"log_sys_usage": True})
+    assert list(first)[-1] == "perf"
+    assert set(first["perf"]) == {"cpu_util_percent", "ram_util_percent"}
+    assert 0 < first["perf"]["ram_util_percent"] <= 100
+    assert first["config"] == {"log_sys_usage": True}
+
+
+def test_log_sys_usage_is_off_by_default_and_needs_psutil(monkeypatch, caplog):
+    assert "perf" not in usage(monkeypatch, Counter, {})[0]
+    assert "perf" not in usage(monkeypatch, Counter, {"log_sys_usage": False})[0]
+    monkeypatch.setitem(sys.modules, "psutil", None)
+    assert "perf" not in usage(monkeypatch, Counter, {"log_sys_usage": True})[0]
+    assert "pip install psutil" in caplog.text
 
 
 def test_validate_save_restore_passes_for_a_sound_class_only():

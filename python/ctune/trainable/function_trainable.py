@@ -211,7 +211,7 @@ class FunctionTrainable(Trainable):
                 "first, and keep them until report() returns."
             )
         name = checkpoint_name(self._next_index)
-        target = os.path.join(self.logdir, name)
+        target = os.path.join(self._checkpoint_parent(), name)
         persist(checkpoint.path, target, self._progress_after(metrics))
         self._next_index += 1
         self._latest_checkpoint = Checkpoint(target)

@@ -5,13 +5,21 @@ from __future__ import annotations
 import copy
 import logging
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ctune import _ctune
-from ctune._checkpoint import Checkpoint, TrainingResult, read_progress, write_progress
+from ctune._checkpoint import (
+    Checkpoint,
+    TrainingResult,
+    checkpoint_name,
+    persist,
+    read_progress,
+    write_progress,
+)
 from ctune.result import (
     DONE,
     EPISODES_TOTAL,
@@ -27,6 +35,7 @@ from ctune.result import (
 
 if TYPE_CHECKING:
     from ctune._session import TrialInfo
+    from ctune._storage import StorageContext
     from ctune.execution.placement_groups import PlacementGroupFactory
 
 __all__ = ["Trainable"]
@@ -46,10 +55,11 @@ class Trainable(_ctune.TrainableBase):
 
     Args:
         config: The trial's configuration. A deep copy goes to `setup`.
-        logger_creator, storage: Only None.
-
-    Raises:
-        NotImplementedError: `logger_creator` or `storage` is given.
+        logger_creator: For use outside of run(): function of the config that returns an
+            object with `logdir`, `on_result(result)`, `flush()` and `close()`. It hears of
+            each result; `logdir` becomes that of the trainable.
+        storage: For use outside of run(): a StorageContext, in whose trial directory
+            checkpoints are kept.
 
     Example:
         >>> class Quadratic(Trainable):
@@ -64,18 +74,21 @@ class Trainable(_ctune.TrainableBase):
         self,
         config: dict[str, Any] | None = None,
         logger_creator: Callable[[dict[str, Any]], Any] | None = None,
-        storage: object | None = None,
+        storage: StorageContext | None = None,
     ) -> None:
         super().__init__()
-        _refuse("logger_creator", logger_creator)
-        _refuse("storage", storage)
         own = dict(config or {})
         self._info: TrialInfo | None = _pop_reserved(own)
         self._trial_id = self._info.trial_id if self._info else "default"
         self._latest_checkpoint: Checkpoint | None = None
         self._own_logdir: str | None = None
+        self._storage = storage
+        self._saved = 0
         self.config = own
         self._config_for_result = own
+        self._create_logger(logger_creator)
+        if own.get("log_sys_usage"):
+            self._measure_usage()
         start = time.monotonic()
         self.setup(copy.deepcopy(own))
         took = time.monotonic() - start
@@ -177,24 +190,25 @@ class Trainable(_ctune.TrainableBase):
         """
         results: list[dict[str, Any]] = []
         deadline = time.monotonic() + buffer_time_s
-        while len(results) < max_buffer_length:
+        while True:
             result = self.train()
             results.append(result)
             if (
-                result.get(DONE)
+                len(results) >= max_buffer_length
+                or result.get(DONE)
                 or result.get(SHOULD_CHECKPOINT)
                 or result.get(RESULT_DUPLICATE)
                 or time.monotonic() >= deadline
             ):
-                break
-        return results
+                return results
 
     def save(self, checkpoint_dir: str | None = None) -> TrainingResult:
         """Saves a checkpoint.
 
         Args:
             checkpoint_dir: Made if missing. Default: a new temporary directory, which
-                the caller removes.
+                the caller removes. With a `storage` the files are copied into its trial
+                directory, as `checkpoint_000000` and so on, and that is returned.
 
         Raises:
             ValueError: save_checkpoint() returned neither None nor a dict nor the
@@ -206,6 +220,13 @@ class Trainable(_ctune.TrainableBase):
             directory = os.path.abspath(os.path.expanduser(checkpoint_dir))
             os.makedirs(directory, exist_ok=True)
         self._save_into(directory)
+        if self._storage is not None:
+            stored = os.path.join(self._checkpoint_parent(), checkpoint_name(self._saved))
+            persist(directory, stored, self._progress())
+            self._saved += 1
+            if checkpoint_dir is None:
+                shutil.rmtree(directory, ignore_errors=True)
+            directory = stored
         return TrainingResult(Checkpoint(directory), self._progress())
 
     def restore(self, checkpoint_path: str | Checkpoint | TrainingResult) -> None:
@@ -245,20 +266,29 @@ class Trainable(_ctune.TrainableBase):
         self,
         new_config: dict[str, Any],
         logger_creator: Callable[[dict[str, Any]], Any] | None = None,
-        storage: object | None = None,
+        storage: StorageContext | None = None,
     ) -> bool:
         """Gives this object to another trial.
+
+        Args:
+            new_config: Its configuration.
+            logger_creator, storage: Those of the other trial, as for the constructor;
+                default: as they were.
 
         Returns:
             What reset_config() answered. After True all counters are 0.
         """
-        _refuse("logger_creator", logger_creator)
-        _refuse("storage", storage)
         config = dict(new_config)
         info = _pop_reserved(config)
         if info is not None:
             self._info = info
             self._trial_id = info.trial_id
+        if logger_creator is not None:
+            self._close_logger()
+            self._create_logger(logger_creator, config)
+        if storage is not None:
+            self._storage = storage
+            self._saved = 0
         if not self.reset_config(config):
             return False
         self.config = config
@@ -269,6 +299,9 @@ class Trainable(_ctune.TrainableBase):
 
     def stop(self) -> None:
         """Ends training and releases everything; the object is of no use afterwards."""
+        self._close_logger()
+        if self._monitor is not None:
+            self._monitor.stop()
         self.cleanup()
 
     def get_config(self) -> dict[str, Any]:
@@ -308,8 +341,8 @@ class Trainable(_ctune.TrainableBase):
     def logdir(self) -> str:
         """Directory for the trial's files.
 
-        Outside of run() it is a new directory below ~/ray_results, made when first
-        asked for.
+        Outside of run() it is the logger's, or a new directory below ~/ray_results, made
+        when first asked for.
         """
         if self._info is not None and self._info.trial_dir is not None:
             return self._info.trial_dir
@@ -411,20 +444,34 @@ class Trainable(_ctune.TrainableBase):
             progress[EPISODES_TOTAL] = self._episodes_total
         return progress
 
+    def _checkpoint_parent(self) -> str:
+        return self.logdir if self._storage is None else self._storage.trial_fs_path
+
+    def _create_logger(
+        self,
+        creator: Callable[[dict[str, Any]], Any] | None,
+        config: dict[str, Any] | None = None,
+    ) -> None:
+        if creator is not None:
+            self._result_logger = creator(dict(self.config if config is None else config))
+            self._own_logdir = self._result_logger.logdir
+
+    def _close_logger(self) -> None:
+        if self._result_logger is not None:
+            self._result_logger.flush()
+            self._result_logger.close()
+
+    def _measure_usage(self) -> None:
+        from ctune.utils.gpu import UtilMonitor
+
+        self._monitor = UtilMonitor()
+
     def _make_logdir(self) -> str:
         from ctune.utils.util import date_str, default_storage_path
 
         root = default_storage_path()
         os.makedirs(root, exist_ok=True)
         return tempfile.mkdtemp(prefix=date_str(), dir=root)
-
-
-def _refuse(parameter: str, value: object | None) -> None:
-    if value is not None:
-        raise NotImplementedError(
-            f"{parameter}: must be None, got a {type(value).__name__}. run() keeps "
-            "results and checkpoints itself; use its callbacks to log elsewhere."
-        )
 
 
 def _pop_reserved(config: dict[str, Any]) -> TrialInfo | None:

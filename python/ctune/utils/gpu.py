@@ -125,25 +125,29 @@ class UtilMonitor(threading.Thread):
         self._ended = threading.Event()
         self._values: dict[str, list[float]] = {}
         self._asks_gpus = True
+        self._psutil: Any = None
         try:
             import psutil
         except ImportError:
             logger.warning("UtilMonitor measures nothing without psutil: pip install psutil")
             return
         self._psutil = psutil
+        psutil.cpu_percent(interval=None)  # each call tells of the time since the one before
         if start:
             self.start()
 
     def start(self) -> None:
-        """Begins to measure."""
+        """Measures once, and begins to measure now and then. Nothing without psutil."""
+        if self._psutil is None:
+            return
         self.stopped = False
+        self._measure()
         super().start()
 
     def run(self) -> None:
         """Measures until stop()."""
-        while not self._ended.is_set():
+        while not self._ended.wait(self.delay):
             self._measure()
-            self._ended.wait(self.delay)
 
     def _measure(self) -> None:
         values = {
