@@ -154,7 +154,11 @@ class Result:
         metrics = dict(trial.last_result)
         if metrics:
             metrics.setdefault(CONFIG, trial.config)
-        error = None if trial.status == Trial.TERMINATED else trial.get_error()
+        error: BaseException | None = None
+        if trial.status != Trial.TERMINATED:
+            error, text = trial.get_pickled_error(), trial.get_error()
+            if error is None and text is not None:
+                error = TuneError(text)
         if error is None and trial.status == Trial.ERROR:
             error = TuneError(f"Trial {trial} failed, and no file says why.")
         return cls(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from ctune._result import Result
 from ctune.analysis.experiment_analysis import ExperimentAnalysis, local_filesystem
@@ -107,8 +107,13 @@ class ResultGrid:
     def __len__(self) -> int:
         return len(self._experiment_analysis.trials)
 
-    def __getitem__(self, i: int) -> Result:
-        return self._result(range(len(self))[i])
+    @overload
+    def __getitem__(self, i: int) -> Result: ...
+    @overload
+    def __getitem__(self, i: slice) -> list[Result]: ...
+    def __getitem__(self, i: int | slice) -> Result | list[Result]:
+        places = range(len(self))[i]
+        return self._result(places) if isinstance(places, int) else list(map(self._result, places))
 
     def __iter__(self) -> Iterator[Result]:
         return map(self._result, range(len(self)))

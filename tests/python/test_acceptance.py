@@ -245,7 +245,7 @@ def test_r30_r145_r146_r147_r187_failed_trials(run, caplog):
     assert any(r.levelname == "ERROR" and "did not complete" in r.message for r in caplog.records)
     failed = analysis.trials[1]
     assert "LookupError: mine" in open(failed.error_file).read()
-    assert isinstance(failed.get_error(), LookupError)
+    assert isinstance(failed.get_pickled_error(), LookupError)
 
 
 def test_r42_unknown_arguments(run):

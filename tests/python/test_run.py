@@ -398,7 +398,7 @@ def test_a_failed_trial_is_an_error_at_the_end_with_its_traceback(executor, run)
         text = f.read()
     assert "Failure # 1" in text and "KeyError: 'mine'" in text
     assert "in step" in text
-    assert isinstance(failed.get_error(), KeyError)
+    assert isinstance(failed.get_pickled_error(), KeyError)
 
 
 def test_other_trials_go_on_after_a_failure(executor, run):

@@ -6,6 +6,8 @@ import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import os
+import sys
 import types
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -42,6 +44,8 @@ _HOMES: dict[str, tuple[str, ...]] = {
 }
 # Packages whose modules have the same names here.
 _SAME = {"ray.air.integrations": "ctune.integration", "ray.tune": "ctune"}
+# Scripts that Ray is shipped with: those of a Ray that is installed or lies on sys.path.
+_EXAMPLES = "ray.tune.examples"
 # What ctune does not replace.
 _ELSEWHERE = ("ray.data", "ray.llm", "ray.rllib", "ray.serve", "ray.workflow")
 _OF_TRAIN = ("huggingface", "horovod", "lightgbm", "lightning", "tensorflow", "torch", "xgboost")
@@ -103,6 +107,15 @@ class Finder(importlib.abc.MetaPathFinder):
         """
         if fullname != "ray" and not fullname.startswith("ray."):
             return None
+        if fullname.startswith(_EXAMPLES):
+            folders = (
+                path
+                if fullname != _EXAMPLES
+                else [os.path.join(p, "ray", "tune") for p in sys.path]
+            )
+            found = importlib.machinery.PathFinder.find_spec(fullname, folders)
+            if found is not None:
+                return found
         homes = homes_of(fullname)
         if homes is None:
             raise ModuleNotFoundError(

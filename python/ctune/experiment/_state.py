@@ -651,7 +651,7 @@ def _folder_run(
     return {
         "start_time": None,
         "num_failures": failures,
-        "num_failures_after_restore": failures,
+        "num_failures_after_restore": 0,
         "error_filename": EXPR_ERROR_FILE if failed else None,
         "pickled_error_filename": (
             EXPR_ERROR_PICKLE_FILE if EXPR_ERROR_PICKLE_FILE in names else None

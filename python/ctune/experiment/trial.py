@@ -599,16 +599,13 @@ class Trial:
         path = os.path.join(os.path.dirname(error), EXPR_ERROR_PICKLE_FILE)
         return path if os.path.exists(path) else None
 
-    def get_error(self) -> BaseException | TuneError | None:
-        """Returns the exception of the last failure, as it was raised if possible."""
-        pickled = self.get_pickled_error()
-        if pickled is not None:
-            return pickled
+    def get_error(self) -> str | None:
+        """Returns the text of the trial's error file; None if there is none."""
         error = self.error_file
         if error is None or not os.path.exists(error):
             return None
         with open(error, encoding="utf-8", errors="replace") as file:
-            return TuneError(file.read())
+            return file.read()
 
     def get_pickled_error(self) -> BaseException | None:
         """Returns the exception of the last failure, if it could be pickled."""
@@ -874,7 +871,7 @@ class Trial:
             "stub": True,
             "start_time": view.start_time,
             "num_failures": view.num_failures,
-            "num_failures_after_restore": view.num_failures,
+            "num_failures_after_restore": 0,
             "custom_trial_name": self.custom_trial_name,
             "custom_dirname": self.custom_dirname,
             "_checkpoint_config": self._kept_config(),
@@ -985,7 +982,7 @@ _IN_RUN: dict[str, Callable[[Trial], Any]] = {
     "trainable_name": lambda trial: _facts_of(trial).trainable_name,
     "stopping_criterion": lambda trial: _facts_of(trial).stopping_criterion,
     "max_failures": lambda trial: _facts_of(trial).max_failures,
-    "num_failures_after_restore": lambda trial: trial.num_failures,
+    "num_failures_after_restore": lambda trial: 0,
     "custom_trial_name": lambda trial: str(trial) if _facts_of(trial).named else None,
     "custom_dirname": lambda trial: None,
     "log_to_file": lambda trial: _facts_of(trial).care.log_files,
