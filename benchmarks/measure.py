@@ -306,6 +306,12 @@ def case_memory(side: str) -> dict[str, float]:
     return found
 
 
+def case_shared(side: str) -> dict[str, float]:
+    import shared_data
+
+    return shared_data.peak(side)
+
+
 class FakeTrial:
     """What ASHA reads of a trial."""
 

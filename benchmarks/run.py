@@ -174,6 +174,16 @@ def rows() -> list[Row]:
             goal="1 KiB",
         ),
         Row(
+            "1 GiB given to 8 trials, most memory over an interpreter",
+            "shared",
+            "MB",
+            {"ctune": "ctune", "ray": "ray"},
+            value="over_interpreter",
+            scale=1e-6,
+            env=LOGGERS_OFF,
+            goal="under 1,300 MB",
+        ),
+        Row(
             "cost of a trial, early",
             "memory",
             "µs",

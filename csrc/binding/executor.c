@@ -85,7 +85,10 @@ pyct_process_executor(pyct_state *state, PyObject *options, pyct_names *names,
         payload == NULL ? NULL : option(options, "start_timeout", &PyFloat_Type);
     PyObject *limit =
         timeout == NULL ? NULL : option(options, "work_limit", &PyFloat_Type);
-    PyObject *pairs = limit == NULL ? NULL : env_list(env);
+    PyObject *number =
+        limit == NULL ? NULL : option(options, "payload_fd", &PyLong_Type);
+    int fd = number == NULL ? -1 : (int)PyLong_AsLong(number);
+    PyObject *pairs = number == NULL || PyErr_Occurred() ? NULL : env_list(env);
     const char **argv_texts = pairs == NULL ? NULL : texts_of(argv);
     const char **env_texts = argv_texts == NULL ? NULL : texts_of(pairs);
     ct_exec *out = NULL;
@@ -99,6 +102,7 @@ pyct_process_executor(pyct_state *state, PyObject *options, pyct_names *names,
             .env = env_texts,
             .payload = (const uint8_t *)PyBytes_AS_STRING(payload),
             .payload_len = (size_t)PyBytes_GET_SIZE(payload),
+            .payload_fd = fd,
             .names = pyct_names_table(names),
             .start_timeout = PyFloat_AS_DOUBLE(timeout),
             .work_limit = PyFloat_AS_DOUBLE(limit),

@@ -73,6 +73,7 @@ helper_payload(PyObject *op, PyObject *ignored)
     ct_err err = CT_ERR_INIT;
     ct_buf payload = CT_BUF_INIT;
     ct_status st;
+    int fd = -1;
     bool end = false;
     PyObject *out = NULL;
 
@@ -81,15 +82,18 @@ helper_payload(PyObject *op, PyObject *ignored)
         return NULL;
     }
     Py_BEGIN_ALLOW_THREADS
-    st = ct_helper_payload(h, &payload, &end, &err);
+    st = ct_helper_payload(h, &payload, &fd, &end, &err);
     Py_END_ALLOW_THREADS
     if (st != CT_OK) {
         pyct_raise(pyct_state_of(op), &err);
     } else if (end) {
         out = Py_NewRef(Py_None);
     } else {
-        out = PyBytes_FromStringAndSize((const char *)payload.data,
-                                        (Py_ssize_t)payload.len);
+        out = Py_BuildValue("y#i", (const char *)payload.data, (Py_ssize_t)payload.len,
+                            fd);
+        if (out == NULL) {
+            ct_fd_close(&fd);
+        }
     }
     ct_buf_deinit(&payload);
     return out;
@@ -181,7 +185,8 @@ helper_become_worker(PyObject *op, PyObject *ignored)
 static PyMethodDef helper_methods[] = {
     {"payload", helper_payload, METH_NOARGS,
      "payload($self, /)\n--\n\n"
-     "Wait for the pickled trainable; None: the driver is gone."},
+     "Wait for the pickled trainable: (bytes, descriptor of its memory or -1). None: the\n"
+     "driver is gone."},
     {"loaded", helper_loaded, METH_NOARGS,
      "loaded($self, /)\n--\n\n"
      "Tell the driver that workers can be made."},

@@ -98,6 +98,8 @@
     X(connection_type)                                                                 \
     X(helper_type)                                                                     \
     X(lock_type)                                                                       \
+    X(segment_type)                                                                    \
+    X(segment_view_type)                                                               \
     X(scheduler_type)                                                                  \
     X(fifo_type)                                                                       \
     X(native_type)                                                                     \

@@ -73,6 +73,7 @@ from ctune.trainable.trainable import Trainable
 from ctune.utils.util import date_str
 
 if TYPE_CHECKING:
+    from ctune._pickling import Payload
     from ctune.execution.placement_groups import PlacementGroupFactory
     from ctune.experiment.trial import Trial
 
@@ -153,7 +154,7 @@ class Plan:
         journal_sync: "none", "interval" or "always"; see init().
         trial_timeout_s: Seconds that a trial's step, save, restore or start may take; 0: any.
         log_trial_errors: Whether each failure's traceback is shown.
-        trainable_blob: The pickled trainable where workers are processes, else None.
+        payload: The pickled trainable where workers are processes, else None.
         resume_hint: How to go on after an interrupt.
         subject: What was interrupted, in messages.
         started: When the run was settled, seconds since the epoch.
@@ -188,7 +189,7 @@ class Plan:
     journal_sync: str
     trial_timeout_s: float
     log_trial_errors: bool
-    trainable_blob: bytes | None
+    payload: Payload | None
     resume_hint: str
     subject: str
     started: float
@@ -350,11 +351,12 @@ def make_plan(
         restore=restore,
     )
     experiment = experiments[0]
+    trainable = _work(experiments)
+    payload = _payload(runtime.executor, trainable, experiment.run_identifier)
     fail_fast_ = check_fail_fast(fail_fast)
     check_failures(fail_fast_, integer("max_failures", max_failures))
     searched = bool(search_alg) and not isinstance(search_alg, BasicVariantGenerator)
     plans = tuple(_experiment_plan(one, runtime, searched) for one in experiments)
-    trainable = _work(plans)
     given = search_alg
     algorithm = _search_algorithm(search_alg, max_concurrent_trials, runtime.one_by_one)
     if space:
@@ -369,7 +371,6 @@ def make_plan(
         )
     if runtime.debug:
         fail_fast_ = "raise"
-    blob = _blob(runtime.executor, trainable, experiment.run_identifier)
     _check_resume(resume_config or resume_config_of(resume), experiment)
     for one in experiments:
         _make_directory(one.path)
@@ -403,7 +404,7 @@ def make_plan(
         journal_sync=runtime.journal_sync,
         trial_timeout_s=runtime.trial_timeout_s,
         log_trial_errors=os.environ.get("TUNE_PRINT_ALL_TRIAL_ERRORS", "1") == "1",
-        trainable_blob=blob,
+        payload=payload,
         resume_hint=words.resume.format(path=experiment.path),
         subject=words.subject,
         started=time.time(),
@@ -492,7 +493,7 @@ def make_simulation_plan(
         journal_sync="none",
         trial_timeout_s=0.0,
         log_trial_errors=False,
-        trainable_blob=None,
+        payload=None,
         resume_hint="",
         subject="Simulation",
         started=0.0,
@@ -598,37 +599,42 @@ def _experiment_plan(one: Experiment, runtime: _runtime.Runtime, searched: bool)
         thresholds=one.criteria if isinstance(one.criteria, dict) else {},
         trial_name_creator=spec["trial_name_creator"],
         trial_dirname_creator=spec["trial_dirname_creator"],
-        care=Care(spec["log_to_file"], tuple(spec["export_formats"]), spec["restore"]),
+        care=_care(one),
         named_by_env=searched or "env" in spec["config"],
     )
 
 
+def _care(one: Experiment) -> Care:
+    spec = one.spec
+    return Care(spec["log_to_file"], tuple(spec["export_formats"]), spec["restore"])
+
+
 def _work(
-    plans: Sequence[ExperimentPlan],
+    experiments: Sequence[Experiment],
 ) -> type[Trainable] | dict[str, type[Trainable]] | Work:
     """What TrialHost takes."""
     cared: dict[str, Care] = {}
-    for one in plans:
-        if cared.setdefault(one.name, one.care) != one.care:
+    for one in experiments:
+        if cared.setdefault(one.name, _care(one)) != _care(one):
             raise ValueError(
                 f"experiments: two are called {one.name!r}, but differ in log_to_file, "
                 "export_formats or restore. Give them different names."
             )
-    trainable = _trainables(plans)
+    trainable = _trainables(experiments)
     return Work(trainable, cared) if any(care != Care() for care in cared.values()) else trainable
 
 
 def _trainables(
-    plans: Sequence[ExperimentPlan],
+    experiments: Sequence[Experiment],
 ) -> type[Trainable] | dict[str, type[Trainable]]:
     """What is trained: a class; name -> class if there are several experiments."""
-    if len(plans) == 1:
-        return plans[0].trainable
+    if len(experiments) == 1:
+        return experiments[0].trainable
     found: dict[str, type[Trainable]] = {}
-    for one in plans:
-        if found.setdefault(one.trainable_name, one.trainable) is not one.trainable:
+    for one in experiments:
+        if found.setdefault(one.run_identifier, one.trainable) is not one.trainable:
             raise ValueError(
-                f"run_or_experiment: two trainables are called {one.trainable_name!r}. Register "
+                f"run_or_experiment: two trainables are called {one.run_identifier!r}. Register "
                 "them under different names with register_trainable()."
             )
     return found
@@ -1117,8 +1123,8 @@ def _make_directory(directory: str) -> None:
         ) from error
 
 
-def _blob(executor: Any, trainable: Any, name: str) -> bytes | None:
-    if executor == "inline":
+def _payload(executor: Any, trainable: Any, name: str) -> Payload | None:
+    if executor != "process":
         return None
     from ctune._pickling import dump_trainable
 

@@ -391,6 +391,8 @@ def _execute(plan: Plan) -> ExperimentAnalysis:
         failing = sys.exc_info()[0] is not None
         display.end(failed=failing)
         driver.close(0.0 if failing else _CLOSE_GRACE_S)
+        if plan.payload is not None:
+            plan.payload.close()
         if _trials(driver) * _STATE_S_PER_TRIAL <= max(_STATE_S, 0.01 * (time.monotonic() - start)):
             _write_states(plan, driver.trials)
         _end_callbacks(plan, driver.trials, failing)

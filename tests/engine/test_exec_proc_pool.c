@@ -3,6 +3,7 @@
 #include "support.h"
 
 #include "exec/proc_helper.h"
+#include "os/shm.h"
 #include "exec/proc_pool.h"
 #include "flow/codec.h"
 #include "os/proc.h"
@@ -216,9 +217,12 @@ helper_main(int control)
     ct_buf payload = CT_BUF_INIT;
     bool end = false;
     must(ct_helper_new(&h, control, &err));
-    must(ct_helper_payload(h, &payload, &end, &err));
+    int memory = -1;
+    must(ct_helper_payload(h, &payload, &memory, &end, &err));
     must(ct_buf_terminate(&payload, &err));
     const char *part = (const char *)payload.data;
+    void *shared = NULL;
+    size_t size = 0;
     bool gone = strncmp(part, "while ", 6) == 0 && access(part + 6, F_OK) != 0;
     if (strcmp(part, "crash") == 0 || gone) {
         die_by(SIGSEGV);
@@ -227,10 +231,15 @@ helper_main(int control)
     } else if (strcmp(part, "unloadable") == 0) {
         const char *text = "ImportError: no module";
         ct_helper_unloadable(h, text, strlen(text));
+    } else if (strcmp(part, "tells its memory") == 0) {
+        must(ct_shm_map(memory, &shared, &size, &err));
+        ct_helper_unloadable(h, shared, size);
+        ct_shm_unmap(shared, size);
     } else {
         ct_helper_loaded(h);
     }
     ct_buf_deinit(&payload);
+    ct_fd_close(&memory);
     for (;;) {
         uint32_t worker;
         int fd;
@@ -271,8 +280,8 @@ typedef struct rig {
 } rig;
 
 static ct_status
-rig_open_limited(rig *r, const char *program, const char *payload, double start_timeout,
-                 double work_limit, ct_err *err)
+rig_open_limited(rig *r, const char *program, const char *payload, int memory,
+                 double start_timeout, double work_limit, ct_err *err)
 {
     memset(r, 0, sizeof *r);
     r->clock.now = clock_mono;
@@ -285,6 +294,7 @@ rig_open_limited(rig *r, const char *program, const char *payload, double start_
     ct_proc_pool_opts opts = {.argv = argv,
                               .payload = (const uint8_t *)payload,
                               .payload_len = strlen(payload),
+                              .payload_fd = memory,
                               .names = r->names,
                               .clock = &r->clock,
                               .start_timeout = start_timeout,
@@ -298,17 +308,17 @@ rig_open_limited(rig *r, const char *program, const char *payload, double start_
 }
 
 static ct_status
-rig_open(rig *r, const char *program, const char *payload, double start_timeout,
-         ct_err *err)
+rig_open(rig *r, const char *program, const char *payload, int memory,
+         double start_timeout, ct_err *err)
 {
-    return rig_open_limited(r, program, payload, start_timeout, 0, err);
+    return rig_open_limited(r, program, payload, memory, start_timeout, 0, err);
 }
 
 static void
 rig_start(rig *r, const char *payload)
 {
     ct_err err = CT_ERR_INIT;
-    assert_ok(rig_open(r, "/proc/self/exe", payload, 60.0, &err), err);
+    assert_ok(rig_open(r, "/proc/self/exe", payload, -1, 60.0, &err), err);
 }
 
 static void
@@ -614,19 +624,37 @@ a_payload_that_cannot_be_loaded_fails_each_start_with_its_text(void **state)
 }
 
 static void
+memory_goes_to_the_helper_with_the_payload(void **state)
+{
+    (void)state;
+    ct_err err = CT_ERR_INIT;
+    rig r;
+    int memory = -1;
+    assert_ok(ct_shm_new(&memory, &err), err);
+    assert_ok(ct_shm_write(memory, 0, "written before", 14, &err), err);
+    assert_ok(rig_open(&r, "/proc/self/exe", "tells its memory", memory, 60.0, &err),
+              err);
+    ct_fd_close(&memory); /* the pool has its own by now */
+    give(&r, CT_COMMAND_START, 0, "ok");
+    ct_event ev = next(&r);
+    assert_non_null(strstr(ev.text, "written before"));
+    rig_end(&r);
+}
+
+static void
 a_program_that_is_no_helper_fails_each_start(void **state)
 {
     (void)state;
     ct_err err = CT_ERR_INIT;
     rig r;
-    assert_ok(rig_open(&r, "/bin/true", "x", 60.0, &err), err);
+    assert_ok(rig_open(&r, "/bin/true", "x", -1, 60.0, &err), err);
     uint64_t serial = give(&r, CT_COMMAND_START, 1, "ok");
     ct_event ev = next(&r);
     assert_int_equal(ev.kind, CT_EVENT_START_FAILED);
     assert_int_equal(ev.serial, serial);
     assert_non_null(strstr(ev.text, "before it was ready"));
     rig_end(&r);
-    assert_int_equal(rig_open(&r, "/nowhere/python", "x", 60.0, &err), CT_EIO);
+    assert_int_equal(rig_open(&r, "/nowhere/python", "x", -1, 60.0, &err), CT_EIO);
     assert_string_equal(err.param, "/nowhere/python");
 }
 
@@ -657,7 +685,7 @@ a_command_that_takes_too_long_loses_its_worker(void **state)
     (void)state;
     ct_err err = CT_ERR_INIT;
     rig r;
-    assert_ok(rig_open_limited(&r, "/proc/self/exe", "ok", 60.0, 0.2, &err), err);
+    assert_ok(rig_open_limited(&r, "/proc/self/exe", "ok", -1, 60.0, 0.2, &err), err);
     pid_t hanging = start(&r, 1, "hang");
     start(&r, 2, "ok");
     uint64_t serial = give(&r, CT_COMMAND_STEP, 1, NULL);
@@ -680,7 +708,7 @@ a_helper_that_takes_too_long_to_load_is_given_up(void **state)
     (void)state;
     ct_err err = CT_ERR_INIT;
     rig r;
-    assert_ok(rig_open_limited(&r, "/proc/self/exe", "slow", 60.0, 0.2, &err), err);
+    assert_ok(rig_open_limited(&r, "/proc/self/exe", "slow", -1, 60.0, 0.2, &err), err);
     uint64_t serial = give(&r, CT_COMMAND_START, 1, "ok");
     ct_event ev = next(&r);
     assert_string_equal(ct_event_name(ev.kind), "START_FAILED");
@@ -823,7 +851,7 @@ pool_attempt(void *ctx, ct_err *err)
 {
     (void)ctx;
     rig r;
-    ct_status st = rig_open(&r, "/proc/self/exe", "ok", 60.0, err);
+    ct_status st = rig_open(&r, "/proc/self/exe", "ok", -1, 60.0, err);
     if (st != CT_OK) {
         return st;
     }
@@ -875,6 +903,7 @@ main(int argc, char **argv)
         cmocka_unit_test(reset_gives_a_worker_to_another_trial),
         cmocka_unit_test(a_worker_that_refuses_to_start_makes_one_event),
         cmocka_unit_test(a_result_of_megabytes_arrives_whole),
+        cmocka_unit_test(memory_goes_to_the_helper_with_the_payload),
         cmocka_unit_test(
             a_payload_that_cannot_be_loaded_fails_each_start_with_its_text),
         cmocka_unit_test(a_program_that_is_no_helper_fails_each_start),

@@ -50,7 +50,7 @@ EXCEPTIONS = {
     "helper.c": ("METH_VARARGS", "forked: called once per worker"),
 }
 # Types with GC support that own nothing a cycle could be broken at, so they have no clear.
-NOTHING_TO_CLEAR = {"searcher.c", "connection.c", "helper.c", "lock.c"}
+NOTHING_TO_CLEAR = {"searcher.c", "connection.c", "helper.c", "lock.c", "segment.c"}
 
 NOGIL = re.compile(r"^(\w+_nogil)\(([^)]*)\)", re.M)
 BLOCK = re.compile(r"\bPy_BEGIN_ALLOW_THREADS\b(.*?)\bPy_END_ALLOW_THREADS\b", re.DOTALL)

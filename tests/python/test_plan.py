@@ -621,7 +621,7 @@ def test_an_unpicklable_closure_is_named(plan):
 
     with pytest.raises(TypeError, match="closed-over variable 'lock'"):
         plan(mine)
-    assert plan(train).trainable_blob
+    assert plan(train).payload.data
 
 
 def test_an_unpicklable_attribute_is_named():

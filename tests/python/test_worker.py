@@ -11,6 +11,7 @@ import pytest
 
 import ctune as tune
 from ctune import _ctune
+from ctune._pickling import Payload
 from ctune.execution import TrialHost
 from ctune.execution._host import failure_text
 from ctune.execution.worker import helper_argv, process_options
@@ -284,7 +285,7 @@ def test_libraries_get_the_threads_that_a_trial_has_cpus_for(monkeypatch):
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
     one = SimpleNamespace(resources={"CPU": 2.0})
     plan = SimpleNamespace(
-        trainable_blob=b"x", experiments=(one,), trainable=Counter, trial_timeout_s=0.0
+        payload=Payload(b"x"), experiments=(one,), trainable=Counter, trial_timeout_s=0.0
     )
     env = process_options(plan)["env"]
     assert "OMP_NUM_THREADS" not in env  # the user has spoken

@@ -109,29 +109,30 @@ helper_message(ct_helper *h, ct_wire *m, int *fd)
 }
 
 ct_status
-ct_helper_payload(ct_helper *h, ct_buf *out, bool *end, ct_err *err)
+ct_helper_payload(ct_helper *h, ct_buf *out, int *fd, bool *end, ct_err *err)
 {
     ct_wire m;
-    int fd;
+    int other;
     *end = true;
+    *fd = -1;
     ct_buf_clear(out);
-    if (!helper_tell(h, CT_WIRE_READY, 0, 0, NULL, 0) || !helper_message(h, &m, &fd)) {
+    if (!helper_tell(h, CT_WIRE_READY, 0, 0, NULL, 0) || !helper_message(h, &m, fd)) {
         return CT_OK;
     }
-    ct_fd_close(&fd);
     if (m.kind != CT_WIRE_PAYLOAD) {
+        ct_fd_close(fd);
         return ct_fail(err, CT_ECORRUPT, "control socket",
                        "begins with message %u instead of the payload", m.kind);
     }
     ct_status st = ct_buf_reserve(out, m.len, err);
-    if (st != CT_OK) {
-        return st;
-    }
-    if (helper_receive(h, out->data, m.len, &fd)) {
+    if (st == CT_OK && helper_receive(h, out->data, m.len, &other)) {
         out->len = m.len;
         *end = false;
+        ct_fd_close(&other);
+    } else {
+        ct_fd_close(fd);
     }
-    return CT_OK;
+    return st;
 }
 
 void

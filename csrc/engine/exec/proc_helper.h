@@ -22,8 +22,9 @@ typedef struct ct_helper ct_helper;
 /* Turns this process, started by the pool, into its helper. */
 ct_status ct_helper_new(ct_helper **out, int control, ct_err *err);
 void ct_helper_free(ct_helper *h);
-/* Waits for the payload and replaces *out by it. *end: the driver is gone. */
-ct_status ct_helper_payload(ct_helper *h, ct_buf *out, bool *end, ct_err *err);
+/* Waits for the payload and replaces *out by it; *fd is the caller's, -1 if none came with
+ * it. *end: the driver is gone. */
+ct_status ct_helper_payload(ct_helper *h, ct_buf *out, int *fd, bool *end, ct_err *err);
 void ct_helper_loaded(ct_helper *h);
 void ct_helper_unloadable(ct_helper *h, const char *text, size_t len);
 /* Waits for an order to fork: the worker's number and its socket, now the caller's. Reaps

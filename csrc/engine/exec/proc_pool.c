@@ -89,7 +89,8 @@ typedef struct pool {
     char **env;
     const uint8_t *payload;
     size_t payload_len;
-    pid_t helper; /* 0 once reaped */
+    int payload_fd; /* goes with it; -1 = none */
+    pid_t helper;   /* 0 once reaped */
     int control;
     ct_buf control_in;
     ct_buf control_out;
@@ -1020,8 +1021,12 @@ pool_spawn(pool *p, ct_err *err)
                            (const char *const *)p->env, fds[1], err);
     }
     ct_fd_close(&fds[1]);
+    int fd = -1;
+    if (st == CT_OK && p->payload_fd >= 0) {
+        st = ct_fd_duplicate(p->payload_fd, &fd, err);
+    }
     if (st == CT_OK) {
-        st = control_send(p, CT_WIRE_PAYLOAD, 0, p->payload, p->payload_len, -1, err);
+        st = control_send(p, CT_WIRE_PAYLOAD, 0, p->payload, p->payload_len, fd, err);
     }
     if (st == CT_OK) {
         ct_buf_clear(&p->failure);
@@ -1238,6 +1243,7 @@ pool_free(ct_exec *e)
     ct_buf_deinit(&p->failure);
     texts_free(p->argv);
     texts_free(p->env);
+    ct_fd_close(&p->payload_fd);
     ct_poller_free(p->poller);
     ct_free(p);
 }
@@ -1275,11 +1281,15 @@ ct_proc_pool_new(ct_exec **out, const ct_proc_pool_opts *opts, ct_err *err)
     p->work_limit = opts->work_limit;
     p->payload = opts->payload;
     p->payload_len = opts->payload_len;
+    p->payload_fd = -1;
     char number[16];
     (void)snprintf(number, sizeof number, "%d", CT_PROC_CONTROL_FD);
     ct_status st = texts_copy(&p->argv, opts->argv, number, err);
     if (st == CT_OK) {
         st = texts_copy(&p->env, opts->env, NULL, err);
+    }
+    if (st == CT_OK && opts->payload_fd >= 0) {
+        st = ct_fd_duplicate(opts->payload_fd, &p->payload_fd, err);
     }
     if (st == CT_OK) {
         st = ct_poller_new(&p->poller, err);

@@ -24,6 +24,7 @@ typedef struct ct_proc_pool_opts {
         *payload; /* sent first on the control socket: the pickled trainable. Borrowed
                      until the pool is closed: a new helper gets it again */
     size_t payload_len;
+    int payload_fd; /* goes with it, and stays the caller's; -1 = none */
     ct_names *names;
     ct_clock *clock;      /* NULL: the machine's */
     double start_timeout; /* seconds until a helper that says nothing is an error */

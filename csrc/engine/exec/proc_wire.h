@@ -1,7 +1,8 @@
 /* proc_wire.h: what driver and helper say to each other on the control socket.
  *
  * A message is four u32, little endian: kind | worker | value | length, and then `length`
- * bytes. FORK carries the worker's socket as a descriptor with its first byte. */
+ * bytes. FORK carries the worker's socket as a descriptor with its first byte, and so may
+ * PAYLOAD carry memory that the helper maps. */
 #ifndef CT_EXEC_PROC_WIRE_H
 #define CT_EXEC_PROC_WIRE_H
 

@@ -46,6 +46,15 @@ ct_socket_pair(int fds[2], ct_err *err)
 }
 
 ct_status
+ct_fd_duplicate(int fd, int *out, ct_err *err)
+{
+    *out = fcntl(fd, F_DUPFD_CLOEXEC, CT_PROC_CONTROL_FD + 1);
+    return *out >= 0 ? CT_OK
+                     : ct_fail_os(err, errno, "dup",
+                                  "cannot hand over a descriptor; raise `ulimit -n`");
+}
+
+ct_status
 ct_fd_nonblock(int fd, ct_err *err)
 {
     int flags = fcntl(fd, F_GETFL);
@@ -207,11 +216,11 @@ ct_proc_spawn(pid_t *pid, const char *const *argv, const char *const *env, int c
               ct_err *err)
 {
     /* Not number 3 itself: dup2 onto itself would leave it close-on-exec. */
-    int passed = fcntl(control, F_DUPFD_CLOEXEC, CT_PROC_CONTROL_FD + 1);
-    if (passed < 0) {
-        return ct_fail_os(err, errno, argv[0], "cannot be started");
+    int passed = -1;
+    ct_status st = ct_fd_duplicate(control, &passed, err);
+    if (st != CT_OK) {
+        return st;
     }
-    ct_status st = CT_OK;
     const char **all = env_merge(env);
     if (all == NULL) {
         ct_fd_close(&passed);

@@ -15,6 +15,7 @@
 ct_status ct_socket_pair(int fds[2], ct_err *err);
 ct_status ct_fd_nonblock(int fd, ct_err *err);
 void ct_fd_close(int *fd); /* sets -1; closed already is fine */
+ct_status ct_fd_duplicate(int fd, int *out, ct_err *err); /* close-on-exec */
 
 typedef enum ct_io {
     CT_IO_SOME,  /* *done bytes went through */

@@ -15,7 +15,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from ctune import _ctune, _encode
+from ctune import _ctune
+from ctune._pickling import load_trainable, map_payload
 from ctune._work import Work
 from ctune.execution._host import TrialHost, failure_text
 from ctune.execution._streams import prepare_process
@@ -28,20 +29,21 @@ __all__ = ["helper_argv", "main", "process_options"]
 _START_TIMEOUT_S = 60.0
 # Libraries that would start a thread per core in every worker.
 _THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-# Descriptor of the payload for a helper that began anew.
-_PAYLOAD_FD = "_CTUNE_PAYLOAD_FD"
+# Descriptors of payload and segment (-1 for none) for a helper that began anew.
+_PAYLOAD_FDS = "_CTUNE_PAYLOAD_FDS"
 
 
 def process_options(plan: Plan) -> dict[str, Any]:
     """Returns what the C driver needs to start the helper of a run."""
-    assert plan.trainable_blob is not None
+    assert plan.payload is not None
     asked = [one.resources for one in plan.experiments]
     cpus = min(1.0 if callable(one) else one.get("CPU", 1.0) for one in asked)
     threads = str(max(1, int(cpus)))
     return {
         "argv": helper_argv(logs=isinstance(plan.trainable, Work) and plan.trainable.logs),
         "env": {name: threads for name in _THREAD_LIMITS if name not in os.environ},
-        "payload": plan.trainable_blob,
+        "payload": plan.payload.data,
+        "payload_fd": plan.payload.fd,
         "start_timeout": _START_TIMEOUT_S,
         "work_limit": plan.trial_timeout_s,
     }
@@ -68,20 +70,19 @@ def main(control: int, logs: bool = False) -> None:
     """The helper: loads the trainable and forks workers until the driver is gone."""
     if logs:
         prepare_process()
-    kept = os.environ.pop(_PAYLOAD_FD, None)
-    payload = None if kept is None else _read_kept(int(kept))
-    helper = _ctune.Helper(control)
+    kept = os.environ.pop(_PAYLOAD_FDS, None)
+    host: TrialHost | None = None if kept is None else _LoadingHost(*_read_kept(kept))
+    helper = _ctune.Helper(control)  # closes what else is open
     if os.environ.get("CTUNE_COMPAT"):
         from ctune.compat import install
 
         install()  # the trainable may name modules of ray
-    if payload is None:
+    if host is None:
         payload = helper.payload()
         if payload is None:
             return
-        host = _load(helper, payload, control)
+        host = _load(helper, *payload, control)
     else:
-        host = _LoadingHost(payload)
         helper.loaded()
     for stream in (sys.stdout, sys.stderr):
         # What a trial prints is seen at once, and never twice.
@@ -94,27 +95,30 @@ def main(control: int, logs: bool = False) -> None:
 class _LoadingHost(TrialHost):
     """Loads the trainable in the worker itself."""
 
-    def __init__(self, payload: bytes) -> None:
+    def __init__(self, payload: bytes, segment: memoryview | None) -> None:
         super().__init__(own_process=True)
         self._payload: bytes | None = payload
+        self._segment = segment
 
     def _receive(self, command: _ctune.Command) -> None:
         if self._payload is not None:
-            self._take(_encode.loads(self._payload))
-            self._payload = None
+            self._take(load_trainable(self._payload, self._segment))
+            self._payload = self._segment = None
         super()._receive(command)
 
 
-def _load(helper: _ctune.Helper, payload: bytes, control: int) -> TrialHost:
+def _load(helper: _ctune.Helper, payload: bytes, fd: int, control: int) -> TrialHost:
     try:
-        trainable = _encode.loads(payload)
+        trainable = load_trainable(payload, map_payload(fd))
     except BaseException as error:
         helper.unloadable(
             "The trainable could not be loaded in the worker processes.\n" + failure_text(error)
         )
         return TrialHost(own_process=True)
     if _count_threads() > 1:
-        _begin_anew(payload, control)
+        _begin_anew(payload, fd, control)
+    if fd >= 0:
+        os.close(fd)
     helper.loaded()
     return TrialHost(trainable, own_process=True)
 
@@ -128,7 +132,7 @@ def _count_threads() -> int:
         return threading.active_count()
 
 
-def _begin_anew(payload: bytes, control: int) -> None:
+def _begin_anew(payload: bytes, fd: int, control: int) -> None:
     """Replaces this process by a helper that has no threads and loads nothing."""
     import tempfile
 
@@ -136,15 +140,17 @@ def _begin_anew(payload: bytes, control: int) -> None:
         file.write(payload)
         file.flush()
         file.seek(0)
-        os.set_inheritable(file.fileno(), True)
-        os.set_inheritable(control, True)
-        os.environ[_PAYLOAD_FD] = str(file.fileno())
+        for passed in (file.fileno(), control, fd):
+            if passed >= 0:
+                os.set_inheritable(passed, True)
+        os.environ[_PAYLOAD_FDS] = f"{file.fileno()} {fd}"
         os.execv(sys.executable, sys.orig_argv)
 
 
-def _read_kept(fd: int) -> bytes:
-    with open(fd, "rb") as file:
-        return file.read()
+def _read_kept(fds: str) -> tuple[bytes, memoryview | None]:
+    payload, segment = map(int, fds.split())
+    with open(payload, "rb") as file:
+        return file.read(), map_payload(segment)
 
 
 def _fork_workers(helper: _ctune.Helper, host: TrialHost) -> None:

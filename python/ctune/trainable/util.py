@@ -9,6 +9,8 @@ import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
+from ctune._pickling import Parameters
+
 if TYPE_CHECKING:
     from ctune.execution.placement_groups import PlacementGroupFactory
 
@@ -17,24 +19,37 @@ __all__ = ["with_parameters", "with_resources"]
 logger = logging.getLogger("ctune")
 
 
-def require_one_argument(function: Callable[..., Any], *, bound: tuple[str, ...] = ()) -> None:
-    """Checks that `function(config, **bound)` is a possible call.
+def require_one_argument(function: Callable[..., Any]) -> None:
+    """Checks that the config is all that a function needs, besides what is bound to it.
 
     Raises:
         ValueError: It is not.
     """
+    inner, parameters = _unbound(function)
+    _check_call(inner, parameters, inspect.Signature.bind)
+
+
+def _unbound(function: Any) -> tuple[Any, dict[str, Any]]:
+    """A function without what with_parameters() bound to it, and that."""
+    inner, parameters = getattr(function, "_ctune_bound", (function, None))
+    return inner, parameters.values if parameters is not None else {}
+
+
+def _check_call(
+    function: Callable[..., Any], bound: dict[str, Any], bind: Callable[..., Any]
+) -> None:
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
         return  # built-in without a signature: the call will tell
     try:
-        signature.bind({}, **dict.fromkeys(bound))
+        bind(signature, {}, **dict.fromkeys(bound))
     except TypeError as error:
         name = getattr(function, "__name__", type(function).__name__)
         extra = "".join(f", {key}=..." for key in bound)
         rule = (
             "with_parameters() hands each object over under its name; the function must "
-            "take these names, and no others."
+            "take these names, and need no others."
             if bound
             else "A trainable function takes the config as its only positional argument; "
             "bind further ones with with_parameters()."
@@ -71,14 +86,19 @@ def with_parameters(trainable: Any, **kwargs: Any) -> Any:
     """Binds objects to a trainable, which receives them as keyword arguments.
 
     The objects travel to the workers once, not with each trial's config, and stay out of
-    result files: use it for data sets.
+    result files: use it for data sets. All workers share the memory of arrays (of NumPy, and
+    what is made of them, such as data frames). Where a trial writes to one, what it writes
+    is seen by its own worker alone and costs memory there. With the inline executor all
+    trials get the objects themselves.
 
     Args:
         trainable: A function, called as `trainable(config, **kwargs)`; or a Trainable
-            class, whose `setup` is called as `setup(config, **kwargs)`.
+            class, whose `setup` is called as `setup(config, **kwargs)`. It may have been
+            through with_parameters() and with_resources() before.
 
     Raises:
-        ValueError: `trainable` is neither, or does not take these arguments.
+        ValueError: `trainable` is neither, or does not take these arguments. That others
+            are missing is an error of what the trainable is then given to.
     """
     from ctune.trainable.trainable import Trainable
 
@@ -89,13 +109,16 @@ def with_parameters(trainable: Any, **kwargs: Any) -> Any:
             "trainable: with_parameters() takes a function or a Trainable class, got "
             f"{trainable!r:.80}."
         )
-    require_one_argument(trainable, bound=tuple(kwargs))
+    function, before = _unbound(trainable)
+    parameters = Parameters({**before, **kwargs})
+    _check_call(function, parameters.values, inspect.Signature.bind_partial)
 
     def inner(config: dict[str, Any]) -> Any:
-        return trainable(config, **kwargs)
+        return function(config, **parameters.values)
 
     inner.__name__ = inner.__qualname__ = function_name(trainable)
     inner.__doc__ = trainable.__doc__
+    cast("Any", inner)._ctune_bound = function, parameters
     for name in ("_resources", "__mixins__"):
         if hasattr(trainable, name):
             setattr(inner, name, getattr(trainable, name))
@@ -103,8 +126,10 @@ def with_parameters(trainable: Any, **kwargs: Any) -> Any:
 
 
 def _class_with(base: type[Any], kwargs: dict[str, Any]) -> type[Any]:
-    def setup(self: Any, config: dict[str, Any]) -> None:
-        base.setup(self, config, **kwargs)
+    parameters = Parameters(kwargs)
+
+    def setup(self: Any, config: dict[str, Any], **more: Any) -> None:
+        base.setup(self, config, **{**parameters.values, **more})
 
     return type(base.__name__, (base,), {"setup": setup, "__doc__": base.__doc__})
 
