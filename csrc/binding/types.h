@@ -11,6 +11,7 @@ int pyct_connection_add(PyObject *module, pyct_state *state);
 int pyct_helper_add(PyObject *module, pyct_state *state);
 int pyct_lock_add(PyObject *module, pyct_state *state);
 int pyct_segment_add(PyObject *module, pyct_state *state);
+int pyct_repair_add(PyObject *module, pyct_state *state);
 int pyct_scheduler_add(PyObject *module, pyct_state *state);
 int pyct_native_add(PyObject *module, pyct_state *state);
 int pyct_asha_add(PyObject *module, pyct_state *state);
@@ -39,6 +40,7 @@ int pyct_driver_add(PyObject *module, pyct_state *state);
     pyct_helper_add, \
     pyct_lock_add, \
     pyct_segment_add, \
+    pyct_repair_add, \
     pyct_scheduler_add, \
     pyct_native_add, \
     pyct_asha_add, \

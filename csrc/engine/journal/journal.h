@@ -70,4 +70,33 @@ ct_status ct_journal_recover(const char *dir, ct_names *names, ct_value *state,
                              const ct_journal_visitor *v, ct_journal_summary *out,
                              ct_err *err);
 
+/* Repair: keeps what recovery can use of damaged files, and says what it dropped. A
+ * damaged segment is cut to the whole turns before the damage; later segments, which
+ * nothing connects with those, and snapshots that cannot be read are set aside. A segment of
+ * which only the header is damaged gets a new one. What was is kept beside each file. */
+typedef enum ct_repair_kind {
+    CT_REPAIR_WHOLE,    /* nothing to do; `dropped` is its torn tail, ignored anyway */
+    CT_REPAIR_HEADER,   /* it got a new header */
+    CT_REPAIR_CUT,      /* cut to `kept` bytes */
+    CT_REPAIR_ASIDE,    /* renamed to `backup` */
+    CT_REPAIR_SNAPSHOT, /* the same, of a snapshot */
+    CT_REPAIR_MISSING   /* this segment is not there */
+} ct_repair_kind;
+typedef struct ct_repair_file {
+    ct_repair_kind kind;
+    const char *path;
+    const char *backup;     /* what it was; NULL = nothing changed, or a dry run */
+    const char *why;        /* one sentence, or "" */
+    uint64_t kept, dropped; /* bytes */
+    uint64_t turns_kept, events_kept;       /* in those */
+    uint64_t turns_dropped, events_dropped; /* as far as they can be recognized */
+} ct_repair_file;
+typedef ct_status (*ct_repair_tell)(void *ctx, const ct_repair_file *f, ct_err *err);
+/* The caller holds the directory's lock. `dry`: changes nothing, only tells. Each file that
+ * recovery would read is told once it is dealt with; *changed = how many are no WHOLE
+ * ones. Errors: CT_ENOTFOUND without a journal; CT_ECORRUPT when nothing is left to start
+ * from; CT_EUNSUPPORTED; CT_EIO: what was told is done, the rest is as it was. */
+ct_status ct_journal_repair(const char *dir, bool dry, ct_repair_tell tell, void *ctx,
+                            size_t *changed, ct_err *err);
+
 #endif

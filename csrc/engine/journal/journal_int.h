@@ -49,6 +49,16 @@ typedef struct journal_files {
 ct_status journal_files_list(journal_files *out, const char *dir, ct_err *err);
 void journal_files_deinit(journal_files *f);
 
+/* Finds the state that recovery starts from, nil if that is the beginning; *first =
+ * number of the segment that follows it. */
+ct_status journal_find_start(const journal_files *f, const char *dir, ct_names *names,
+                             ct_value *state, uint32_t *first, ct_err *err);
+/* CT_ECORRUPT when it cannot be read. */
+ct_status journal_read_snapshot(const char *dir, uint32_t number, ct_names *names,
+                                ct_value *state, ct_err *err);
+/* Replaces *out by the bytes of a segment's header. */
+ct_status journal_header(ct_buf *out, uint32_t number, ct_err *err);
+
 /* Reads a segment's bytes. `name` is for error texts. Adds to *out's counts. */
 ct_status journal_read_bytes(const uint8_t *data, size_t len, const char *name,
                              ct_names *names, const ct_journal_visitor *v,

@@ -284,9 +284,9 @@ ct_journal_read_file(const char *path, ct_names *names, const ct_journal_visitor
 
 /* ---- recovery ---- */
 
-static ct_status
-read_snapshot(const char *dir, uint32_t number, ct_names *names, ct_value *state,
-              ct_err *err)
+ct_status
+journal_read_snapshot(const char *dir, uint32_t number, ct_names *names,
+                      ct_value *state, ct_err *err)
 {
     ct_buf path = CT_BUF_INIT;
     ct_buf text = CT_BUF_INIT;
@@ -312,17 +312,16 @@ read_snapshot(const char *dir, uint32_t number, ct_names *names, ct_value *state
     return st;
 }
 
-/* Finds the state to start from; *first = number of the segment that follows it. */
-static ct_status
-find_start(const journal_files *f, const char *dir, ct_names *names, ct_value *state,
-           uint32_t *first, ct_err *err)
+ct_status
+journal_find_start(const journal_files *f, const char *dir, ct_names *names,
+                   ct_value *state, uint32_t *first, ct_err *err)
 {
     ct_status st = CT_OK;
     ct_err newest = CT_ERR_INIT;
     for (size_t i = f->snapshot_count; i > 0; i--) {
         ct_err own = CT_ERR_INIT;
         *first = f->snapshots[i - 1];
-        st = read_snapshot(dir, *first, names, state, &own);
+        st = journal_read_snapshot(dir, *first, names, state, &own);
         if (i == f->snapshot_count || st == CT_ENOMEM) {
             newest = own;
         }
@@ -357,7 +356,8 @@ read_segments(const journal_files *f, const char *dir, uint32_t first, ct_names 
         st = journal_segment_path(&path, dir, expected, err);
         if (st == CT_OK && f->segments[i] != expected) {
             st = ct_fail(err, CT_ECORRUPT, (const char *)path.data,
-                         "%s is missing, and later ones need it",
+                         "%s is missing, and later ones need it; `ctune repair` keeps "
+                         "what comes before",
                          (const char *)path.data);
         }
         if (st == CT_OK) {
@@ -380,7 +380,7 @@ ct_journal_recover(const char *dir, ct_names *names, ct_value *state,
     *out = (ct_journal_summary){0};
     ct_status st = journal_files_list(&files, dir, err);
     if (st == CT_OK) {
-        st = find_start(&files, dir, names, &found, &first, err);
+        st = journal_find_start(&files, dir, names, &found, &first, err);
     }
     if (st == CT_OK) {
         *state = found; /* before the events: their visitor starts from it */

@@ -37,10 +37,11 @@ journal_snapshot_path(ct_buf *out, const char *dir, uint32_t number, ct_err *err
     return numbered_path(out, dir, "snapshot", number, "json", err);
 }
 
-static ct_status
-header_put(ct_buf *out, uint32_t number, ct_err *err)
+ct_status
+journal_header(ct_buf *out, uint32_t number, ct_err *err)
 {
     ct_buf payload = CT_BUF_INIT;
+    ct_buf_clear(out);
     ct_status st = ct_buf_put(&payload, JOURNAL_MAGIC, JOURNAL_MAGIC_LEN, err);
     if (st == CT_OK) {
         st = ct_buf_put_u32(&payload, JOURNAL_VERSION, err);
@@ -71,7 +72,7 @@ journal_segment_make(ct_file *out, const char *dir, uint32_t number, uint64_t *s
     ct_buf path = CT_BUF_INIT;
     ct_buf header = CT_BUF_INIT;
     ct_file file = CT_FILE_INIT;
-    ct_status st = header_put(&header, number, err);
+    ct_status st = journal_header(&header, number, err);
     if (st == CT_OK) {
         st = journal_segment_path(&path, dir, number, err);
     }

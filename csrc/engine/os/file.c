@@ -296,6 +296,51 @@ ct_file_truncate(const char *path, uint64_t size, ct_err *err)
     return CT_OK;
 }
 
+static ct_status
+copy_new(const char *from, const char *to, ct_err *err)
+{
+    ct_buf bytes = CT_BUF_INIT;
+    ct_file file = CT_FILE_INIT;
+    ct_status st = ct_file_read_all(from, &bytes, err);
+    if (st == CT_OK) {
+        st = ct_file_open_new(&file, to, err);
+    }
+    if (st == CT_OK) {
+        st = ct_file_append(&file, bytes.data, bytes.len, err);
+        if (st == CT_OK) {
+            st = ct_file_sync(&file, err);
+        }
+        if (st != CT_OK) {
+            (void)unlink(to);
+        }
+    }
+    ct_file_close(&file);
+    ct_buf_deinit(&bytes);
+    return st;
+}
+
+ct_status
+ct_file_link(const char *from, const char *to, ct_err *err)
+{
+    if (link(from, to) == 0) {
+        return CT_OK;
+    }
+    switch (errno) {
+    case EEXIST:
+        return ct_fail(err, CT_ESTATE, to, "exists already");
+    case ENOENT:
+        return fail_open_read(from, errno, err);
+    case EPERM: /* no hard links there, or none of such files */
+    case EXDEV:
+    case EMLINK:
+    case ENOSYS:
+    case EOPNOTSUPP:
+        return copy_new(from, to, err);
+    default:
+        return file_fail(err, errno, to, "cannot be made");
+    }
+}
+
 ct_status
 ct_file_remove(const char *path, ct_err *err)
 {

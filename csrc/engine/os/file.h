@@ -32,6 +32,9 @@ ct_status ct_file_read_all(const char *path, ct_buf *out, ct_err *err);
 ct_status ct_file_replace(const char *path, const void *data, size_t len, bool sync,
                           ct_err *err);
 ct_status ct_file_truncate(const char *path, uint64_t size, ct_err *err);
+/* Gives the content of `from` a second name, which must not exist (CT_ESTATE): a hard link
+ * where there are such, else a copy. */
+ct_status ct_file_link(const char *from, const char *to, ct_err *err);
 ct_status ct_file_remove(const char *path, ct_err *err); /* missing is fine */
 bool ct_file_exists(const char *path);
 /* Like mkdir -p; existing is fine. *made tells whether the last part is new (may be

@@ -1,4 +1,4 @@
-"""What the commands do: tables of trials and of experiments, and notes. Needs pandas."""
+"""What the commands do: tables of trials and of experiments (need pandas), notes, repair."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from ctune import _ctune
+from ctune._lock import locked
 from ctune.analysis.experiment_analysis import ExperimentAnalysis
 from ctune.error import TuneError
 from ctune.result import (
@@ -33,6 +35,7 @@ __all__ = [
     "list_experiments",
     "list_trials",
     "print_format_output",
+    "repair",
 ]
 
 EDITOR = os.getenv("EDITOR", "vim")
@@ -208,6 +211,70 @@ def add_note(path: str, filename: str = "note.txt") -> None:
         print("No note was saved.")
     else:
         print(f"Note {'updated' if existed else 'created'} at: {note}")
+
+
+def repair(path: str, dry_run: bool = False) -> int:
+    """Keeps what is sound of an experiment's damaged journal, and prints what was done.
+
+    Each damaged file is cut to what comes before the damage; what it was stays beside it,
+    under its name and ".damaged".
+
+    Args:
+        path: The experiment's directory.
+        dry_run: Change nothing, only print.
+
+    Returns:
+        How many files were damaged.
+
+    Raises:
+        TuneError: There is no journal, a run writes to it, or nothing of it can be used.
+        OSError: A file cannot be read or written.
+    """
+    folder = os.path.abspath(os.path.expanduser(path))
+    if not os.path.isdir(folder):
+        raise TuneError(f"path: there is no directory {folder}.")
+    with locked([folder]):
+        try:
+            files = _ctune.repair(folder, dry_run)
+        except (KeyError, RuntimeError, NotImplementedError) as error:
+            raise TuneError(str(error.args[0])) from error
+    damaged = 0
+    for file in files:
+        damaged += file["kind"] != "whole"
+        print(_told(file, dry_run))
+    if not damaged:
+        print("Nothing is damaged.")
+    elif dry_run:
+        print("Nothing was changed: this was a dry run.")
+    return damaged
+
+
+def _told(file: dict[str, Any], dry_run: bool) -> str:
+    """Says what repair() did to one file."""
+    kept = _amount(file, "kept")
+    dropped = _amount(file, "dropped")
+    why = f" ({file['why']})" if file["why"] else ""
+    kind = file["kind"]
+    if kind == "whole":
+        tail = f"; an unfinished turn of {file['dropped']:,} bytes is ignored"
+        text = f"sound, {kept}{tail if file['dropped'] else ''}"
+    elif kind == "missing":
+        text = f"missing{why}"
+    elif kind == "header":
+        text = f"its header is damaged{why}; with a new one all is kept, {kept}"
+    elif kind == "cut":
+        text = f"damaged{why}; kept {kept}; dropped {dropped}"
+    else:
+        text = f"set aside{why}; dropped {dropped}"
+    backup = "" if dry_run or not file["backup"] else f". As it was: {file['backup']}"
+    return f"{os.path.basename(file['path'])}: {text}{backup}"
+
+
+def _amount(file: dict[str, Any], which: str) -> str:
+    text = f"{file[which]:,} bytes"
+    if f"turns_{which}" in file and file["path"].endswith(".ctj"):
+        text += f" with {file[f'turns_{which}']:,} turns and {file[f'events_{which}']:,} events"
+    return text
 
 
 def _names(frame: pd.DataFrame) -> str:
