@@ -1,11 +1,50 @@
-"""Where the files of an experiment and of its trials are kept."""
+"""Where the files of an experiment and of its trials are kept.
+
+Local storage is written in place. An experiment in remote storage is written to a *staging
+folder* on this machine, from which `_upload` copies it:
+
+    <base>/<key>/driver_artifacts/<experiment>/   as it stands in storage
+    <base>/<key>/working_dirs/<experiment>/       working directories of trials
+    <base>/<key>/uploaded/<experiment>.json       what was copied
+
+*base* is CTUNE_STAGING_DIR, by default ~/.cache/ctune/staging; *key* names the storage. A
+storage that only this process can name, such as one in memory, has a temporary base.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-from dataclasses import dataclass
+import posixpath
+import re
+import tempfile
+import threading
+import urllib.parse
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
-__all__ = ["StorageContext"]
+from ctune._config import SyncConfig
+from ctune._files import LOCAL, Files, arrow, describe, files_of, locate
+
+__all__ = [
+    "MARKER",
+    "StorageContext",
+    "check_marker",
+    "pending_of",
+    "worker_environment",
+    "working_directory",
+]
+
+MARKER = ".validate_storage_marker"
+
+_WORKING_ROOTS = "_CTUNE_WORKING_ROOTS"
+_DRIVER = "driver_artifacts"
+_ANSWER_S = 60.0
+_SECRETS = ("key", "secret", "token", "password", "credential", "sas")
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -13,34 +52,346 @@ class StorageContext:
     """Three path pieces: storage path, experiment directory, trial directory.
 
     Attributes:
-        storage_path: Local directory that holds experiments.
+        storage_path: Directory that holds experiments; a bare path on the file system.
         experiment_dir_name: Name of the experiment's directory in it.
         trial_dir_name: Name of the trial's directory in that; None for an experiment.
+        remote_filesystem: The `pyarrow.fs.FileSystem`; None for this machine's.
+        sync_config: When files are copied to remote storage.
     """
 
     storage_path: str
     experiment_dir_name: str
     trial_dir_name: str | None = None
+    remote_filesystem: Any = None
+    sync_config: SyncConfig = field(default_factory=SyncConfig)
 
     @classmethod
-    def of_trial_dir(cls, trial_dir: str) -> StorageContext:
+    def of(
+        cls,
+        storage_path: str,
+        experiment_dir_name: str,
+        storage_filesystem: Any = None,
+        sync_config: SyncConfig | None = None,
+    ) -> StorageContext:
+        """Returns the storage of an experiment from the arguments of run().
+
+        Raises:
+            ValueError, TypeError, ImportError: As `_files.locate()`.
+        """
+        filesystem, path = locate("storage_path", storage_path, storage_filesystem)
+        return cls(path, experiment_dir_name, None, filesystem, sync_config or SyncConfig())
+
+    @classmethod
+    def of_trial_dir(cls, trial_dir: str, filesystem: Any = None) -> StorageContext:
         """Returns the storage of a trial whose directory is `trial_dir`."""
         experiment, trial = os.path.split(trial_dir)
         storage, name = os.path.split(experiment)
-        return cls(storage, name, trial)
+        return cls(storage, name, trial, filesystem)
+
+    def of_trial(self, trial_dir_name: str) -> StorageContext:
+        """Returns the storage of a trial of this experiment."""
+        return StorageContext(
+            self.storage_path,
+            self.experiment_dir_name,
+            trial_dir_name,
+            self.remote_filesystem,
+            self.sync_config,
+        )
+
+    @property
+    def remote(self) -> bool:
+        """Whether files are copied to somewhere else."""
+        return self.remote_filesystem is not None
+
+    @property
+    def storage_filesystem(self) -> Any:
+        """The file system as pyarrow knows it. Needs pyarrow."""
+        if self.remote_filesystem is not None:
+            return self.remote_filesystem
+        return arrow("storage_filesystem").LocalFileSystem()
+
+    @property
+    def storage_fs_path(self) -> str:
+        """The same as `storage_path`."""
+        return self.storage_path
 
     @property
     def experiment_fs_path(self) -> str:
-        """Path of the experiment's directory."""
+        """Path of the experiment's directory in storage."""
         return os.path.join(self.storage_path, self.experiment_dir_name)
 
     @property
     def trial_fs_path(self) -> str:
-        """Path of the trial's directory."""
+        """Path of the trial's directory in storage."""
+        return os.path.join(self.experiment_fs_path, self._trial())
+
+    @property
+    def experiment_local_path(self) -> str:
+        """Where this machine writes the experiment: in storage, if that is local."""
+        if not self.remote:
+            return self.experiment_fs_path
+        return os.path.join(self.staging_path, _DRIVER, self.experiment_dir_name)
+
+    @property
+    def trial_local_path(self) -> str:
+        """Where this machine writes the trial."""
+        return os.path.join(self.experiment_local_path, self._trial())
+
+    @property
+    def staging_path(self) -> str:
+        """Folder of this machine below which experiments of a remote storage are written."""
+        return _staging(self.remote_filesystem, self.storage_path)
+
+    @property
+    def ledger_path(self) -> str:
+        """The file that says what was copied."""
+        name = urllib.parse.quote(self.experiment_dir_name, safe="")
+        return os.path.join(self.staging_path, "uploaded", f"{name}.json")
+
+    @property
+    def working_path(self) -> str:
+        """Folder of the trials' working directories."""
+        if not self.remote:
+            return self.experiment_fs_path
+        return working_directory(self.experiment_local_path, self.staging_path)
+
+    @property
+    def place(self) -> str:
+        """The experiment's directory as messages name it."""
+        return describe(self.remote_filesystem, self.experiment_fs_path)
+
+    def _trial(self) -> str:
         if self.trial_dir_name is None:
             raise RuntimeError("trial_dir_name: is not set, so there is no trial path.")
-        return os.path.join(self.experiment_fs_path, self.trial_dir_name)
+        return self.trial_dir_name
 
-    # All files are local: the paths of the two kinds are the same.
-    experiment_local_path = experiment_fs_path
-    trial_local_path = trial_fs_path
+    def in_storage(self, local_path: str) -> str:
+        """Returns where a file or folder of the local copy stands in storage."""
+        if not self.remote:
+            return local_path
+        part = os.path.relpath(local_path, self.experiment_local_path)
+        if part.startswith(".."):
+            return local_path
+        return posixpath.normpath(posixpath.join(self.experiment_fs_path, part))
+
+    def staged(self, path: str) -> str:
+        """Returns where a file or folder of the storage stands on this machine, if it does."""
+        if not self.remote:
+            return path
+        part = posixpath.relpath(path, self.experiment_fs_path)
+        return os.path.normpath(os.path.join(self.experiment_local_path, part))
+
+    def files(self, path: str) -> tuple[Files, str]:
+        """Returns what reads a folder of the storage, and its path there.
+
+        The local copy is read as long as it is there.
+        """
+        local = self.staged(path)
+        if not self.remote or os.path.isdir(local):
+            return LOCAL, local
+        return files_of(self.remote_filesystem, path), path
+
+    def exists(self) -> bool:
+        """Whether something has the experiment's place, in storage or on its way there.
+
+        Raises:
+            OSError: The storage does not answer.
+        """
+        if os.path.exists(self.experiment_local_path):
+            return True
+        return self.remote and bool(
+            self.ask(
+                lambda: (
+                    self.remote_filesystem.get_file_info(self.experiment_fs_path).type
+                    != arrow("storage").FileType.NotFound
+                )
+            )
+        )
+
+    def prepare(self) -> None:
+        """Makes the experiment's directory with its marker, in storage and on this machine.
+
+        Raises:
+            OSError: The storage cannot be written to, or does not answer.
+        """
+        if self.remote:
+            self.ask(self._mark)
+        directory = self.experiment_local_path
+        try:
+            os.makedirs(directory, exist_ok=True)
+            with open(os.path.join(directory, MARKER), "wb"):
+                pass
+        except OSError as error:
+            parameter = "CTUNE_STAGING_DIR" if self.remote else "storage_path"
+            raise type(error)(
+                error.errno,
+                f"{parameter}: cannot write to {directory!r} ({error.strerror}). Choose a "
+                "directory that can be written to and has room",
+            ) from error
+
+    def _mark(self) -> None:
+        filesystem, directory = self.remote_filesystem, self.experiment_fs_path
+        filesystem.create_dir(directory, recursive=True)
+        with filesystem.open_output_stream(
+            posixpath.join(directory, MARKER), compression=None
+        ) as stream:
+            stream.write(b"")
+
+    def check_marker(self) -> None:
+        """Checks that the storage is the one that prepare() made.
+
+        Raises:
+            RuntimeError: The marker is gone.
+            OSError: The storage does not answer.
+        """
+        path = posixpath.join(self.experiment_fs_path, MARKER)
+        if not self.remote:
+            check_marker(self.experiment_fs_path)
+        elif self.remote_filesystem.get_file_info(path).type == arrow("storage").FileType.NotFound:
+            raise RuntimeError(_marker_text(self.place))
+
+    def ask(self, question: Callable[[], T], timeout_s: float = _ANSWER_S) -> T:
+        """Returns what the storage answers, or says that it does not.
+
+        Raises:
+            OSError: It raised an error, or did not answer in time.
+        """
+        answer: list[T] = []
+        failure: list[Exception] = []
+
+        def run() -> None:
+            try:
+                answer.append(question())
+            except Exception as error:
+                failure.append(error)
+
+        thread = threading.Thread(target=run, name="ctune-storage", daemon=True)
+        thread.start()
+        thread.join(timeout_s)
+        if answer:
+            return answer[0]
+        why = failure[0] if failure else f"no answer within {timeout_s:g} s"
+        raise OSError(
+            f"storage_path: {self.place} cannot be used: {why}. Check the path, the credentials "
+            "and the network."
+        ) from (failure[0] if failure else None)
+
+    def last_journal(self) -> int:
+        """Returns the highest number of a journal's segment, here or in storage; -1: none.
+
+        Raises:
+            OSError: The storage does not answer.
+        """
+        local = self.experiment_local_path
+        names = os.listdir(local) if os.path.isdir(local) else []
+        if self.remote:
+            selector = arrow("storage").FileSelector(self.experiment_fs_path, allow_not_found=True)
+            infos = self.ask(lambda: self.remote_filesystem.get_file_info(selector))
+            names += [info.base_name for info in infos]
+        numbers = [int(m[1]) for n in names if (m := re.fullmatch(r"journal-(\d+)\.ctj", n))]
+        return max(numbers, default=-1)
+
+
+def check_marker(experiment_dir: str) -> None:
+    """Checks that a local experiment's directory is still the one that a run made.
+
+    Raises:
+        RuntimeError: The marker is gone.
+    """
+    if not os.path.exists(os.path.join(experiment_dir, MARKER)):
+        raise RuntimeError(_marker_text(experiment_dir))
+
+
+def _marker_text(place: str) -> str:
+    return (
+        f"storage_path: {place} has no {MARKER} any more, which the run wrote at its start: the "
+        "directory was removed or replaced. Leave it alone while the experiment runs."
+    )
+
+
+def pending_of(checkpoint: str) -> str:
+    """Returns the path in storage that says that a checkpoint there is not whole."""
+    parent, name = posixpath.split(checkpoint.rstrip("/"))
+    return posixpath.join(parent, f".{name}.part")
+
+
+# --- the staging folder --------------------------------------------------------------
+
+_of_this_process: dict[int, tuple[Any, str]] = {}
+
+
+def _staging(filesystem: Any, storage_path: str) -> str:
+    identity = _identity(filesystem)
+    if identity is None:
+        known = _of_this_process.get(id(filesystem))
+        if known is None:  # the file system is kept, so that no other one gets its id
+            known = (filesystem, tempfile.mkdtemp(prefix="ctune-staging-"))
+            _of_this_process[id(filesystem)] = known
+        base, identity = known[1], ""
+    else:
+        base = os.environ.get("CTUNE_STAGING_DIR") or os.path.join(
+            os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache"),
+            "ctune",
+            "staging",
+        )
+    key = hashlib.sha256(f"{identity}\n{storage_path}".encode()).hexdigest()[:16]
+    return os.path.join(os.path.abspath(base), key)
+
+
+def _identity(filesystem: Any) -> str | None:
+    """Returns a text that is the same for the same storage in another process; or None.
+
+    Credentials are left out: they change, and the storage stays.
+    """
+    handler = getattr(filesystem, "handler", None)
+    try:
+        if handler is not None:
+            inner = getattr(handler, "fs", None)
+            if inner is None or "memory" in filesystem.type_name:
+                return None
+            return f"{filesystem.type_name} {inner.to_json()}"
+        _, arguments = filesystem.__reduce__()
+        return f"{filesystem.type_name} {json.dumps(_public(arguments), sort_keys=True)}"
+    except Exception:  # no storage has to be describable
+        return None
+
+
+def _public(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {
+            name: _public(item)
+            for name, item in value.items()
+            if not any(word in str(name).lower() for word in _SECRETS)
+        }
+    if isinstance(value, (list, tuple)):
+        return [_public(item) for item in value]
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    found = _identity(value)
+    if found is None:
+        raise TypeError(f"{value!r} has no name outside of this process")
+    return found
+
+
+def working_directory(directory: str, staging: str | None = None) -> str:
+    """Returns the working directory of the trial, or of the trials, of a directory.
+
+    It is another one where results go to remote storage: what trials write goes there only
+    if they are asked to.
+
+    Args:
+        directory: A trial's directory, or an experiment's, on this machine.
+        staging: The staging folder; default: those that this worker process knows.
+    """
+    given = os.environ.get(_WORKING_ROOTS, "") if staging is None else staging
+    for root in filter(None, given.split(os.pathsep)):
+        part = os.path.relpath(directory, os.path.join(root, _DRIVER))
+        if not part.startswith(".."):
+            return os.path.join(root, "working_dirs", part)
+    return directory
+
+
+def worker_environment(storages: Iterable[StorageContext]) -> dict[str, str]:
+    """Returns the environment variables by which workers know the working directories."""
+    roots = sorted({storage.staging_path for storage in storages if storage.remote})
+    return {_WORKING_ROOTS: os.pathsep.join(roots)} if roots else {}

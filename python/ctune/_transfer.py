@@ -1,0 +1,343 @@
+"""Copies of experiments from and to remote storage: what uploads and downloads share.
+
+A *ledger* says of each file that was copied which size and time it had: after a crash the next
+upload goes on where this one ended. A checkpoint in storage is whole if there is no file
+`.checkpoint_<n>.part` beside it: that is written before its first file and removed after its
+last one, as object stores cannot rename.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import posixpath
+import re
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any, Literal
+
+from ctune._files import arrow
+from ctune._storage import StorageContext, pending_of
+
+__all__ = ["Ledger", "download", "fetch_checkpoint", "fetch_experiment", "parallel", "upload"]
+
+logger = logging.getLogger("ctune")
+
+LANES = 8
+_CHUNK = 1 << 20
+_CHECKPOINT = re.compile(r"checkpoint_\d+")
+
+# Size and modification time in nanoseconds.
+Stamp = tuple[int, int]
+
+
+def stamp_of(path: str) -> Stamp:
+    """Returns what tells one state of a file from another."""
+    info = os.stat(path)
+    return info.st_size, info.st_mtime_ns
+
+
+def parallel(jobs: Iterable[Callable[[], object]], most: int = LANES) -> None:
+    """Calls functions in some threads at once, in order, and returns when all have returned.
+
+    The first exception ends it; jobs under way are waited for. Threads are daemons: a transfer
+    that hangs does not keep the process from ending.
+    """
+    waiting = iter(jobs)
+    lock = threading.Lock()
+    failures: list[BaseException] = []
+
+    def lane() -> None:
+        while not failures:
+            with lock:
+                job = next(waiting, None)
+            if job is None:
+                return
+            try:
+                job()
+            except BaseException as error:
+                failures.append(error)
+
+    threads = [
+        threading.Thread(target=lane, name=f"ctune-transfer-{n}", daemon=True)
+        for n in range(min(most, LANES))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
+
+
+class Ledger:
+    """What was copied of an experiment, by path below its directory.
+
+    Args:
+        path: The file that holds it; a damaged one counts as none.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self.files: dict[str, Stamp] = {}
+        self.checkpoints: dict[str, Stamp] = {}
+        try:
+            with open(path, encoding="utf-8") as file:
+                content = json.load(file)
+            self.files = {name: (s[0], s[1]) for name, s in content["files"].items()}
+            self.checkpoints = {name: (s[0], s[1]) for name, s in content["checkpoints"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
+            pass
+
+    def write(self) -> None:
+        """Writes the file; it appears whole or not at all. Raises OSError."""
+        os.makedirs(os.path.dirname(self._path), exist_ok=True)
+        aside = f"{self._path}.part"
+        with open(aside, "w", encoding="utf-8") as file:
+            json.dump({"files": self.files, "checkpoints": self.checkpoints}, file)
+        os.replace(aside, self._path)
+
+    def remove(self) -> None:
+        """Removes the file."""
+        try:
+            os.remove(self._path)
+        except FileNotFoundError:
+            pass
+
+
+def upload(filesystem: Any, local: str, remote: str, size: int | None = None) -> None:
+    """Copies a file into storage.
+
+    Args:
+        filesystem: Of `remote`, whose directory exists.
+        local, remote: The two paths.
+        size: How much of it: of files that grow, what was there at some time.
+    """
+    left = float("inf") if size is None else size
+    with (
+        open(local, "rb") as source,
+        filesystem.open_output_stream(remote, compression=None) as target,
+    ):
+        while left > 0:
+            data = source.read(int(min(_CHUNK, left)))
+            if not data:
+                break
+            target.write(data)
+            left -= len(data)
+
+
+def download(filesystem: Any, remote: str, local: str) -> None:
+    """Copies a file out of storage; it appears whole or not at all."""
+    os.makedirs(os.path.dirname(local), exist_ok=True)
+    aside = os.path.join(os.path.dirname(local), f".{os.path.basename(local)}.part")
+    try:
+        with (
+            filesystem.open_input_stream(remote, compression=None) as source,
+            open(aside, "wb") as target,
+        ):
+            shutil.copyfileobj(source, target, _CHUNK)
+        os.replace(aside, local)
+    except BaseException:
+        if os.path.exists(aside):
+            os.remove(aside)
+        raise
+
+
+# --- an experiment out of storage ----------------------------------------------------
+
+
+class _Remote:
+    """What storage has of an experiment, from one listing."""
+
+    def __init__(self, storage: StorageContext) -> None:
+        root = storage.experiment_fs_path
+        selector = arrow("storage").FileSelector(root, recursive=True, allow_not_found=True)
+        infos = storage.ask(
+            lambda: storage.remote_filesystem.get_file_info(selector), timeout_s=600.0
+        )
+        self.files: dict[str, int] = {}
+        self.checkpoints: dict[str, dict[str, int]] = {}
+        pending: set[str] = set()
+        for info in infos:
+            part = posixpath.relpath(info.path, root)
+            inside = _checkpoint_of(part)
+            if not info.is_file:
+                if inside == part:
+                    self.checkpoints.setdefault(part, {})
+            elif inside is not None:
+                self.checkpoints.setdefault(inside, {})[part] = info.size
+            elif _CHECKPOINT.fullmatch(info.base_name[1:-5]) and info.base_name.endswith(".part"):
+                pending.add(part)
+            else:
+                self.files[part] = info.size
+        for checkpoint in list(self.checkpoints):
+            if pending_of(checkpoint) in pending:
+                del self.checkpoints[checkpoint]
+
+    def latest(self) -> Iterator[str]:
+        """Yields the newest whole checkpoint of each trial."""
+        newest: dict[str, str] = {}
+        for checkpoint in sorted(self.checkpoints, key=lambda c: (len(c), c)):
+            newest[posixpath.dirname(checkpoint)] = checkpoint
+        return iter(newest.values())
+
+
+def _checkpoint_of(part: str) -> str | None:
+    """Returns the checkpoint directory that a path below the experiment's is in."""
+    names = part.split("/")
+    for depth, name in enumerate(names):
+        if depth and _CHECKPOINT.fullmatch(name):
+            return "/".join(names[: depth + 1])
+    return None
+
+
+def _segment(part: str) -> int:
+    number = re.fullmatch(r"journal-(\d+)\.ctj", part)
+    return -1 if number is None else int(number[1])
+
+
+def _head(sizes: dict[str, int]) -> tuple[int, int]:
+    """Returns how far a journal has come: number of its last segment, and that one's size."""
+    return max(((_segment(part), size) for part, size in sizes.items()), default=(-1, 0))
+
+
+def fetch_experiment(
+    storage: StorageContext, checkpoints: Literal["none", "latest", "all"] = "latest"
+) -> bool:
+    """Brings an experiment from remote storage to where this machine writes it.
+
+    To be called before the journal of a run that goes on is opened. Of local storage nothing
+    is copied. What a crashed run of this machine left behind is ahead of storage and stays;
+    only what is missing is added. If another machine has gone on since, its state counts: the
+    local folder is moved aside, to `<folder>.old-<time>`, with a warning.
+
+    Args:
+        storage: Of the experiment.
+        checkpoints: Which to copy, if they are not there: "latest" is the newest whole one of
+            each trial, which the trial goes on from. fetch_checkpoint() brings others.
+
+    Returns:
+        Whether there is an experiment: a journal in `storage.experiment_local_path`.
+
+    Raises:
+        OSError: Storage does not answer, or this machine has no room.
+    """
+    if checkpoints not in ("none", "latest", "all"):
+        raise ValueError(f'checkpoints: must be "none", "latest" or "all", got {checkpoints!r}.')
+    directory = storage.experiment_local_path
+    if not storage.remote:
+        return _head(_local_sizes(directory))[0] >= 0
+    there = _Remote(storage)
+    here = _head(_local_sizes(directory))
+    ledger = Ledger(storage.ledger_path)
+    if here < _head(there.files):
+        _move_aside(directory)
+        ledger.files, ledger.checkpoints = {}, {}
+    wanted = [part for part in there.files if not os.path.exists(os.path.join(directory, part))]
+
+    def fetch(part: str) -> None:
+        local = os.path.join(directory, part)
+        download(storage.remote_filesystem, posixpath.join(storage.experiment_fs_path, part), local)
+        ledger.files[part] = stamp_of(local)
+
+    parallel([partial(fetch, part) for part in wanted])
+    chosen = {
+        "none": [],
+        "latest": list(there.latest()),
+        "all": list(there.checkpoints),
+    }[checkpoints]
+    for checkpoint in chosen:
+        local = os.path.join(directory, checkpoint)
+        if not os.path.isdir(local):
+            _fetch_folder(storage, there.checkpoints[checkpoint], checkpoint, local)
+            ledger.checkpoints[checkpoint] = folder_stamp(local)
+    os.makedirs(directory, exist_ok=True)
+    ledger.write()
+    return _head(_local_sizes(directory))[0] >= 0
+
+
+def fetch_checkpoint(storage: StorageContext, local_path: str) -> bool:
+    """Brings one checkpoint from storage, if it is not on this machine.
+
+    Args:
+        storage: Of the experiment.
+        local_path: Where it belongs, below `storage.experiment_local_path`.
+
+    Returns:
+        Whether it is there: False if storage has no whole one.
+
+    Raises:
+        OSError: Storage does not answer, or this machine has no room.
+    """
+    if os.path.isdir(local_path) or not storage.remote:
+        return os.path.isdir(local_path)
+    fs = arrow("storage")
+    remote = storage.in_storage(local_path)
+    filesystem = storage.remote_filesystem
+    pending = storage.ask(lambda: filesystem.get_file_info(pending_of(remote)))
+    selector = fs.FileSelector(remote, recursive=True, allow_not_found=True)
+    infos = storage.ask(lambda: filesystem.get_file_info(selector))
+    if pending.type != fs.FileType.NotFound or not infos:
+        return False
+    root = storage.experiment_fs_path
+    sizes = {posixpath.relpath(i.path, root): i.size for i in infos if i.is_file}
+    _fetch_folder(storage, sizes, posixpath.relpath(remote, root), local_path)
+    ledger = Ledger(storage.ledger_path)
+    ledger.checkpoints[posixpath.relpath(remote, root)] = folder_stamp(local_path)
+    ledger.write()
+    return True
+
+
+def folder_stamp(path: str) -> Stamp:
+    """Returns what tells a checkpoint from another one that took its place."""
+    info = os.stat(path)
+    return info.st_ino, info.st_mtime_ns
+
+
+def _fetch_folder(storage: StorageContext, sizes: dict[str, int], part: str, local: str) -> None:
+    """Copies a checkpoint; it appears whole or not at all."""
+    parent, name = os.path.split(local)
+    aside = os.path.join(parent, f".{name}.part")
+    shutil.rmtree(aside, ignore_errors=True)
+    os.makedirs(aside)
+
+    def fetch(file: str) -> None:
+        download(
+            storage.remote_filesystem,
+            posixpath.join(storage.experiment_fs_path, file),
+            os.path.join(aside, posixpath.relpath(file, part)),
+        )
+
+    try:
+        parallel([partial(fetch, file) for file in sizes])
+        os.rename(aside, local)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+
+
+def _local_sizes(directory: str) -> dict[str, int]:
+    if not os.path.isdir(directory):
+        return {}
+    with os.scandir(directory) as entries:
+        return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
+
+
+def _move_aside(directory: str) -> None:
+    if not os.path.isdir(directory):
+        return
+    old = f"{directory}.old-{int(time.time())}"
+    os.rename(directory, old)
+    if any(_segment(name) >= 0 for name in os.listdir(old)):
+        logger.warning(
+            "The experiment has gone on elsewhere since this machine wrote %s. That folder is now "
+            "%s; remove it if nothing in it is missing from storage.",
+            directory,
+            old,
+        )
+    else:
+        shutil.rmtree(old, ignore_errors=True)
