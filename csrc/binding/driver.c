@@ -472,7 +472,7 @@ note_arguments(pyct_driver *self, const ct_note *n, PyObject *kwargs)
         return put_new(kwargs, state->str.result,
                        pyct_driver_result_dict(op, &r, n->trial, 0));
     }
-    if (n->kind == CT_NOTE_CHECKPOINT) {
+    if (n->kind == CT_NOTE_CHECKPOINT || n->kind == CT_NOTE_CHECKPOINT_DROP) {
         return put_new(kwargs, state->str.checkpoint,
                        PyObject_CallFunction(self->checkpoint_factory, "s", n->path));
     }
@@ -969,6 +969,7 @@ make_drive(pyct_driver *self, PyObject *options, ct_err *err)
         .observer = {on_note, self},
         .heard = heard(self, json != 0 || csv != 0 || self->write_params),
         .make_dirs = !self->simulated,
+        .keep_dropped = self->hooks[CT_NOTE_CHECKPOINT_DROP] != NULL,
         .simulated = self->simulated,
         .interrupt_grace = grace,
     };

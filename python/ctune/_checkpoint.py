@@ -11,8 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ctune._files import LOCAL, Files, arrow, download_folder, is_uri, locate
+
 if TYPE_CHECKING:
     import pyarrow.fs
+
+    from ctune._storage import StorageContext
 
 __all__ = ["Checkpoint", "TrainingResult"]
 
@@ -41,21 +45,6 @@ def _gone(name: str) -> AttributeError:
     return AttributeError(f"Checkpoint has no attribute {name!r}.")
 
 
-def _local_path(path: Any) -> str:
-    try:
-        text = os.fspath(path)
-    except TypeError:
-        text = None
-    if not isinstance(text, str):
-        raise TypeError(f"path: must be the path of a directory, got {path!r:.80}.")
-    if "://" in text:
-        raise NotImplementedError(
-            f"path: only local checkpoints are supported, got {text!r}. Copy the files to "
-            "a local directory."
-        )
-    return text
-
-
 class _CheckpointMeta(type):
     def __getattr__(cls, name: str) -> Any:
         raise _gone(name)
@@ -68,27 +57,52 @@ class Checkpoint(metaclass=_CheckpointMeta):
     directory are equal.
 
     Args:
-        path: The directory.
-        filesystem: Only None, the local file system.
+        path: The directory: a local path or a URI; with `filesystem` a bare path on that.
+        filesystem: A `pyarrow.fs.FileSystem`. Default: that of the path.
+
+    Attributes:
+        path: The directory as a bare path on `filesystem`.
 
     Raises:
-        NotImplementedError: `filesystem` is given, or `path` is a URI.
-        TypeError: `path` is no path.
+        TypeError: `path` is no path, or `filesystem` no file system.
+        ValueError: The URI is unknown, or is given with a file system.
+        ImportError: The path is not local, and pyarrow is not installed.
     """
 
     path: str
+    _filesystem: Any = None
+    _local: str | None = None
 
     def __init__(
         self,
         path: str | os.PathLike[str],
         filesystem: pyarrow.fs.FileSystem | None = None,
     ) -> None:
-        if filesystem is not None:
-            raise NotImplementedError(
-                "filesystem: only local checkpoints are supported, got "
-                f"{type(filesystem).__name__}. Leave `filesystem` out."
-            )
-        self.path = _local_path(path)
+        text: object = os.fspath(path) if isinstance(path, (str, os.PathLike)) else None
+        if not isinstance(text, str):
+            raise TypeError(f"path: must be the path of a directory, got {path!r:.80}.")
+        self.path = text
+        if filesystem is not None or is_uri(text):
+            self._filesystem, self.path = locate("path", text, filesystem)
+
+    @classmethod
+    def _staged(cls, local: str, storage: StorageContext) -> Checkpoint:
+        """Returns a checkpoint of remote storage that may still be on this machine, too."""
+        checkpoint = cls(storage.in_storage(local), storage.remote_filesystem)
+        checkpoint._local = local
+        return checkpoint
+
+    @property
+    def staged_path(self) -> str:
+        """Where it was written on this machine; of others the same as `path`."""
+        return self._local or self.path
+
+    @property
+    def local_path(self) -> str | None:
+        """The directory on this machine; None if it is only in remote storage."""
+        if self._filesystem is None:
+            return self.path
+        return self._local if self._local is not None and os.path.isdir(self._local) else None
 
     def __getattr__(self, name: str) -> Any:
         raise _gone(name)
@@ -96,13 +110,9 @@ class Checkpoint(metaclass=_CheckpointMeta):
     @property
     def filesystem(self) -> pyarrow.fs.FileSystem:
         """The file system of `path` as pyarrow knows it. Needs pyarrow."""
-        try:
-            from pyarrow.fs import LocalFileSystem
-        except ImportError:
-            raise ImportError(
-                'Checkpoint.filesystem needs pyarrow: pip install "ctune[storage]"'
-            ) from None
-        return LocalFileSystem()
+        if self._filesystem is not None:
+            return self._filesystem
+        return arrow("Checkpoint.filesystem").LocalFileSystem()
 
     @classmethod
     def from_directory(cls, path: str | os.PathLike[str]) -> Checkpoint:
@@ -115,29 +125,49 @@ class Checkpoint(metaclass=_CheckpointMeta):
         Args:
             path: Made if missing; files of the same names are overwritten.
                 Default: a new temporary directory, which the caller removes.
+
+        Raises:
+            FileNotFoundError: There is no such checkpoint.
+            OSError: Its upload never ended, or files cannot be copied.
         """
         if path is None:
             target = tempfile.mkdtemp(prefix="checkpoint_")
         else:
             target = os.fspath(path)
-        shutil.copytree(self.path, target, dirs_exist_ok=True)
+        local = self.local_path
+        if local is not None:
+            shutil.copytree(local, target, dirs_exist_ok=True)
+        else:
+            download_folder(self._filesystem, self.path, target)
         return target
 
     @contextmanager
     def as_directory(self) -> Iterator[str]:
         """Context manager: the checkpoint as a local directory, for reading only.
 
-        A local checkpoint is not copied: the directory is the checkpoint itself.
+        A local checkpoint is not copied: the directory is the checkpoint itself. Of one in
+        remote storage it is a temporary copy.
         """
-        yield self.path
+        local = self.local_path
+        if local is not None:
+            yield local
+            return
+        with tempfile.TemporaryDirectory(prefix="checkpoint_") as folder:
+            yield self.to_directory(folder)
 
     def get_metadata(self) -> dict[str, Any]:
         """Returns what set_metadata() stored; {} if nothing was."""
+        local = self.local_path
         try:
-            with open(self._metadata_path(), encoding="utf-8") as file:
-                data: dict[str, Any] = json.load(file)
+            if local is not None:
+                with open(os.path.join(local, _METADATA_FILE), "rb") as file:
+                    text = file.read()
+            else:
+                with self._filesystem.open_input_stream(f"{self.path}/{_METADATA_FILE}") as stream:
+                    text = stream.read()
         except FileNotFoundError:
             return {}
+        data: dict[str, Any] = json.loads(text)
         return data
 
     def set_metadata(self, metadata: Mapping[str, Any]) -> None:
@@ -148,28 +178,38 @@ class Checkpoint(metaclass=_CheckpointMeta):
             raise type(error)(
                 f"metadata: must be a dict of JSON values, got {metadata!r:.80}: {error}."
             ) from None
-        with open(self._metadata_path(), "w", encoding="utf-8") as file:
-            file.write(text)
+        local = self.local_path
+        if local is not None:
+            # Replaced, not rewritten: so an upload sees that the checkpoint has changed.
+            aside = os.path.join(local, f"{_METADATA_FILE}.part")
+            with open(aside, "w", encoding="utf-8") as file:
+                file.write(text)
+            os.replace(aside, os.path.join(local, _METADATA_FILE))
+        else:
+            with self._filesystem.open_output_stream(f"{self.path}/{_METADATA_FILE}") as stream:
+                stream.write(text.encode())
 
     def update_metadata(self, metadata: Mapping[str, Any]) -> None:
         """Adds to the stored dict; keys that exist are overwritten."""
         self.set_metadata({**self.get_metadata(), **metadata})
 
-    def _metadata_path(self) -> str:
-        return os.path.join(self.path, _METADATA_FILE)
-
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Checkpoint) and self.path == other.path
+        return (
+            isinstance(other, Checkpoint)
+            and self.path == other.path
+            and self._filesystem == other._filesystem
+        )
 
     def __hash__(self) -> int:
         return hash(self.path)
 
     def __repr__(self) -> str:
-        return f"Checkpoint(filesystem=local, path={self.path})"
+        kind = "local" if self._filesystem is None else self._filesystem.type_name
+        return f"Checkpoint(filesystem={kind}, path={self.path})"
 
     # Copying and pickling look up methods that __getattr__ would otherwise explain away.
-    def __reduce__(self) -> tuple[type[Checkpoint], tuple[str]]:
-        return type(self), (self.path,)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuilt, (type(self), self.__dict__.copy())
 
 
 @dataclass
@@ -186,6 +226,12 @@ class TrainingResult:
     metrics: dict[str, Any] = field(default_factory=dict)
 
 
+def _rebuilt(kind: type[Checkpoint], state: dict[str, Any]) -> Checkpoint:
+    checkpoint = kind.__new__(kind)
+    checkpoint.__dict__.update(state)
+    return checkpoint
+
+
 def write_progress(directory: str, progress: Mapping[str, Any]) -> None:
     """Stores in a checkpoint how far training had come.
 
@@ -196,10 +242,10 @@ def write_progress(directory: str, progress: Mapping[str, Any]) -> None:
         json.dump(dict(progress), file)
 
 
-def read_progress(directory: str) -> dict[str, Any]:
+def read_progress(directory: str, files: Files = LOCAL) -> dict[str, Any]:
     """Returns what write_progress() stored; {} for a directory that holds none."""
     try:
-        with open(os.path.join(directory, _PROGRESS_FILE), encoding="utf-8") as file:
+        with files.open(os.path.join(directory, _PROGRESS_FILE)) as file:
             progress: dict[str, Any] = json.load(file)
     except FileNotFoundError:
         return {}

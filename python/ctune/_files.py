@@ -1,4 +1,9 @@
-"""Files of this machine and of remote storage, read in the same way."""
+"""Files of this machine and of remote storage: read in the same way, copied in between.
+
+A checkpoint in remote storage is whole if there is no file `.checkpoint_<n>.part` beside it:
+that is written before its first file and removed after its last one, as object stores cannot
+rename.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +11,32 @@ import io
 import os
 import posixpath
 import re
+import shutil
+import threading
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 if TYPE_CHECKING:
     import pyarrow.fs
 
-__all__ = ["LOCAL", "ArrowFiles", "Files", "arrow", "describe", "files_of", "is_uri", "locate"]
+__all__ = [
+    "LOCAL",
+    "ArrowFiles",
+    "Files",
+    "arrow",
+    "describe",
+    "download",
+    "download_folder",
+    "is_uri",
+    "locate",
+    "parallel",
+    "pending_of",
+    "upload",
+]
+
+_LANES = 8
+_CHUNK = 1 << 20
 
 # One slash suffices, so that a slip such as "s3:/bucket" makes no directory "s3:".
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
@@ -190,6 +215,119 @@ class ArrowFiles:
         return 0.0 if when is None else when
 
 
-def files_of(filesystem: Any, root: str) -> Files:
-    """Returns what reads below a directory; `filesystem` None is this machine's."""
-    return LOCAL if filesystem is None else ArrowFiles(filesystem, root)
+# --- copies --------------------------------------------------------------------------
+
+
+def pending_of(checkpoint: str) -> str:
+    """Returns the path in storage that says that a checkpoint there is not whole."""
+    parent, name = posixpath.split(checkpoint.rstrip("/"))
+    return posixpath.join(parent, f".{name}.part")
+
+
+def parallel(jobs: Iterable[Callable[[], object]], most: int = _LANES) -> None:
+    """Calls functions in some threads at once, in order, and returns when all have returned.
+
+    The first exception ends it; jobs under way are waited for. Threads are daemons: a transfer
+    that hangs does not keep the process from ending.
+    """
+    waiting = iter(jobs)
+    lock = threading.Lock()
+    failures: list[BaseException] = []
+
+    def lane() -> None:
+        while not failures:
+            with lock:
+                job = next(waiting, None)
+            if job is None:
+                return
+            try:
+                job()
+            except BaseException as error:
+                failures.append(error)
+
+    threads = [
+        threading.Thread(target=lane, name=f"ctune-transfer-{n}", daemon=True)
+        for n in range(min(most, _LANES))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
+
+
+def upload(filesystem: Any, local: str, remote: str, size: int | None = None) -> None:
+    """Copies a file into storage.
+
+    Args:
+        filesystem: Of `remote`, whose directory exists.
+        local, remote: The two paths.
+        size: How much of it: of files that grow, what was there at some time.
+    """
+    left = float("inf") if size is None else size
+    with (
+        open(local, "rb") as source,
+        filesystem.open_output_stream(remote, compression=None) as target,
+    ):
+        while left > 0:
+            data = source.read(int(min(_CHUNK, left)))
+            if not data:
+                break
+            target.write(data)
+            left -= len(data)
+
+
+def download(filesystem: Any, remote: str, local: str) -> None:
+    """Copies a file out of storage; it appears whole or not at all."""
+    os.makedirs(os.path.dirname(local), exist_ok=True)
+    aside = os.path.join(os.path.dirname(local), f".{os.path.basename(local)}.part")
+    try:
+        with (
+            filesystem.open_input_stream(remote, compression=None) as source,
+            open(aside, "wb") as target,
+        ):
+            shutil.copyfileobj(source, target, _CHUNK)
+        os.replace(aside, local)
+    except BaseException:
+        if os.path.exists(aside):
+            os.remove(aside)
+        raise
+
+
+def download_folder(filesystem: Any, remote: str, local: str) -> None:
+    """Copies a checkpoint out of storage. If `local` is not there, it appears whole or not at all.
+
+    Raises:
+        FileNotFoundError: There is none, or its upload did not end.
+        OSError: Files cannot be copied.
+    """
+    fs = arrow("storage")
+    infos = filesystem.get_file_info(fs.FileSelector(remote, recursive=True, allow_not_found=True))
+    place = describe(filesystem, remote)
+    if not infos and filesystem.get_file_info(remote).type != fs.FileType.Directory:
+        raise FileNotFoundError(f"there is no directory {place}")
+    if filesystem.get_file_info(pending_of(remote)).type != fs.FileType.NotFound:
+        raise FileNotFoundError(f"the upload of {place} did not end: there is no whole checkpoint")
+    aside = local
+    if not os.path.isdir(local):
+        parent, name = os.path.split(os.path.abspath(local))
+        aside = os.path.join(parent, f".{name}.part")
+        shutil.rmtree(aside, ignore_errors=True)
+    os.makedirs(aside, exist_ok=True)
+
+    def fetch(info: Any) -> None:
+        target = os.path.join(aside, posixpath.relpath(info.path, remote))
+        if info.is_file:
+            download(filesystem, info.path, target)
+        else:
+            os.makedirs(target, exist_ok=True)
+
+    try:
+        parallel([partial(fetch, info) for info in infos], len(infos))
+        if aside != local:
+            os.rename(aside, local)
+    except BaseException:
+        if aside != local:
+            shutil.rmtree(aside, ignore_errors=True)
+        raise

@@ -30,6 +30,7 @@ from ctune._config import (
     check_failures,
     instead_of_local_dir,
 )
+from ctune._storage import StorageContext
 from ctune._work import Care, Work
 from ctune.callback import Callback
 from ctune.error import TuneError
@@ -83,7 +84,6 @@ logger = logging.getLogger("ctune")
 
 _CHDIR_UNSET = "DEPRECATED"
 _CALLBACKS_VARIABLE = "RAY_TUNE_CALLBACKS"
-_MARKER = ".validate_storage_marker"
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,8 @@ class ExperimentPlan:
 
     Attributes:
         name: Name of the experiment.
-        directory: Absolute path of its directory, which exists.
+        directory: Absolute path of its directory on this machine, which exists.
+        storage: Where it stands; the same directory unless storage is remote.
         trainable: The class whose instances train.
         trainable_name: Its name in trial names.
         resources: Resource name -> amount for each trial; or a function of the config
@@ -107,6 +108,7 @@ class ExperimentPlan:
 
     name: str
     directory: str
+    storage: StorageContext
     trainable: type[Trainable]
     trainable_name: str
     resources: dict[str, float] | Callable[[dict[str, Any]], dict[str, float]]
@@ -129,7 +131,8 @@ class Plan:
         trainable: What TrialHost takes: the class whose instances train; name -> class if
             there are several; a Work if trials need more than that.
         name: Name of the first experiment.
-        experiment_dir: Absolute path of its directory, which exists. The journal is there.
+        experiment_dir: Absolute path of its directory on this machine, which exists. The
+            journal is there.
         metric, mode: What is optimised, and "min" or "max"; or None.
         stop: None, a dict of thresholds, a Stopper, a list of these, or a function; a tuple
             holds one for each experiment.
@@ -312,9 +315,7 @@ def make_plan(
     _check_metric(metric)
     level = _verbosity(verbose)
     space = _space(config, words)
-    refuse_what_is_missing(
-        storage_filesystem=storage_filesystem, progress_reporter=progress_reporter
-    )
+    refuse_what_is_missing(progress_reporter=progress_reporter)
     checkpoints = _checkpoint_config(
         checkpoint_config,
         keep_checkpoints_num,
@@ -373,13 +374,13 @@ def make_plan(
         fail_fast_ = "raise"
     _check_resume(resume_config or resume_config_of(resume), experiment)
     for one in experiments:
-        _make_directory(one.path)
+        one.storage.prepare()
         algorithm.add_configurations([one])
     return Plan(
         experiments=plans,
         trainable=trainable,
         name=experiment.name,
-        experiment_dir=experiment.path,
+        experiment_dir=experiment.local_path,
         metric=metric,
         mode=mode or None,
         stop=_criteria_of(experiments),
@@ -405,7 +406,7 @@ def make_plan(
         trial_timeout_s=runtime.trial_timeout_s,
         log_trial_errors=os.environ.get("TUNE_PRINT_ALL_TRIAL_ERRORS", "1") == "1",
         payload=payload,
-        resume_hint=words.resume.format(path=experiment.path),
+        resume_hint=words.resume.format(path=experiment.storage.place),
         subject=words.subject,
         started=time.time(),
         session=date_str(),
@@ -456,6 +457,7 @@ def make_simulation_plan(
             ExperimentPlan(
                 name=name,
                 directory=directory,
+                storage=StorageContext(*os.path.split(directory)),
                 trainable=Trainable,
                 trainable_name=name,
                 resources={"CPU": 1.0},
@@ -590,7 +592,8 @@ def _experiment_plan(one: Experiment, runtime: _runtime.Runtime, searched: bool)
     asked = spec["resources_per_trial"]
     return ExperimentPlan(
         name=one.name,
-        directory=one.path,
+        directory=one.local_path,
+        storage=one.storage,
         trainable=one.trainable,
         trainable_name=one.run_identifier,
         resources=_resources(one.trainable, asked, runtime.resources),
@@ -692,9 +695,7 @@ def _check_resume(config: Any, experiment: Experiment) -> None:
         return
     if not isinstance(config, ResumeConfig):
         raise ValueError(f"resume_config: must be a ResumeConfig, got {config!r:.80}.")
-    if os.path.isdir(experiment.path) and any(
-        name.endswith(".ctj") for name in os.listdir(experiment.path)
-    ):
+    if experiment.storage.last_journal() >= 0:
         raise NotImplementedError(
             f"resume: going on with the experiment in {experiment.path!r} is not implemented. "
             "Leave it out for a new experiment."
@@ -1108,19 +1109,6 @@ def _add_logger(every: list[Callback], kind: type[Callback]) -> None:
         every.append(kind())
     except ImportError as error:
         _warn_once(f"No files for TensorBoard are written: {error}.")
-
-
-def _make_directory(directory: str) -> None:
-    try:
-        os.makedirs(directory, exist_ok=True)
-        with open(os.path.join(directory, _MARKER), "wb"):
-            pass
-    except OSError as error:
-        raise type(error)(
-            error.errno,
-            f"storage_path: cannot write to {directory!r} ({error.strerror}). Choose a "
-            "directory that can be written to and has room",
-        ) from error
 
 
 def _payload(executor: Any, trainable: Any, name: str) -> Payload | None:

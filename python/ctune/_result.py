@@ -7,7 +7,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ctune._checkpoint import Checkpoint
-from ctune.analysis.experiment_analysis import check_local, local_filesystem, table_of
+from ctune._files import LOCAL, ArrowFiles, Files, describe, locate
+from ctune._storage import StorageContext
+from ctune.analysis.experiment_analysis import local_filesystem, table_of
 from ctune.error import TuneError
 from ctune.experiment._state import of_folder
 from ctune.experiment.trial import Trial
@@ -120,32 +122,32 @@ class Result:
         Its checkpoints are in order of age: which of them is best is not known here.
 
         Args:
-            path: The trial's directory.
-            storage_filesystem: Only None or pyarrow's local file system.
+            path: The trial's directory: a local path or a URI.
+            storage_filesystem: A `pyarrow.fs.FileSystem`; `path` is a bare path on it then.
 
         Raises:
             RuntimeError: There is no such directory, or neither result.json nor
                 progress.csv in it.
-            NotImplementedError: `storage_filesystem` is another one.
-            OSError, ValueError: A file cannot be read.
+            OSError, ValueError, TypeError: A file cannot be read, or the path names none.
         """
-        check_local(storage_filesystem)
-        folder = os.path.abspath(os.path.expanduser(os.fspath(path)))
-        if not os.path.isdir(folder):
-            raise RuntimeError(f"path: there is no directory {folder}.")
-        stored = of_folder(folder, strict=True)
+        filesystem, folder = locate("path", os.fspath(path), storage_filesystem)
+        storage = StorageContext.of_trial_dir(folder, filesystem)
+        reader: Files = LOCAL if filesystem is None else ArrowFiles(filesystem, folder)
+        storage._readers.append(reader)
+        if not reader.is_dir(folder):
+            raise RuntimeError(f"path: there is no directory {describe(filesystem, folder)}.")
+        stored = of_folder(folder, strict=True, files=reader)
         files = (EXPR_RESULT_FILE, EXPR_PROGRESS_FILE)
-        if stored is None or not any(os.path.exists(os.path.join(folder, f)) for f in files):
+        if stored is None or not any(reader.exists(os.path.join(folder, f)) for f in files):
             raise RuntimeError(
                 f"path: {folder} has neither {EXPR_RESULT_FILE} nor {EXPR_PROGRESS_FILE}; "
                 "it must be the directory of a trial that reported."
             )
-        trial = Trial._of_stored(stored)
-        result = cls.of_trial(trial, lambda: table_of(folder))
+        trial = Trial._of_stored(stored, experiment=storage)
+        result = cls.of_trial(trial, lambda: table_of(folder, reader))
         # A trial that goes on after a failure ended with none, but its last error is there.
         raised = trial.get_pickled_error()
         result.error = result.error if raised is None else raised
-        result._storage_filesystem = storage_filesystem
         return result
 
     @classmethod
@@ -154,6 +156,7 @@ class Result:
         metrics = dict(trial.last_result)
         if metrics:
             metrics.setdefault(CONFIG, trial.config)
+        storage = trial.storage
         error: BaseException | None = None
         if trial.status != Trial.TERMINATED:
             error, text = trial.get_pickled_error(), trial.get_error()
@@ -168,8 +171,10 @@ class Result:
             path=trial.path,
             metrics_dataframe=frame,
             best_checkpoints=[
-                (Checkpoint(path), metrics) for path, metrics, _ in trial._best_checkpoints()
+                (trial._checkpoint_at(path), metrics)
+                for path, metrics, _ in trial._best_checkpoints()
             ],
+            _storage_filesystem=None if storage is None else storage.remote_filesystem,
         )
 
     def __getstate__(self) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import pickle
-import re
 import signal
 import sys
 import threading
@@ -18,6 +17,7 @@ from ctune import _ctune
 from ctune._display import Display
 from ctune._lock import locked
 from ctune._runtime import SYNC_POLICIES
+from ctune._upload import Uploads
 from ctune.analysis.experiment_analysis import ExperimentAnalysis
 from ctune.callback import Callback, CallbackList
 from ctune.error import TuneError
@@ -126,13 +126,6 @@ def _hooks(plan: Plan, display: Display | _NoDisplay) -> dict[str, tuple[Callabl
     return hooks
 
 
-def _journal_number(directory: str) -> int:
-    """The number behind all segments that exist: a run never writes into another's."""
-    names = os.listdir(directory) if os.path.isdir(directory) else []
-    numbers = [int(m[1]) for n in names if (m := re.fullmatch(r"journal-(\d+)\.ctj", n))]
-    return max(numbers, default=-1) + 1
-
-
 def _executor(plan: Plan) -> Any:
     """What the driver wants: None = inline, a dict = processes, or an Executor."""
     if plan.executor == "inline":
@@ -153,10 +146,17 @@ def _host_factory(plan: Plan) -> Callable[[], Any]:
     return lambda: TrialHost(plan.trainable)
 
 
-def _checkpoint(path: str) -> Any:
+def _checkpoints(plan: Plan) -> Callable[[str], Any]:
+    """Returns what makes checkpoints of paths on this machine."""
     from ctune._checkpoint import Checkpoint
 
-    return Checkpoint(path)
+    def make(path: str) -> Checkpoint:
+        for one in plan.experiments:
+            if one.storage.remote and path.startswith(one.directory + os.sep):
+                return Checkpoint._staged(path, one.storage)
+        return Checkpoint(path)
+
+    return make
 
 
 def _facts(one: ExperimentPlan) -> tuple[str, str, str, dict[str, float], int, bool]:
@@ -239,7 +239,7 @@ def _options(plan: Plan, trials_of: Any, display: Display | _NoDisplay) -> dict[
         "dirname_hook": _namer(plan, "trial_dirname_creator"),
         "heartbeat": display.heartbeat if isinstance(display, Display) and display.wanted else None,
         "heartbeat_s": _HEARTBEAT_S,
-        "checkpoint_factory": _checkpoint,
+        "checkpoint_factory": _checkpoints(plan),
         "hooks": _hooks(plan, display),
         "write_params": int(plan.json),
         "experiments": [_facts(one) for one in plan.experiments],
@@ -260,7 +260,8 @@ def _options(plan: Plan, trials_of: Any, display: Display | _NoDisplay) -> dict[
         "json": int(plan.json),
         "csv": int(plan.csv),
         "errors": 1,
-        "journal": _journal_number(plan.experiment_dir),
+        # A run never writes into another's segment.
+        "journal": plan.experiments[0].storage.last_journal() + 1,
         "journal_sync": SYNC_POLICIES.index(plan.journal_sync),
         "interrupt_grace": _INTERRUPT_GRACE_S,
     }
@@ -332,11 +333,19 @@ def _write_states(plan: Plan, trials: list[Trial]) -> None:
         by_directory[one.directory] = []
     for trial in trials:
         by_directory.setdefault(trial.local_experiment_path, []).append(trial)
+    stored = {one.directory: one.storage.experiment_fs_path for one in plan.experiments}
     for directory, own in by_directory.items():
         if directory is None:
             continue
         try:
-            write_state(directory, plan.session, own, start_time=plan.started, metric=plan.metric)
+            write_state(
+                directory,
+                plan.session,
+                own,
+                start_time=plan.started,
+                metric=plan.metric,
+                stands_in=stored.get(directory),
+            )
         except Exception:
             logger.exception(
                 "The list of trials in %s could not be written; the run goes on.", directory
@@ -377,8 +386,13 @@ def execute(plan: Plan) -> ExperimentAnalysis:
 
 def _execute(plan: Plan) -> ExperimentAnalysis:
     display = Display(plan)
-    driver = _ctune.Driver(_options(plan, Trial._attached(plan), display))
+    uploads = Uploads([one.storage for one in plan.experiments])
+    options = _options(plan, Trial._attached(plan), display)
+    for note, call in uploads.hooks().items():
+        options["hooks"][note] = (*options["hooks"].get(note, ()), call)
+    driver = _ctune.Driver(options)
     start = time.monotonic()
+    uploads.start()
     try:
         _write_states(plan, [])  # directories of earlier runs are not part of this one
         CallbackList(plan.callbacks).setup(**plan.public_spec, total_num_samples=plan.total_samples)
@@ -395,7 +409,10 @@ def _execute(plan: Plan) -> ExperimentAnalysis:
             plan.payload.close()
         if _trials(driver) * _STATE_S_PER_TRIAL <= max(_STATE_S, 0.01 * (time.monotonic() - start)):
             _write_states(plan, driver.trials)
-        _end_callbacks(plan, driver.trials, failing)
+        try:
+            _end_callbacks(plan, driver.trials, failing)
+        finally:
+            uploads.close(broken_off=isinstance(sys.exc_info()[1], KeyboardInterrupt))
     return _conclude(plan, driver, interrupted)
 
 
@@ -410,14 +427,15 @@ def _conclude(plan: Plan, driver: _ctune.Driver, interrupted: bool) -> Experimen
         logger.warning(
             "%s was interrupted. What it has is in %s. To go on: %s",
             plan.subject,
-            plan.experiment_dir,
+            plan.experiments[0].storage.place,
             plan.resume_hint,
         )
     return ExperimentAnalysis(
-        plan.experiment_dir,
+        plan.experiments[0].storage.experiment_fs_path,
         trials=trials,
         default_metric=plan.metric,
         default_mode=plan.mode,
+        storage_filesystem=plan.experiments[0].storage.remote_filesystem,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 from collections.abc import Mapping
@@ -10,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from ctune import _ctune
+from ctune._storage import StorageContext, check_marker
 
 if TYPE_CHECKING:
     from ctune._checkpoint import Checkpoint
-    from ctune._storage import StorageContext
     from ctune.execution.placement_groups import PlacementGroupFactory
     from ctune.trainable.function_trainable import FunctionTrainable
     from ctune.trainable.trainable import Trainable
@@ -34,6 +35,7 @@ class TrialInfo:
         experiment_name: Name of the experiment.
         resources: Resource name -> amount, for example {"CPU": 1.0}.
         checkpoint_index: Number of the next checkpoint that the trial makes.
+        marked: Whether a run made the directory in which that of the trial is.
     """
 
     trial_id: str
@@ -42,6 +44,16 @@ class TrialInfo:
     experiment_name: str | None = None
     resources: dict[str, float] = field(default_factory=dict)
     checkpoint_index: int = 0
+    marked: bool = False
+
+    def check_storage(self) -> None:
+        """Checks that the experiment's directory was not removed since the trial started.
+
+        Raises:
+            RuntimeError: It was.
+        """
+        if self.marked and self.trial_dir is not None:
+            check_marker(os.path.dirname(self.trial_dir))
 
 
 _warned: set[str] = set()
@@ -194,8 +206,6 @@ class TuneContext:
         info = self._info()
         if info is None or info.trial_dir is None:
             return None
-        from ctune._storage import StorageContext
-
         return StorageContext.of_trial_dir(info.trial_dir)
 
     def get_metadata(self) -> dict[str, Any]:

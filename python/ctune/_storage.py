@@ -26,13 +26,13 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from ctune._config import SyncConfig
-from ctune._files import LOCAL, Files, arrow, describe, files_of, locate
+from ctune._files import LOCAL, ArrowFiles, Files, arrow, describe, locate
 
 __all__ = [
     "MARKER",
     "StorageContext",
     "check_marker",
-    "pending_of",
+    "has_marker",
     "worker_environment",
     "working_directory",
 ]
@@ -64,6 +64,8 @@ class StorageContext:
     trial_dir_name: str | None = None
     remote_filesystem: Any = None
     sync_config: SyncConfig = field(default_factory=SyncConfig)
+    # What reads the remote experiment, once it was made: trials share one listing.
+    _readers: list[Files] = field(default_factory=list, repr=False, compare=False)
 
     @classmethod
     def of(
@@ -96,6 +98,7 @@ class StorageContext:
             trial_dir_name,
             self.remote_filesystem,
             self.sync_config,
+            self._readers,
         )
 
     @property
@@ -189,7 +192,18 @@ class StorageContext:
         local = self.staged(path)
         if not self.remote or os.path.isdir(local):
             return LOCAL, local
-        return files_of(self.remote_filesystem, path), path
+        return self.reader(), path
+
+    def reader(self) -> Files:
+        """Returns what reads the experiment in storage."""
+        if not self.remote:
+            return LOCAL
+        if not self._readers:
+            self._readers.append(ArrowFiles(self.remote_filesystem, self.experiment_fs_path))
+        return self._readers[0]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_readers": []}
 
     def exists(self) -> bool:
         """Whether something has the experiment's place, in storage or on its way there.
@@ -215,7 +229,7 @@ class StorageContext:
             OSError: The storage cannot be written to, or does not answer.
         """
         if self.remote:
-            self.ask(self._mark)
+            self.ask(lambda: self._write(MARKER, b""))
         directory = self.experiment_local_path
         try:
             os.makedirs(directory, exist_ok=True)
@@ -229,13 +243,40 @@ class StorageContext:
                 "directory that can be written to and has room",
             ) from error
 
-    def _mark(self) -> None:
+    def write(self, name: str, data: bytes) -> None:
+        """Writes a small file into the experiment's directory in storage, making that.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        if self.remote:
+            self.ask(lambda: self._write(name, data))
+            return
+        directory = self.experiment_fs_path
+        os.makedirs(directory, exist_ok=True)
+        aside = os.path.join(directory, f".{name}.tmp")
+        with open(aside, "wb") as file:
+            file.write(data)
+        os.replace(aside, os.path.join(directory, name))
+
+    def _write(self, name: str, data: bytes) -> None:
         filesystem, directory = self.remote_filesystem, self.experiment_fs_path
         filesystem.create_dir(directory, recursive=True)
-        with filesystem.open_output_stream(
-            posixpath.join(directory, MARKER), compression=None
-        ) as stream:
-            stream.write(b"")
+        path = posixpath.join(directory, name)
+        with filesystem.open_output_stream(path, compression=None) as stream:
+            stream.write(data)
+
+    def holds(self, name: str) -> bool:
+        """Whether the experiment's directory in storage has such a file.
+
+        Raises:
+            OSError: Storage does not answer.
+        """
+        path = os.path.join(self.experiment_fs_path, name)
+        if not self.remote:
+            return os.path.exists(path)
+        info = self.ask(lambda: self.remote_filesystem.get_file_info(path))
+        return bool(info.type != arrow("storage").FileType.NotFound)
 
     def check_marker(self) -> None:
         """Checks that the storage is the one that prepare() made.
@@ -244,10 +285,7 @@ class StorageContext:
             RuntimeError: The marker is gone.
             OSError: The storage does not answer.
         """
-        path = posixpath.join(self.experiment_fs_path, MARKER)
-        if not self.remote:
-            check_marker(self.experiment_fs_path)
-        elif self.remote_filesystem.get_file_info(path).type == arrow("storage").FileType.NotFound:
+        if not self.holds(MARKER):
             raise RuntimeError(_marker_text(self.place))
 
     def ask(self, question: Callable[[], T], timeout_s: float = _ANSWER_S) -> T:
@@ -292,13 +330,18 @@ class StorageContext:
         return max(numbers, default=-1)
 
 
+def has_marker(experiment_dir: str) -> bool:
+    """Whether a directory of this machine is one that a run made."""
+    return os.path.exists(os.path.join(experiment_dir, MARKER))
+
+
 def check_marker(experiment_dir: str) -> None:
-    """Checks that a local experiment's directory is still the one that a run made.
+    """Checks that it still is.
 
     Raises:
         RuntimeError: The marker is gone.
     """
-    if not os.path.exists(os.path.join(experiment_dir, MARKER)):
+    if not has_marker(experiment_dir):
         raise RuntimeError(_marker_text(experiment_dir))
 
 
@@ -307,12 +350,6 @@ def _marker_text(place: str) -> str:
         f"storage_path: {place} has no {MARKER} any more, which the run wrote at its start: the "
         "directory was removed or replaced. Leave it alone while the experiment runs."
     )
-
-
-def pending_of(checkpoint: str) -> str:
-    """Returns the path in storage that says that a checkpoint there is not whole."""
-    parent, name = posixpath.split(checkpoint.rstrip("/"))
-    return posixpath.join(parent, f".{name}.part")
 
 
 # --- the staging folder --------------------------------------------------------------

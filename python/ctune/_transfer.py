@@ -1,9 +1,7 @@
 """Copies of experiments from and to remote storage: what uploads and downloads share.
 
 A *ledger* says of each file that was copied which size and time it had: after a crash the next
-upload goes on where this one ended. A checkpoint in storage is whole if there is no file
-`.checkpoint_<n>.part` beside it: that is written before its first file and removed after its
-last one, as object stores cannot rename.
+upload goes on where this one ended.
 """
 
 from __future__ import annotations
@@ -14,21 +12,18 @@ import os
 import posixpath
 import re
 import shutil
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
-from ctune._files import arrow
-from ctune._storage import StorageContext, pending_of
+from ctune._files import arrow, download, download_folder, parallel, pending_of
+from ctune._storage import StorageContext
 
-__all__ = ["Ledger", "download", "fetch_checkpoint", "fetch_experiment", "parallel", "upload"]
+__all__ = ["Ledger", "Stamp", "fetch_checkpoint", "fetch_experiment", "folder_stamp"]
 
 logger = logging.getLogger("ctune")
 
-LANES = 8
-_CHUNK = 1 << 20
 _CHECKPOINT = re.compile(r"checkpoint_\d+")
 
 # Size and modification time in nanoseconds.
@@ -39,39 +34,6 @@ def stamp_of(path: str) -> Stamp:
     """Returns what tells one state of a file from another."""
     info = os.stat(path)
     return info.st_size, info.st_mtime_ns
-
-
-def parallel(jobs: Iterable[Callable[[], object]], most: int = LANES) -> None:
-    """Calls functions in some threads at once, in order, and returns when all have returned.
-
-    The first exception ends it; jobs under way are waited for. Threads are daemons: a transfer
-    that hangs does not keep the process from ending.
-    """
-    waiting = iter(jobs)
-    lock = threading.Lock()
-    failures: list[BaseException] = []
-
-    def lane() -> None:
-        while not failures:
-            with lock:
-                job = next(waiting, None)
-            if job is None:
-                return
-            try:
-                job()
-            except BaseException as error:
-                failures.append(error)
-
-    threads = [
-        threading.Thread(target=lane, name=f"ctune-transfer-{n}", daemon=True)
-        for n in range(min(most, LANES))
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
 
 
 class Ledger:
@@ -107,44 +69,6 @@ class Ledger:
             os.remove(self._path)
         except FileNotFoundError:
             pass
-
-
-def upload(filesystem: Any, local: str, remote: str, size: int | None = None) -> None:
-    """Copies a file into storage.
-
-    Args:
-        filesystem: Of `remote`, whose directory exists.
-        local, remote: The two paths.
-        size: How much of it: of files that grow, what was there at some time.
-    """
-    left = float("inf") if size is None else size
-    with (
-        open(local, "rb") as source,
-        filesystem.open_output_stream(remote, compression=None) as target,
-    ):
-        while left > 0:
-            data = source.read(int(min(_CHUNK, left)))
-            if not data:
-                break
-            target.write(data)
-            left -= len(data)
-
-
-def download(filesystem: Any, remote: str, local: str) -> None:
-    """Copies a file out of storage; it appears whole or not at all."""
-    os.makedirs(os.path.dirname(local), exist_ok=True)
-    aside = os.path.join(os.path.dirname(local), f".{os.path.basename(local)}.part")
-    try:
-        with (
-            filesystem.open_input_stream(remote, compression=None) as source,
-            open(aside, "wb") as target,
-        ):
-            shutil.copyfileobj(source, target, _CHUNK)
-        os.replace(aside, local)
-    except BaseException:
-        if os.path.exists(aside):
-            os.remove(aside)
-        raise
 
 
 # --- an experiment out of storage ----------------------------------------------------
@@ -253,7 +177,8 @@ def fetch_experiment(
     for checkpoint in chosen:
         local = os.path.join(directory, checkpoint)
         if not os.path.isdir(local):
-            _fetch_folder(storage, there.checkpoints[checkpoint], checkpoint, local)
+            remote = posixpath.join(storage.experiment_fs_path, checkpoint)
+            download_folder(storage.remote_filesystem, remote, local)
             ledger.checkpoints[checkpoint] = folder_stamp(local)
     os.makedirs(directory, exist_ok=True)
     ledger.write()
@@ -275,19 +200,14 @@ def fetch_checkpoint(storage: StorageContext, local_path: str) -> bool:
     """
     if os.path.isdir(local_path) or not storage.remote:
         return os.path.isdir(local_path)
-    fs = arrow("storage")
     remote = storage.in_storage(local_path)
-    filesystem = storage.remote_filesystem
-    pending = storage.ask(lambda: filesystem.get_file_info(pending_of(remote)))
-    selector = fs.FileSelector(remote, recursive=True, allow_not_found=True)
-    infos = storage.ask(lambda: filesystem.get_file_info(selector))
-    if pending.type != fs.FileType.NotFound or not infos:
+    try:
+        download_folder(storage.remote_filesystem, remote, local_path)
+    except FileNotFoundError:
         return False
-    root = storage.experiment_fs_path
-    sizes = {posixpath.relpath(i.path, root): i.size for i in infos if i.is_file}
-    _fetch_folder(storage, sizes, posixpath.relpath(remote, root), local_path)
     ledger = Ledger(storage.ledger_path)
-    ledger.checkpoints[posixpath.relpath(remote, root)] = folder_stamp(local_path)
+    part = posixpath.relpath(remote, storage.experiment_fs_path)
+    ledger.checkpoints[part] = folder_stamp(local_path)
     ledger.write()
     return True
 
@@ -296,28 +216,6 @@ def folder_stamp(path: str) -> Stamp:
     """Returns what tells a checkpoint from another one that took its place."""
     info = os.stat(path)
     return info.st_ino, info.st_mtime_ns
-
-
-def _fetch_folder(storage: StorageContext, sizes: dict[str, int], part: str, local: str) -> None:
-    """Copies a checkpoint; it appears whole or not at all."""
-    parent, name = os.path.split(local)
-    aside = os.path.join(parent, f".{name}.part")
-    shutil.rmtree(aside, ignore_errors=True)
-    os.makedirs(aside)
-
-    def fetch(file: str) -> None:
-        download(
-            storage.remote_filesystem,
-            posixpath.join(storage.experiment_fs_path, file),
-            os.path.join(aside, posixpath.relpath(file, part)),
-        )
-
-    try:
-        parallel([partial(fetch, file) for file in sizes])
-        os.rename(aside, local)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
 
 
 def _local_sizes(directory: str) -> dict[str, int]:

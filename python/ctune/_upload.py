@@ -26,8 +26,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ctune._storage import MARKER, StorageContext, pending_of
-from ctune._transfer import Ledger, Stamp, folder_stamp, parallel, upload
+from ctune._files import parallel, pending_of, upload
+from ctune._storage import MARKER, StorageContext
+from ctune._transfer import Ledger, Stamp, folder_stamp
 
 if TYPE_CHECKING:
     from ctune._checkpoint import Checkpoint
@@ -195,12 +196,14 @@ class Uploader:
         shutil.rmtree(self._local, ignore_errors=True)
         shutil.rmtree(self._storage.working_path, ignore_errors=True)
         self._ledger.remove()
-        folder = os.path.dirname(self._storage.ledger_path)
-        for path in (folder, os.path.dirname(self._local), os.path.dirname(folder)):
-            try:
-                os.rmdir(path)
-            except OSError:
-                pass  # another experiment's is there, or there is none
+        root = self._storage.staging_path
+        for path in (self._local, self._storage.working_path, self._storage.ledger_path):
+            while path != root:
+                path = os.path.dirname(path)
+                try:
+                    os.rmdir(path)
+                except OSError:  # another experiment's is there
+                    break
 
     # The thread.
 

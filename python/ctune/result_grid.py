@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, overload
 
 from ctune._result import Result
-from ctune.analysis.experiment_analysis import ExperimentAnalysis, local_filesystem
+from ctune.analysis.experiment_analysis import ExperimentAnalysis
 from ctune.experiment.trial import Trial
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class ResultGrid:
     @property
     def filesystem(self) -> Any:
         """The file system of `experiment_path` as pyarrow knows it. Needs pyarrow."""
-        return local_filesystem("ResultGrid.filesystem")
+        return self._experiment_analysis.filesystem
 
     @property
     def errors(self) -> list[BaseException]:

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ctune._config import ResumeConfig, RunConfig, TuneConfig, _Config
+from ctune._files import locate
+from ctune._storage import StorageContext
 from ctune.error import TuneError
 from ctune.experiment.experiment import Experiment, shown
 from ctune.trainable.trainable import Trainable
@@ -69,7 +71,12 @@ class Tuner:
         self._param_space = param_space or {}
         self._tune_config = _checked("tune_config", tune_config, TuneConfig)
         run_config = copy.copy(_checked("run_config", run_config, RunConfig))
-        experiment = Experiment(run_config.name, trainable, storage_path=run_config.storage_path)
+        experiment = Experiment(
+            run_config.name,
+            trainable,
+            storage_path=run_config.storage_path,
+            storage_filesystem=run_config.storage_filesystem,
+        )
         run_config.name = experiment.name
         self._run_config = run_config
         self._experiment = experiment
@@ -80,13 +87,16 @@ class Tuner:
         """Writes what the directory needs to be known as a Tuner's."""
         import cloudpickle
 
+        # A file system may hold credentials, and need not be picklable: restore() is given one.
+        run_config = copy.copy(self._run_config)
+        run_config.storage_filesystem = None
         state = {
             "tune_config": self._tune_config,
-            "run_config": self._run_config,
+            "run_config": run_config,
             "trainable_name": self._experiment.run_identifier,
             "param_space_keys": sorted(flatten_dict(self._param_space)),
         }
-        path = self._experiment.path
+        storage = self._experiment.storage
         try:
             data = cloudpickle.dumps(state)
         except Exception as error:
@@ -94,11 +104,7 @@ class Tuner:
                 "This Tuner cannot be restored: its configuration cannot be pickled (%s).", error
             )
             return
-        os.makedirs(path, exist_ok=True)
-        aside = os.path.join(path, f".{_FILE}.tmp")
-        with open(aside, "wb") as file:
-            file.write(data)
-        os.replace(aside, os.path.join(path, _FILE))
+        storage.write(_FILE, data)
 
     def fit(self) -> ResultGrid:
         """Runs the trials to their end.
@@ -206,15 +212,16 @@ class Tuner:
     def can_restore(cls, path: str | os.PathLike[str], storage_filesystem: Any = None) -> bool:
         """Returns whether a directory holds an experiment of a Tuner.
 
+        Args:
+            path: The directory: a local path or a URI.
+            storage_filesystem: A `pyarrow.fs.FileSystem`; `path` is a bare path on it then.
+
         Raises:
-            NotImplementedError: `storage_filesystem` is given.
+            ValueError, TypeError: The path or the file system is none.
+            OSError: Remote storage does not answer.
         """
-        if storage_filesystem is not None:
-            raise NotImplementedError(
-                "storage_filesystem: only local directories are implemented, got "
-                f"{storage_filesystem!r:.80}. Leave it out."
-            )
-        return os.path.exists(os.path.join(os.path.expanduser(os.fspath(path)), _FILE))
+        filesystem, directory = locate("path", os.fspath(path), storage_filesystem)
+        return StorageContext(*os.path.split(directory), None, filesystem).holds(_FILE)
 
 
 def _checked(parameter: str, given: Any, kind: type[Any]) -> Any:

@@ -273,7 +273,7 @@ def test_construction_is_checked(tmp_path):
         ExperimentAnalysis("x", trials=[], default_mode="best")
     with pytest.raises(ValueError, match=f"{tmp_path}.*holds no experiment"):
         ExperimentAnalysis(str(tmp_path))
-    with pytest.raises(NotImplementedError, match="storage_filesystem"):
+    with pytest.raises(TypeError, match="storage_filesystem"):
         ExperimentAnalysis("x", trials=[], storage_filesystem=object())
     assert ExperimentAnalysis("x", trials=[], default_mode="max").default_metric == ("_metric")
 

@@ -141,7 +141,7 @@ BAD_ARGUMENTS = [
     ({"log_to_file": ("a", "b", "c")}, ValueError, r"log_to_file.*3"),
     ({"log_to_file": ("a", 3)}, ValueError, r"log_to_file.*3"),
     ({"export_formats": [3]}, ValueError, r"export_formats.*3"),
-    ({"storage_path": "s3://bucket/x"}, NotImplementedError, r"storage_path.*s3://bucket/x"),
+    ({"storage_path": "foo://bucket/x"}, ValueError, r"storage_path.*foo://bucket/x"),
     ({"nonsense": 1}, TypeError, r"nonsense"),
 ]
 

@@ -223,6 +223,8 @@ def test_an_empty_mode_counts_as_not_given(plan):
         ({"trial_dirname_creator": 3}, ValueError, ["trial_dirname_creator", "3"]),
         ({"storage_path": 3}, ValueError, ["storage_path", "3"]),
         ({"storage_path": ""}, ValueError, ["storage_path"]),
+        ({"storage_path": "foo://bucket/x"}, ValueError, ["storage_path", "foo://bucket/x"]),
+        ({"storage_filesystem": object()}, TypeError, ["storage_filesystem", "pyarrow"]),
         ({"name": 3}, ValueError, ["name", "3"]),
         ({"name": "/abs"}, ValueError, ["name", "/abs"]),
         ({"checkpoint_config": {}}, ValueError, ["checkpoint_config"]),
@@ -247,8 +249,6 @@ def test_a_bad_argument_is_one_error_that_names_it(plan, tmp_path, arguments, er
 @pytest.mark.parametrize(
     ("parameter", "value"),
     [
-        ("storage_filesystem", object()),
-        ("storage_path", "s3://bucket"),
         ("progress_reporter", object()),
         ("_remote", True),
         ("_remote_string_queue", object()),
@@ -324,7 +324,7 @@ def test_a_full_disk_is_one_error(plan, tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("ctune._plan.open", full, raising=False)
+    monkeypatch.setattr("ctune._storage.open", full, raising=False)
     with pytest.raises(OSError, match="storage_path.*No space left"):
         plan()
 

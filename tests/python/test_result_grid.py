@@ -198,7 +198,7 @@ def test_a_directory_of_no_trial_is_refused(tmp_path):
     (tmp_path / "params.json").write_text("{}")
     with pytest.raises(RuntimeError, match=re.escape(f"{tmp_path} has neither result.json")):
         Result.from_path(tmp_path)
-    with pytest.raises(NotImplementedError, match="storage_filesystem"):
+    with pytest.raises(TypeError, match="storage_filesystem"):
         Result.from_path(tmp_path, storage_filesystem=object())
 
 

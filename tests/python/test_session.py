@@ -263,5 +263,5 @@ def test_old_names_say_what_took_their_place(tmp_path):
         Checkpoint(tmp_path).to_dict()
     with pytest.raises(AttributeError, match="no_such"):
         getattr(Checkpoint(tmp_path), "no_such")  # noqa: B009
-    with pytest.raises(NotImplementedError, match="filesystem"):
+    with pytest.raises(TypeError, match="filesystem"):
         Checkpoint(tmp_path, filesystem=object())

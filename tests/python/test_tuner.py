@@ -281,7 +281,7 @@ def test_the_directory_is_known_as_a_tuners(tmp_path):
     assert state["run_config"].name == "t"
     with pytest.raises(FileNotFoundError, match="tuner.pkl"):
         Tuner.restore(tmp_path, train)
-    with pytest.raises(NotImplementedError, match="storage_filesystem"):
+    with pytest.raises(TypeError, match="storage_filesystem"):
         Tuner.can_restore(tmp_path, object())
 
 

@@ -156,7 +156,8 @@ send_notes(ct_drive *d, ct_err *err)
     while (ct_control_next_note(d->opts.control, &n)) {
         ct_status st = CT_OK;
         if (n.kind == CT_NOTE_CHECKPOINT_DROP) {
-            st = d->opts.make_dirs ? ct_dir_remove_tree(n.path, err) : CT_OK;
+            bool mine = d->opts.make_dirs && !d->opts.keep_dropped;
+            st = mine ? ct_dir_remove_tree(n.path, err) : CT_OK;
         } else if (d->opts.output != NULL) {
             st = ct_output_note(d->opts.output, board, &n, err);
         }

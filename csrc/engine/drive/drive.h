@@ -34,7 +34,8 @@ typedef struct ct_drive_opts {
     uint32_t heard; /* kinds of notes that output or observer act on, as bits */
     bool
         make_dirs; /* make a trial's directory before it starts, remove what it gave up */
-    bool simulated; /* time passes only in waits, and waits may be of any length */
+    bool keep_dropped; /* the observer removes checkpoints that were given up */
+    bool simulated;    /* time passes only in waits, and waits may be of any length */
     double interrupt_grace; /* seconds for open commands after an interrupt */
 } ct_drive_opts;
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 import math
 import os
+import posixpath
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ctune._checkpoint import Checkpoint
+from ctune._files import LOCAL, Files, arrow, locate
+from ctune._storage import StorageContext
 from ctune.experiment._state import read_results, read_state
 from ctune.experiment.trial import Trial
 from ctune.result import (
@@ -40,15 +43,16 @@ class ExperimentAnalysis:
 
     Args:
         experiment_checkpoint_path: Directory of the experiment, or its state file
-            `experiment_state-*.json`.
-        storage_filesystem: Only None or pyarrow's local file system.
+            `experiment_state-*.json`: a local path or a URI.
+        storage_filesystem: A `pyarrow.fs.FileSystem`; the path is a bare path on it then.
         trials: The trials; default: those on disk.
         default_metric: Metric for questions that name none. With a mode alone: "_metric".
         default_mode: "max" or "min", likewise.
 
     Raises:
         ValueError: `default_mode` is something else, or the path is no experiment's.
-        NotImplementedError: `storage_filesystem` is another one.
+        TypeError: `storage_filesystem` is none.
+        ImportError: The files are not local, and pyarrow is not installed.
         OSError: The files cannot be read.
     """
 
@@ -63,13 +67,13 @@ class ExperimentAnalysis:
     ) -> None:
         if default_mode is not None and default_mode not in ("max", "min"):
             raise ValueError(f'default_mode: must be "max", "min" or None, got {default_mode!r}.')
-        check_local(storage_filesystem)
         if default_metric is None and default_mode is not None:
             default_metric = DEFAULT_METRIC
-        path = os.fspath(experiment_checkpoint_path)
+        given = os.fspath(experiment_checkpoint_path)
+        filesystem, path = locate("experiment_checkpoint_path", given, storage_filesystem)
         if trials is None:
-            path, stored = read_state(path)
-            trials = [Trial._of_stored(one) for one in stored]
+            path, trials = _opened(filesystem, path)
+        self._filesystem = filesystem
         self.trials = trials
         self.default_metric = default_metric
         self.default_mode = default_mode
@@ -78,8 +82,13 @@ class ExperimentAnalysis:
 
     @property
     def experiment_path(self) -> str:
-        """Directory of the experiment."""
+        """Directory of the experiment, a bare path on its file system."""
         return self._path
+
+    @property
+    def filesystem(self) -> Any:
+        """The file system of `experiment_path` as pyarrow knows it. Needs pyarrow."""
+        return self._filesystem or local_filesystem("ExperimentAnalysis.filesystem")
 
     # The best, by the default metric and mode.
 
@@ -319,7 +328,7 @@ class ExperimentAnalysis:
         if best is None:
             logger.error("Trial %s has no checkpoint with a value of %r.", trial, metric)
             return None
-        return Checkpoint(best)
+        return trial._checkpoint_at(best)
 
     def get_last_checkpoint(
         self,
@@ -378,30 +387,23 @@ def _flat_config(config: dict[str, Any]) -> dict[str, Any]:
     return {f"{CONFIG_PREFIX}/{key}": value for key, value in flatten_dict(config).items()}
 
 
-def check_local(filesystem: Any) -> None:
-    """Checks that files are to be read from this machine.
-
-    Raises:
-        NotImplementedError: They are not.
-    """
-    if filesystem is None or getattr(filesystem, "type_name", None) == "local":
-        return
-    raise NotImplementedError(
-        "storage_filesystem: only local experiments are supported, got "
-        f"{type(filesystem).__name__}. Copy the files to a local directory, or leave it out."
-    )
+def _opened(filesystem: Any, path: str) -> tuple[str, list[Trial]]:
+    """Returns the directory of an experiment and its trials, from a path as users give it."""
+    if filesystem is None:
+        path, stored = read_state(path)
+        return path, [Trial._of_stored(one) for one in stored]
+    directory = posixpath.dirname(path) if path.endswith(".json") else path
+    experiment = StorageContext(*posixpath.split(directory), None, filesystem)
+    directory, stored = read_state(path, experiment.reader())
+    return directory, [Trial._of_stored(one, experiment=experiment) for one in stored]
 
 
 def local_filesystem(name: str) -> Any:
     """Returns pyarrow's file system of this machine, for an attribute of this name."""
-    try:
-        from pyarrow.fs import LocalFileSystem
-    except ImportError:
-        raise ImportError(f'{name} needs pyarrow: pip install "ctune[storage]"') from None
-    return LocalFileSystem()
+    return arrow(name).LocalFileSystem()
 
 
-def table_of(folder: str) -> pd.DataFrame | None:
+def table_of(folder: str, files: Files = LOCAL) -> pd.DataFrame | None:
     """Returns the results in a trial's directory, one row each, from result.json or else
     progress.csv; None if it has neither. Nested keys are joined by "/". Needs pandas.
 
@@ -410,13 +412,13 @@ def table_of(folder: str) -> pd.DataFrame | None:
     """
     pandas = _pandas()
     frame: pd.DataFrame
-    if os.path.exists(os.path.join(folder, EXPR_RESULT_FILE)):
-        frame = pandas.json_normalize(list(read_results(folder)), sep="/")
-    elif os.path.exists(os.path.join(folder, EXPR_PROGRESS_FILE)):
-        path = os.path.join(folder, EXPR_PROGRESS_FILE)
+    if files.exists(os.path.join(folder, EXPR_RESULT_FILE)):
+        frame = pandas.json_normalize(list(read_results(folder, files)), sep="/")
+    elif files.exists(os.path.join(folder, EXPR_PROGRESS_FILE)):
         try:
-            # Ids such as 1e5 are no numbers.
-            frame = pandas.read_csv(path, dtype={TRIAL_ID: str})
+            with files.open(os.path.join(folder, EXPR_PROGRESS_FILE)) as file:
+                # Ids such as 1e5 are no numbers.
+                frame = pandas.read_csv(file, dtype={TRIAL_ID: str})
         except pandas.errors.EmptyDataError:
             frame = pandas.DataFrame()
     else:
@@ -426,10 +428,12 @@ def table_of(folder: str) -> pd.DataFrame | None:
 
 def _read_results(trial: Trial) -> pd.DataFrame | None:
     """Returns the table of a trial; None if there should be one and it cannot be read."""
-    if trial.path is None:
+    found = trial._files()
+    if found is None:
         return None
+    files, folder = found
     try:
-        frame = table_of(trial.path)
+        frame = table_of(folder, files)
     except (OSError, ValueError):
         return None
     if frame is None or frame.empty:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ctune import _ctune, _encode
 from ctune._checkpoint import Checkpoint, TrainingResult, aside_of, checkpoint_name
 from ctune._session import TrialInfo
+from ctune._storage import has_marker, working_directory
 from ctune._work import Care, Work
 from ctune.execution._streams import ProcessStreams, SharedStreams
 from ctune.result import TRIAL_INFO
@@ -175,6 +176,8 @@ class TrialHost:
         target = os.path.join(parent, checkpoint_name(command.index))
         aside = aside_of(target)
         try:
+            if info is not None:
+                info.check_storage()
             shutil.rmtree(aside, ignore_errors=True)
             trainable.save(aside)
             # Left over where a trial starts again from an older checkpoint.
@@ -262,8 +265,9 @@ class TrialHost:
             return
         os.environ.setdefault("TUNE_ORIG_WORKING_DIR", os.getcwd())
         if command.trial_dir and os.environ.get("RAY_CHDIR_TO_TRIAL_DIR", "1") != "0":
-            os.makedirs(command.trial_dir, exist_ok=True)
-            os.chdir(command.trial_dir)
+            directory = working_directory(command.trial_dir)
+            os.makedirs(directory, exist_ok=True)
+            os.chdir(directory)
 
 
 def _config_of(command: _ctune.Command) -> dict[str, Any]:
@@ -275,6 +279,7 @@ def _config_of(command: _ctune.Command) -> dict[str, Any]:
         experiment_name=command.experiment,
         resources=command.resources or {},
         checkpoint_index=command.index,
+        marked=command.trial_dir is not None and has_marker(os.path.dirname(command.trial_dir)),
     )
     return config
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ctune import _ctune
 from ctune._pickling import load_trainable, map_payload
+from ctune._storage import worker_environment
 from ctune._work import Work
 from ctune.execution._host import TrialHost, failure_text
 from ctune.execution._streams import prepare_process
@@ -41,7 +42,10 @@ def process_options(plan: Plan) -> dict[str, Any]:
     threads = str(max(1, int(cpus)))
     return {
         "argv": helper_argv(logs=isinstance(plan.trainable, Work) and plan.trainable.logs),
-        "env": {name: threads for name in _THREAD_LIMITS if name not in os.environ},
+        "env": {
+            **{name: threads for name in _THREAD_LIMITS if name not in os.environ},
+            **worker_environment(one.storage for one in plan.experiments),
+        },
         "payload": plan.payload.data,
         "payload_fd": plan.payload.fd,
         "start_timeout": _START_TIMEOUT_S,

@@ -20,6 +20,7 @@ trials' own directories then.
 from __future__ import annotations
 
 import csv
+import io
 import json
 import logging
 import os
@@ -35,6 +36,7 @@ from typing import Any, Protocol
 from ctune._checkpoint import read_progress
 from ctune._config import CheckpointConfig
 from ctune._encode import dumps
+from ctune._files import LOCAL, Files, pending_of
 from ctune._unpickle import read_pickle
 from ctune.result import (
     CHECKPOINT_DIR_NAME,
@@ -90,12 +92,14 @@ class Stored:
         state: What it is, as in the first text of its pair.
         run: How it went, as in the second.
         large: Whether objects were left out for their size.
+        files: What reads its directory.
     """
 
     path: str | None
     state: dict[str, Any]
     run: dict[str, Any] = field(default_factory=dict)
     large: bool = False
+    files: Files = LOCAL
 
 
 # --- Writing ---
@@ -201,6 +205,7 @@ def write_state(
     *,
     start_time: float | None = None,
     metric: str | None = None,
+    stands_in: str | None = None,
 ) -> str:
     """Writes the state file of a session; it appears whole or not at all.
 
@@ -211,6 +216,7 @@ def write_state(
             runs are not part of it.
         start_time: The same in seconds since the epoch; default: now.
         metric: What the run optimizes.
+        stands_in: Where the experiment will stand in the end. Default: `directory`.
 
     Returns:
         The file's path.
@@ -235,7 +241,9 @@ def write_state(
                 stored = trial._stored()
                 if stored.path is not None:
                     # One run may have several experiments, side by side.
-                    stored.state["relative_logdir"] = os.path.relpath(stored.path, directory)
+                    stored.state["relative_logdir"] = os.path.relpath(
+                        stored.path, stands_in or directory
+                    )
                 file.write(comma + json.dumps(pair_of(stored, encoder)))
                 comma = ",\n"
             file.write("\n]}\n")
@@ -250,12 +258,13 @@ def write_state(
 # --- Reading ---
 
 
-def read_state(path: str | os.PathLike[str]) -> tuple[str, list[Stored]]:
+def read_state(path: str, files: Files = LOCAL) -> tuple[str, list[Stored]]:
     """Reads an experiment.
 
     Args:
         path: Its directory, or one state file. Of several files in a directory the newest
             by name counts.
+        files: What reads it.
 
     Returns:
         The directory and its trials: those of the state file, then trials whose directories
@@ -267,41 +276,39 @@ def read_state(path: str | os.PathLike[str]) -> tuple[str, list[Stored]]:
             or was written by a newer version.
         OSError: Something cannot be read.
     """
-    path = os.path.abspath(os.path.expanduser(os.fspath(path)))
     if path.endswith(".json"):
-        return os.path.dirname(path), _listed(path)
-    if not os.path.isdir(path):
+        return os.path.dirname(path), _listed(path, files)
+    if not files.is_dir(path):
         raise ValueError(
             f"experiment_checkpoint_path: there is no directory {path}. It must be "
             "<storage_path>/<name> of a run."
         )
-    with os.scandir(path) as entries:
-        folders, files = set(), []
-        for entry in entries:
-            if _STATE_NAME.fullmatch(entry.name):
-                files.append(entry.name)
-            elif not entry.name.startswith(".") and entry.is_dir():
-                folders.add(entry.name)
+    folders, found_files = set(), []
+    for name in files.names(path):
+        if _STATE_NAME.fullmatch(name):
+            found_files.append(name)
+        elif not name.startswith(".") and files.is_dir(os.path.join(path, name)):
+            folders.add(name)
     stored: list[Stored] = []
     session = None
     damage = None
-    if files:
-        newest = max(files)
+    if found_files:
+        newest = max(found_files)
         session = _STATE_NAME.fullmatch(newest)[1]  # type: ignore[index]
         file = os.path.join(path, newest)
         try:
-            stored = _refreshed(_listed(file), os.path.getmtime(file))
+            stored = _refreshed(_listed(file, files), files.changed(file), files)
         except _Damaged as error:
             damage = error
             logger.warning("%s", error)
     known = {one.path for one in stored}
     for name in sorted(folders):
         folder = os.path.join(path, name)
-        if folder not in known and (session is None or _belongs(folder, session)):
-            found = of_folder(folder)
+        if folder not in known and (session is None or _belongs(folder, session, files)):
+            found = of_folder(folder, files=files)
             if found is not None:
                 stored.append(found)
-    if not stored and not files:
+    if not stored and not found_files:
         raise ValueError(
             f"experiment_checkpoint_path: {path} holds no experiment: neither a file "
             "experiment_state-*.json nor directories of trials. It must be "
@@ -319,10 +326,10 @@ class _Damaged(ValueError):
     """A state file that cannot be read."""
 
 
-def _listed(file: str) -> list[Stored]:
+def _listed(file: str, files: Files) -> list[Stored]:
     """Returns the trials that a state file lists."""
     try:
-        with open(file, encoding="utf-8") as stream:
+        with files.open(file) as stream:
             content = json.load(stream)
         version = content.get("ctune", {}).get("version", VERSION)
         pairs = list(content["trial_data"])
@@ -343,7 +350,7 @@ def _listed(file: str) -> list[Stored]:
             folder = state["relative_logdir"]
             state["trial_id"], state["trainable_name"], state["status"]  # noqa: B018
             path = os.path.normpath(os.path.join(directory, folder)) if folder else None
-            found.append(Stored(path, state, run, LARGE in pair[0] or LARGE in pair[1]))
+            found.append(Stored(path, state, run, LARGE in pair[0] or LARGE in pair[1], files))
         except (KeyError, IndexError, TypeError, RecursionError, ValueError) as error:
             raise _Damaged(
                 f"{file} is damaged: entry {number} of trial_data: {type(error).__name__}: "
@@ -352,35 +359,35 @@ def _listed(file: str) -> list[Stored]:
     return found
 
 
-def _belongs(folder: str, session: str) -> bool:
+def _belongs(folder: str, session: str, files: Files) -> bool:
     """Whether a directory that the state file lacks was made in its session or later."""
     dated = re.search(rf"_({_DATE})$", folder)
     if dated is not None:
         return dated[1] >= session
     try:
         started = time.mktime(time.strptime(session, "%Y-%m-%d_%H-%M-%S"))
-        return os.path.getmtime(os.path.join(folder, EXPR_PARAM_FILE)) >= started
+        return files.changed(os.path.join(folder, EXPR_PARAM_FILE)) >= started
     except (OSError, ValueError):
         return False
 
 
-def _refreshed(listed: list[Stored], written: float) -> list[Stored]:
+def _refreshed(listed: list[Stored], written: float, files: Files) -> list[Stored]:
     """Replaces what results tell that are newer than the state file."""
     for stored in listed:
         if stored.path is None:
             continue
         file = os.path.join(stored.path, EXPR_RESULT_FILE)
         try:
-            if os.path.getmtime(file) <= written:
+            if files.changed(file) <= written:
                 continue
             # Copies have new times as well, so that the content decides.
-            last = _last_result(file)
+            last = _last_result(file, files)
         except OSError:
             continue
         known = stored.run.get("last_result") or {}
         if _progress(last) <= _progress(known):
             continue
-        found = of_folder(stored.path)
+        found = of_folder(stored.path, files=files)
         if found is not None:
             stored.run = {**stored.run, **found.run}
             stored.state["status"] = found.state["status"]
@@ -393,9 +400,9 @@ def _progress(result: Any) -> tuple[float, float]:
     return stamp, iteration
 
 
-def _last_result(file: str) -> dict[str, Any]:
+def _last_result(file: str, files: Files) -> dict[str, Any]:
     """Returns the last whole line of a result.json; {} if there is none."""
-    with open(file, "rb") as stream:
+    with files.open(file) as stream:
         size = stream.seek(0, os.SEEK_END)
         reach = 4096
         while True:
@@ -439,7 +446,7 @@ def config_of(stored: Stored) -> dict[str, Any]:
     """Returns a stored trial's configuration."""
     config = stored.state.get(CONFIG)
     if stored.large and stored.path is not None and _has_large(config):
-        found = _pickled_config(stored.path)
+        found = _pickled_config(stored.path, stored.files)
         if found is not None:
             return found
     config = resolve(config)
@@ -451,7 +458,7 @@ def last_result_of(stored: Stored) -> dict[str, Any]:
     result = stored.run.get("last_result")
     if stored.large and stored.path is not None and _has_large(result):
         try:
-            return _last_result(os.path.join(stored.path, EXPR_RESULT_FILE))
+            return _last_result(os.path.join(stored.path, EXPR_RESULT_FILE), stored.files)
         except OSError:
             pass
     result = resolve(result)
@@ -461,7 +468,9 @@ def last_result_of(stored: Stored) -> dict[str, Any]:
 # --- Checkpoints ---
 
 
-def checkpoints_of(run: dict[str, Any], path: str | None) -> tuple[Checkpoints, CheckpointConfig]:
+def checkpoints_of(
+    run: dict[str, Any], path: str | None, files: Files = LOCAL
+) -> tuple[Checkpoints, CheckpointConfig]:
     """Returns a stored trial's checkpoints, oldest first, and how they are kept.
 
     Each is (directory, metrics, number). The directories are those below `path`, wherever
@@ -476,7 +485,7 @@ def checkpoints_of(run: dict[str, Any], path: str | None) -> tuple[Checkpoints, 
         try:
             listed, settings = _managed(resolve(run.get("checkpoint_manager")))
         except (AttributeError, KeyError, TypeError):  # a form that we do not know
-            return checkpoints_of(_folder_run(path, os.listdir(path))[0], path)
+            return checkpoints_of(_folder_run(path, files.names(path), files)[0], path)
     numbered = [
         (os.path.join(path, name), metrics, _number(name, place))
         for place, (name, metrics) in enumerate(listed)
@@ -523,7 +532,7 @@ def _kept(settings: dict[str, Any]) -> CheckpointConfig:
 # --- A trial's own directory ---
 
 
-def read_results(folder: str) -> Iterator[dict[str, Any]]:
+def read_results(folder: str, files: Files = LOCAL) -> Iterator[dict[str, Any]]:
     """Yields the results of a trial from its result.json.
 
     A last line that was being written when the run was killed is left out.
@@ -534,7 +543,7 @@ def read_results(folder: str) -> Iterator[dict[str, Any]]:
     """
     file = os.path.join(folder, EXPR_RESULT_FILE)
     damage: str | None = None
-    with open(file, encoding="utf-8", errors="replace") as lines:
+    with _opened(files, file, errors="replace") as lines:
         for number, line in enumerate(lines, 1):
             if line.isspace():
                 continue
@@ -550,9 +559,13 @@ def read_results(folder: str) -> Iterator[dict[str, Any]]:
                 damage = f"{file}: line {number} is damaged: {error}."
 
 
-def _read_table(folder: str) -> Iterator[dict[str, Any]]:
+def _opened(files: Files, path: str, **options: Any) -> io.TextIOWrapper:
+    return io.TextIOWrapper(files.open(path), encoding="utf-8", **options)
+
+
+def _read_table(folder: str, files: Files) -> Iterator[dict[str, Any]]:
     """Yields the results of a trial from its progress.csv."""
-    with open(os.path.join(folder, EXPR_PROGRESS_FILE), newline="", encoding="utf-8") as file:
+    with _opened(files, os.path.join(folder, EXPR_PROGRESS_FILE), newline="") as file:
         for row in csv.DictReader(file):
             flat = {key: _cell(value) for key, value in row.items() if key and value}
             yield unflatten_dict(flat)
@@ -608,14 +621,14 @@ class _Statistics:
         return {name: {"10": values} for name, values in self._newest.items()}
 
 
-def _results_of(folder: str, names: Iterable[str]) -> Iterator[dict[str, Any]]:
+def _results_of(folder: str, names: Iterable[str], files: Files) -> Iterator[dict[str, Any]]:
     if EXPR_RESULT_FILE in names:
-        return read_results(folder)
-    return _read_table(folder) if EXPR_PROGRESS_FILE in names else iter(())
+        return read_results(folder, files)
+    return _read_table(folder, files) if EXPR_PROGRESS_FILE in names else iter(())
 
 
 def _folder_run(
-    folder: str, names: Iterable[str], strict: bool = False
+    folder: str, names: Iterable[str], files: Files, strict: bool = False
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Returns how a trial went, by its files, and its last result."""
     statistics = _Statistics()
@@ -623,8 +636,10 @@ def _folder_run(
     by_name: dict[str, dict[str, Any]] = {}
     by_iteration: dict[Any, dict[str, Any]] = {}
     saved = sorted(name for name in names if re.fullmatch(r"checkpoint_\d+", name))
+    if files is not LOCAL:
+        saved = [name for name in saved if pending_of(name) not in names]
     try:
-        for last in _results_of(folder, names):
+        for last in _results_of(folder, names, files):
             statistics.add(last)
             if saved:
                 by_name[str(last.get(CHECKPOINT_DIR_NAME))] = last
@@ -638,7 +653,7 @@ def _folder_run(
         metrics = by_name.get(name)
         if metrics is None:
             try:
-                progress = read_progress(os.path.join(folder, name))
+                progress = read_progress(os.path.join(folder, name), files)
             except (OSError, ValueError):
                 progress = {}
             metrics = by_iteration.get(progress.get(TRAINING_ITERATION, object()), progress)
@@ -646,7 +661,7 @@ def _folder_run(
     failed = EXPR_ERROR_FILE in names
     failures = 0
     if failed:
-        with open(os.path.join(folder, EXPR_ERROR_FILE), encoding="utf-8", errors="replace") as f:
+        with _opened(files, os.path.join(folder, EXPR_ERROR_FILE), errors="replace") as f:
             failures = sum(line.startswith("Failure # ") for line in f)
     return {
         "start_time": None,
@@ -664,7 +679,7 @@ def _folder_run(
     }, last
 
 
-def of_folder(folder: str, strict: bool = False) -> Stored | None:
+def of_folder(folder: str, strict: bool = False, files: Files = LOCAL) -> Stored | None:
     """Returns the trial whose directory this is, as far as its files tell; None: no trial's.
 
     A trial whose last result is `done` is TERMINATED; otherwise, with an error.txt, it is
@@ -675,22 +690,23 @@ def of_folder(folder: str, strict: bool = False) -> Stored | None:
         folder: The directory.
         strict: Whether damaged results are an error. Otherwise those before the damage count,
             with a warning.
+        files: What reads it.
 
     Raises:
         ValueError: Results are damaged, and `strict` is True.
         OSError: A file cannot be read.
     """
     try:
-        names = set(os.listdir(folder))
+        names = set(files.names(folder))
     except NotADirectoryError:
         return None
     if not names.intersection(_TRIAL_FILES):
         return None
-    run, last = _folder_run(folder, names, strict)
-    config = _pickled_config(folder) if EXPR_PARAM_PICKLE_FILE in names else None
+    run, last = _folder_run(folder, names, files, strict)
+    config = _pickled_config(folder, files) if EXPR_PARAM_PICKLE_FILE in names else None
     if config is None and EXPR_PARAM_FILE in names:
         try:
-            with open(os.path.join(folder, EXPR_PARAM_FILE), encoding="utf-8") as file:
+            with files.open(os.path.join(folder, EXPR_PARAM_FILE)) as file:
                 config = json.load(file)
         except ValueError:
             pass
@@ -722,13 +738,14 @@ def of_folder(folder: str, strict: bool = False) -> Stored | None:
             "strategy": "PACK",
         },
         run,
+        files=files,
     )
 
 
-def _pickled_config(folder: str) -> dict[str, Any] | None:
+def _pickled_config(folder: str, files: Files) -> dict[str, Any] | None:
     """Returns the configuration with its objects; None if it cannot be read."""
     try:
-        with open(os.path.join(folder, EXPR_PARAM_PICKLE_FILE), "rb") as file:
+        with files.open(os.path.join(folder, EXPR_PARAM_PICKLE_FILE)) as file:
             config = read_pickle(file.read())
     except OSError:
         return None

@@ -9,6 +9,7 @@ import numbers
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -75,11 +76,10 @@ class Experiment:
         restore: str | None = None,
         local_dir: str | None = None,
     ) -> None:
-        refuse_what_is_missing(storage_filesystem=storage_filesystem)
         storage_path = instead_of_local_dir(storage_path, local_dir)
         if config is not None and not isinstance(config, dict):
             raise ValueError(f"config: must be a dict of parameters, got {shown(config)}.")
-        _made(SyncConfig, "sync_config", sync_config)
+        syncs = _made(SyncConfig, "sync_config", sync_config)
         checkpoints = _made(CheckpointConfig, "checkpoint_config", checkpoint_config)
         _check_namer("trial_name_creator", trial_name_creator)
         _check_namer("trial_dirname_creator", trial_dirname_creator)
@@ -88,9 +88,9 @@ class Experiment:
         _check_function_checkpoints(self.is_function, checkpoints)
         self.criteria = criteria(stop)
         self.budget_s = seconds(time_budget_s)
-        storage = _storage_path(storage_path)
-        self.name = _experiment_name(name, self._run_identifier, storage)
-        self.storage = StorageContext(storage, self.name)
+        self.storage = StorageContext.of(_storage_path(storage_path), "", storage_filesystem, syncs)
+        self.name = _experiment_name(name, self._run_identifier, self.storage)
+        self.storage.experiment_dir_name = self.name
         self.spec: dict[str, Any] = {
             "run": self._run_identifier,
             "stop": self.criteria if isinstance(self.criteria, dict) else {},
@@ -202,12 +202,15 @@ class Experiment:
 
     @property
     def path(self) -> str:
-        """The experiment's directory."""
+        """The experiment's directory in storage."""
         return self.storage.experiment_fs_path
 
-    # All files are local: these are the same.
-    local_path = path
     remote_path = path
+
+    @property
+    def local_path(self) -> str:
+        """The directory to which this machine writes; the same if storage is local."""
+        return self.storage.experiment_local_path
 
     @property
     def local_dir(self) -> str:
@@ -514,21 +517,17 @@ def _storage_path(storage_path: Any) -> str:
     from ctune.utils.util import default_storage_path
 
     if storage_path is None:
-        return os.path.abspath(default_storage_path())
+        return default_storage_path()
     try:
         path = os.fspath(storage_path)
     except TypeError:
         path = None
     if not isinstance(path, str) or not path or "\0" in path:
         raise ValueError(f"storage_path: must be the path of a directory, got {storage_path!r}.")
-    if "://" in path:
-        raise NotImplementedError(
-            f"storage_path: only local directories are implemented, got {path!r}."
-        )
-    return os.path.abspath(os.path.expanduser(path))
+    return path
 
 
-def _experiment_name(name: str | None, trainable_name: str, storage: str) -> str:
+def _experiment_name(name: str | None, trainable_name: str, storage: StorageContext) -> str:
     from ctune.experiment.trial import MAX_NAME
     from ctune.utils.util import date_str
 
@@ -553,7 +552,7 @@ def _experiment_name(name: str | None, trainable_name: str, storage: str) -> str
     free = dated
     number = 2
     # Two runs within a second must not mix their results.
-    while os.path.exists(os.path.join(storage, free)):
+    while replace(storage, experiment_dir_name=free).exists():
         free = f"{dated}_{number}"
         number += 1
     return free

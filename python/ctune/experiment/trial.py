@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from ctune._checkpoint import Checkpoint, TrainingResult
 from ctune._config import CheckpointConfig
+from ctune._files import LOCAL, Files
 from ctune._storage import StorageContext
 from ctune._unpickle import read_pickle
 from ctune._work import Care
 from ctune.error import TuneError
 from ctune.experiment import _state
-from ctune.result import DONE, EXPR_ERROR_PICKLE_FILE, NODE_IP
+from ctune.result import DONE, EXPR_ERROR_FILE, EXPR_ERROR_PICKLE_FILE, NODE_IP
 from ctune.utils.serialization import FALLBACK
 from ctune.utils.util import flatten_dict, is_nan
 
@@ -97,6 +98,7 @@ class RunFacts:
     """What all trials of an experiment have in common. Made once per run.
 
     Args:
+        storage: Of the experiment.
         trainable_name: Name of the trainable.
         trainable: Its class, or None.
         checkpoint_config: Of the run.
@@ -109,6 +111,7 @@ class RunFacts:
 
     def __init__(
         self,
+        storage: StorageContext,
         trainable_name: str,
         trainable: type[Trainable] | None = None,
         checkpoint_config: CheckpointConfig | None = None,
@@ -118,6 +121,7 @@ class RunFacts:
         bundles: PlacementGroupFactory | None = None,
         care: Care | None = None,
     ) -> None:
+        self.storage = storage
         self.trainable_name = trainable_name
         self.trainable = trainable
         self.checkpoint_config = checkpoint_config or CheckpointConfig()
@@ -265,6 +269,7 @@ class Trial:
         """Returns what makes the trials of a run from the engine's views of them."""
         facts = [
             RunFacts(
+                one.storage,
                 one.trainable_name,
                 one.trainable,
                 plan.checkpoint_config,
@@ -447,7 +452,9 @@ class Trial:
         """Reads the stored checkpoints of a trial from disk, when they are first asked for."""
         run = self.__dict__.get("_run")
         if run is not None and "_checkpoints" not in self.__dict__:
-            self._checkpoints, self._checkpoint_config = _state.checkpoints_of(run, self.path)
+            found = self._files()
+            files, path = (LOCAL, None) if found is None else found
+            self._checkpoints, self._checkpoint_config = _state.checkpoints_of(run, path, files)
 
     def _best_checkpoints(self) -> list[tuple[str, dict[str, Any], int]]:
         """Returns the checkpoints that are kept for their score, the best one last."""
@@ -477,7 +484,14 @@ class Trial:
             first = self.restore_path
             return None if first is None else TrainingResult(Checkpoint(first), {})
         path, metrics, _ = kept[-1]
-        return TrainingResult(Checkpoint(path), metrics)
+        return TrainingResult(self._checkpoint_at(path), metrics)
+
+    def _checkpoint_at(self, path: str) -> Checkpoint:
+        """Returns the checkpoint of a path that the engine or a stored trial names."""
+        storage = self.storage
+        if storage is None or not storage.remote:
+            return Checkpoint(path)
+        return Checkpoint._staged(storage.staged(storage.in_storage(path)), storage)
 
     @property
     def checkpoint(self) -> Checkpoint | None:
@@ -520,9 +534,10 @@ class Trial:
 
     @property
     def path(self) -> str | None:
-        """The trial's directory; None before it has one."""
+        """The trial's directory in storage; None before it has one."""
         if self._view is not None:
-            return self._view.path
+            path = self._view.path
+            return None if path is None else _facts_of(self).storage.in_storage(path)
         own: str | None = self.__dict__.get("_path")
         if own is None and self.__dict__.get("storage") is not None:
             assert self.storage is not None
@@ -531,8 +546,18 @@ class Trial:
 
     @property
     def local_path(self) -> str | None:
-        """The same as `path`: results are written where they stay."""
-        return self.path
+        """The directory to which this machine writes; the same if storage is local."""
+        if self._view is not None:
+            return self._view.path
+        path, storage = self.path, self.__dict__.get("storage")
+        return path if path is None or storage is None else storage.staged(path)
+
+    def _files(self) -> tuple[Files, str] | None:
+        """Returns what reads the trial's directory, and its path there."""
+        path, storage = self.path, self.storage
+        if path is None:
+            return None
+        return (LOCAL, path) if storage is None else storage.files(path)
 
     @property
     def local_dir(self) -> str | None:
@@ -541,14 +566,15 @@ class Trial:
 
     @property
     def local_experiment_path(self) -> str | None:
-        """The directory of the experiment."""
-        path = self.path
+        """The directory of the experiment on this machine."""
+        path = self.local_path
         return os.path.dirname(path) if path is not None else None
 
     @property
     def remote_experiment_path(self) -> str | None:
-        """The same as `local_experiment_path`."""
-        return self.local_experiment_path
+        """The directory of the experiment in storage."""
+        path = self.path
+        return os.path.dirname(path) if path is not None else None
 
     @property
     def experiment_dir_name(self) -> str | None:
@@ -567,8 +593,8 @@ class Trial:
         return self._generate_dirname()
 
     def init_local_path(self) -> None:
-        """Makes the trial's directory."""
-        path = self.path
+        """Makes the trial's directory on this machine."""
+        path = self.local_path
         if path is None:
             raise TuneError(f"storage: the trial {self} has none, so it has no directory.")
         os.makedirs(path, exist_ok=True)
@@ -593,28 +619,37 @@ class Trial:
     @property
     def pickled_error_file(self) -> str | None:
         """Path of the pickled exception of the last failure."""
+        found = self._beside_error(EXPR_ERROR_PICKLE_FILE)
+        return found[1] if found is not None and found[0].exists(found[1]) else None
+
+    def _beside_error(self, name: str) -> tuple[Files, str] | None:
+        """Returns what reads a file beside error.txt, and its path; None before a failure."""
         error = self.error_file
         if error is None:
             return None
-        path = os.path.join(os.path.dirname(error), EXPR_ERROR_PICKLE_FILE)
-        return path if os.path.exists(path) else None
+        found = self._files()
+        if found is None or os.path.exists(error):
+            return LOCAL, os.path.join(os.path.dirname(error), name)
+        return found[0], os.path.join(found[1], name)
+
+    def _read_beside_error(self, name: str) -> bytes | None:
+        found = self._beside_error(name)
+        if found is None or not found[0].exists(found[1]):
+            return None
+        with found[0].open(found[1]) as file:
+            return file.read()
 
     def get_error(self) -> str | None:
         """Returns the text of the trial's error file; None if there is none."""
-        error = self.error_file
-        if error is None or not os.path.exists(error):
-            return None
-        with open(error, encoding="utf-8", errors="replace") as file:
-            return file.read()
+        text = self._read_beside_error(EXPR_ERROR_FILE)
+        return None if text is None else text.decode("utf-8", "replace")
 
     def get_pickled_error(self) -> BaseException | None:
         """Returns the exception of the last failure, if it could be pickled."""
-        path = self.pickled_error_file
-        if path is None:
+        data = self._read_beside_error(EXPR_ERROR_PICKLE_FILE)
+        if data is None:
             return None
         try:
-            with open(path, "rb") as file:
-                data = file.read()
             # What a run of this process wrote may be trusted; other files may not.
             error = read_pickle(data) if self._view is None else pickle.loads(data)
         except Exception:
@@ -720,8 +755,16 @@ class Trial:
         return _state.pair_of(self._stored(), _state.StateEncoder())
 
     @classmethod
-    def _of_stored(cls, stored: _state.Stored, stub: bool = True) -> Trial:
-        """Returns a trial as it stands on disk. One that was running waits to go on."""
+    def _of_stored(
+        cls, stored: _state.Stored, stub: bool = True, experiment: StorageContext | None = None
+    ) -> Trial:
+        """Returns a trial as it stands on disk. One that was running waits to go on.
+
+        Args:
+            stored: What is known of it.
+            stub: Whether its trainable need not be registered.
+            experiment: Where its experiment stands, if that is remote storage.
+        """
         trial = cls.__new__(cls)
         state, path = stored.state, stored.path
         status = state["status"]
@@ -740,7 +783,7 @@ class Trial:
             custom_trial_name=state.get("custom_trial_name"),
             custom_dirname=state.get("custom_dirname"),
             stub=stub or bool(state.get("stub")),
-            storage=None if path is None else StorageContext.of_trial_dir(path),
+            storage=None if path is None else _storage_at(path, experiment),
             temporary_state=SimpleNamespace(saving_to=None),
             _path=path,
             _bundles=_bundles_of(state),
@@ -879,7 +922,7 @@ class Trial:
             "_last_result": last,
             "_metric_analysis": view.metric_analysis(),
             "_checkpoints": view.checkpoints(),
-            "_path": view.path,
+            "_path": self.path,
             "_error_file": view.error_file,
         }
 
@@ -919,7 +962,7 @@ class RunMetadata:
     def checkpoint_manager(self) -> SimpleNamespace:
         """The checkpoints, as (checkpoint, metrics) objects."""
         results = [
-            TrainingResult(Checkpoint(path), metrics)
+            TrainingResult(self._trial._checkpoint_at(path), metrics)
             for path, metrics, _ in self._trial._best_checkpoints()
         ]
         return SimpleNamespace(
@@ -973,8 +1016,16 @@ def _same_amounts(a: Mapping[str, float], b: Mapping[str, float]) -> bool:
 
 
 def _storage_of(trial: Trial) -> StorageContext | None:
-    path = trial.path
-    return StorageContext.of_trial_dir(path) if path is not None else None
+    path = trial.local_path
+    if path is None:
+        return None
+    return _facts_of(trial).storage.of_trial(os.path.basename(path))
+
+
+def _storage_at(path: str, experiment: StorageContext | None) -> StorageContext:
+    if experiment is None:
+        return StorageContext.of_trial_dir(path)
+    return experiment.of_trial(os.path.basename(path))
 
 
 # Further attributes of a trial in a run.

@@ -63,11 +63,11 @@ class TBXLoggerCallback(LoggerCallback):
 
     def log_trial_result(self, iteration: int, trial: Trial, result: dict[str, Any]) -> None:
         """Hands the result to the thread that writes."""
-        self._files.send("result", trial.path, settled(result))
+        self._files.send("result", trial.local_path, settled(result))
 
     def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
         """Has the trial's file closed, with what was sampled."""
-        self._files.send("end", trial.path, _hparams(trial))
+        self._files.send("end", trial.local_path, _hparams(trial))
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
         """Waits until everything is written."""

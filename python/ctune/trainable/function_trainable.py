@@ -205,14 +205,17 @@ class FunctionTrainable(Trainable):
                 f"checkpoint: report() takes a Checkpoint, got {checkpoint!r:.80}. Use "
                 "Checkpoint.from_directory(path)."
             )
-        if not os.path.isdir(checkpoint.path):
-            raise ValueError(
-                f"checkpoint: {checkpoint.path!r} is not a directory. Write the files "
-                "first, and keep them until report() returns."
-            )
         name = checkpoint_name(self._next_index)
         target = os.path.join(self._checkpoint_parent(), name)
-        persist(checkpoint.path, target, self._progress_after(metrics))
+        if self._info is not None:
+            self._info.check_storage()
+        with checkpoint.as_directory() as folder:
+            if not os.path.isdir(folder):
+                raise ValueError(
+                    f"checkpoint: {folder!r} is not a directory. Write the files "
+                    "first, and keep them until report() returns."
+                )
+            persist(folder, target, self._progress_after(metrics))
         self._next_index += 1
         self._latest_checkpoint = Checkpoint(target)
         return name

@@ -241,9 +241,9 @@ class Trainable(_ctune.TrainableBase):
             checkpoint = checkpoint_path.checkpoint
             if checkpoint is None:
                 raise ValueError("checkpoint_path: the given result has no checkpoint.")
-            self._restore_from(checkpoint.path, checkpoint_path.metrics)
+            self._restore_from(_on_this_machine(checkpoint), checkpoint_path.metrics)
         elif isinstance(checkpoint_path, Checkpoint):
-            self._restore_from(checkpoint_path.path)
+            self._restore_from(_on_this_machine(checkpoint_path))
         else:
             self._restore_from(os.path.expanduser(checkpoint_path))
 
@@ -472,6 +472,11 @@ class Trainable(_ctune.TrainableBase):
         root = default_storage_path()
         os.makedirs(root, exist_ok=True)
         return tempfile.mkdtemp(prefix=date_str(), dir=root)
+
+
+def _on_this_machine(checkpoint: Checkpoint) -> str:
+    """Returns a directory for as long as the trainable may read it."""
+    return checkpoint.local_path or checkpoint.to_directory()
 
 
 def _pop_reserved(config: dict[str, Any]) -> TrialInfo | None:
