@@ -135,7 +135,7 @@ def test_points_come_first_and_known_rewards_are_learnt_from():
         search(space, points_to_evaluate={"x": 1})
     with pytest.raises(TypeError, match="points_to_evaluate"):
         search(space, points_to_evaluate=[3])
-    with pytest.raises(ValueError, match="points_to_evaluate.*2 parameters"):
+    with pytest.raises(ValueError, match="points_to_evaluate.*2 values"):
         search(space, points_to_evaluate=[{"x": 1, "y": 2}])
     nested = search(points_to_evaluate=[{"lr": 0.01, "nested": {"width": 3, "act": "tanh"}}])
     assert nested.suggest("0") == {"lr": 0.01, "nested": {"width": 3, "act": "tanh"}}

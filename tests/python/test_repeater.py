@@ -6,7 +6,7 @@ import pytest
 import searcher_streams
 
 import ctune as tune
-from ctune.search import ConcurrencyLimiter, Repeater, Searcher
+from ctune.search import ConcurrencyLimiter, Repeater, Searcher, SearchGenerator
 from ctune.search.repeater import TRIAL_INDEX
 
 
@@ -84,6 +84,15 @@ def test_its_state_and_the_searchers_are_apart():
     other.set_state(repeater.get_state())
     assert "searcher" not in repeater.get_state()
     assert other.suggest("1") == {"x": 1, TRIAL_INDEX: 1}
+
+
+@pytest.mark.parametrize(("samples", "warns"), [(6, False), (7, True), (-1, False)])
+def test_samples_that_are_no_multiple_are_warned_of(caplog, samples, warns):
+    repeater = Repeater(Counting(), repeat=3)
+    SearchGenerator(ConcurrencyLimiter(repeater, 1)).add_configurations(
+        tune.Experiment("e", lambda config: None, num_samples=samples)
+    )
+    assert ("no multiple of repeat=3" in caplog.text) == warns
 
 
 @pytest.mark.parametrize("executor", ["inline", "process"])

@@ -58,6 +58,8 @@ def test_metric_and_mode_that_do_not_go_together_are_refused(metric, mode):
 
 def test_a_mode_that_is_no_text_is_refused():
     with pytest.raises(ValueError, match="mode.*7"):
+        Searcher(metric=7, mode=7)
+    with pytest.raises(AssertionError, match="both be a str or both a list"):
         Searcher(metric="a", mode=7)
 
 
@@ -132,11 +134,25 @@ def test_a_directory_without_a_state_is_refused(tmp_path):
 
 
 def test_a_searcher_that_cannot_save_is_skipped_with_a_warning(tmp_path, caplog):
+    class Forgetful(Scripted):
+        pass
+
     with caplog.at_level(logging.WARNING):
-        Scripted([]).save_to_dir(str(tmp_path))
+        for _ in range(3):
+            Forgetful([]).save_to_dir(str(tmp_path))
     assert list(tmp_path.iterdir()) == []
-    assert len(caplog.records) == 1
-    assert "Scripted" in caplog.text
+    assert [r.getMessage() for r in caplog.records] == [
+        "Forgetful has no save(); its state is not kept."
+    ]
+
+
+def test_a_searcher_may_have_nothing_to_save(tmp_path):
+    class Stateless(Scripted):
+        def save(self, checkpoint_path):
+            pass
+
+    Stateless([]).save_to_dir(str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
 
 
 class FakeTrial:
@@ -146,7 +162,7 @@ class FakeTrial:
         self.config = {"x": 1}
 
 
-def test_evaluated_trials_become_points(caplog):
+def test_evaluated_trials_become_points():
     class Learns(Scripted):
         def add_evaluated_point(
             self, parameters, value, error=False, pruned=False, intermediate_values=None
@@ -166,9 +182,8 @@ def test_evaluated_trials_become_points(caplog):
         ({"x": 1}, 2.0, False, True),
         ({"x": 1}, 3.0, True, False),
     ]
-    assert not caplog.records
-    searcher.add_evaluated_trials(trials[3], "m")
-    assert "'m'" in caplog.text
+    with pytest.warns(UserWarning, match="'m'"):
+        searcher.add_evaluated_trials(trials[3], "m")
     with pytest.raises(NotImplementedError, match="int"):
         searcher.add_evaluated_trials(7, "m")
 

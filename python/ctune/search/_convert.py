@@ -18,7 +18,6 @@ __all__ = [
     "restore_attributes",
     "save_attributes",
     "unsupported",
-    "validate_warmstart",
 ]
 
 logger = logging.getLogger("ctune")
@@ -93,44 +92,6 @@ def unsupported(wrapper: str, path: str, domain: Domain, sampler: Sampler) -> Va
         f"{path}: {wrapper} cannot search a {type(domain).__name__} with the sampler "
         f"{type(sampler).__name__}. Use another domain."
     )
-
-
-def validate_warmstart(
-    parameter_names: list[str],
-    points_to_evaluate: list[Any],
-    evaluated_rewards: list[Any] | None,
-    validate_point_name_lengths: bool = True,
-) -> None:
-    """Checks points that are to be evaluated first, and their rewards if they are known.
-
-    Raises:
-        TypeError: One of them is no list, or a point neither dict nor list.
-        ValueError: A point has another number of parameters than there are, or there are more
-            or fewer rewards than points.
-    """
-    if points_to_evaluate:
-        if not isinstance(points_to_evaluate, list):
-            raise TypeError(
-                f"points_to_evaluate: must be a list, got {type(points_to_evaluate).__name__}."
-            )
-        for point in points_to_evaluate:
-            if not isinstance(point, (dict, list)):
-                raise TypeError(f"points_to_evaluate: must hold dicts or lists, got {point!r:.80}.")
-            if validate_point_name_lengths and len(point) != len(parameter_names):
-                raise ValueError(
-                    f"points_to_evaluate: {point!r:.80} has {len(point)} parameters, the search "
-                    f"space {len(parameter_names)}: {', '.join(parameter_names)}."
-                )
-    if points_to_evaluate and evaluated_rewards:
-        if not isinstance(evaluated_rewards, list):
-            raise TypeError(
-                f"evaluated_rewards: must be a list, got {type(evaluated_rewards).__name__}."
-            )
-        if len(evaluated_rewards) != len(points_to_evaluate):
-            raise ValueError(
-                f"evaluated_rewards: there are {len(evaluated_rewards)} for "
-                f"{len(points_to_evaluate)} points_to_evaluate."
-            )
 
 
 def save_attributes(searcher: Any, path: str) -> None:

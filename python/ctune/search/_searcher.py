@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import glob
 import logging
 import os
 import uuid
+import warnings
 from collections.abc import Iterable
 from typing import Any, Literal
 
@@ -51,12 +53,12 @@ class Searcher(_ctune.Searcher):
         self._mode = mode
         if not metric or not mode:
             return
-        if not isinstance(mode, (str, list)):
-            raise ValueError(f'mode: must be "min" or "max", or a list, got {mode!r}.')
         if type(metric) is not type(mode):
             raise AssertionError(
                 f"metric and mode: must both be a str or both a list, got {metric!r} and {mode!r}."
             )
+        if not isinstance(mode, (str, list)):
+            raise ValueError(f'mode: must be "min" or "max", or a list, got {mode!r}.')
         if isinstance(mode, str):
             if mode not in ("min", "max"):
                 raise AssertionError(f'mode: must be "min" or "max", got {mode!r}.')
@@ -148,7 +150,11 @@ class Searcher(_ctune.Searcher):
         Args:
             trials_or_analysis: A Trial, a list of them, or an ExperimentAnalysis. Trials
                 without the metric are skipped.
-            metric: Result key of the value.
+            metric: Result key of the value. A warning says if no completed trial has it.
+
+        Raises:
+            NotImplementedError: The searcher has no `add_evaluated_point`, or it is something
+                else.
         """
         if getattr(type(self), "add_evaluated_point", None) is Searcher.add_evaluated_point:
             raise NotImplementedError(
@@ -171,7 +177,7 @@ class Searcher(_ctune.Searcher):
                 intermediate_values=None,
             )
         if not completed:
-            logger.warning("None of the completed trials has the metric %r.", metric)
+            warnings.warn(f"metric: no completed trial has the key {metric!r}.", stacklevel=2)
 
     def save(self, checkpoint_path: str) -> None:
         """Saves the state to a file."""
@@ -206,9 +212,10 @@ class Searcher(_ctune.Searcher):
         try:
             self.save(aside)
         except NotImplementedError:
-            logger.warning("%s has no save(); its state is not kept.", type(self).__name__)
+            _warn_once(f"{type(self).__name__} has no save(); its state is not kept.")
             return
-        os.replace(aside, os.path.join(checkpoint_dir, self.CKPT_FILE_TMPL.format(session_str)))
+        if os.path.exists(aside):  # it may have nothing to save
+            os.replace(aside, os.path.join(checkpoint_dir, self.CKPT_FILE_TMPL.format(session_str)))
 
     def restore_from_dir(self, checkpoint_dir: str) -> None:
         """Restores the newest state of the directory, by name.
@@ -221,6 +228,11 @@ class Searcher(_ctune.Searcher):
         if not found:
             raise RuntimeError(f"No searcher state ({pattern}) in {checkpoint_dir}.")
         self.restore(max(found))
+
+
+@functools.cache
+def _warn_once(text: str) -> None:
+    logger.warning(text)
 
 
 def _trials_of(given: Any) -> Iterable[Any]:

@@ -6,6 +6,7 @@ import glob
 import logging
 import os
 import pickle
+import sys
 import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -14,6 +15,7 @@ from ctune.error import TuneError
 from ctune.experiment.trial import Trial
 from ctune.search._searcher import Searcher
 from ctune.search._texts import set_search_properties
+from ctune.search.repeater import Repeater
 from ctune.search.search_algorithm import SearchAlgorithm
 from ctune.search.variant_generator import format_vars
 from ctune.utils.util import flatten_dict, merge_dicts
@@ -107,6 +109,15 @@ class SearchGenerator(SearchAlgorithm):
             )
         self._experiment = found[0]
         self._total_samples = spec.get("num_samples", 1)
+        total = self._total_samples
+        for _, wrapper in _wrappers(self.searcher):
+            if isinstance(wrapper, Repeater) and 0 < total < sys.maxsize and total % wrapper.repeat:
+                logger.warning(
+                    "num_samples: counts repetitions too, and %d is no multiple of repeat=%d; the "
+                    "last trials are not told to the searcher.",
+                    total,
+                    wrapper.repeat,
+                )
 
     def next_trial(self) -> Trial | None:
         """Returns the next trial, or None if there is none now."""

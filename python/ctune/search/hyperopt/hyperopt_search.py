@@ -15,7 +15,6 @@ from ctune.search._convert import (
     restore_attributes,
     save_attributes,
     unsupported,
-    validate_warmstart,
 )
 from ctune.search._searcher import Searcher
 from ctune.search._texts import (
@@ -34,7 +33,7 @@ from ctune.search.sample import (
     Uniform,
 )
 from ctune.search.variant_generator import parse_spec_vars
-from ctune.utils.util import flatten_dict
+from ctune.utils.util import flatten_dict, validate_warmstart
 
 __all__ = ["HyperOptSearch"]
 

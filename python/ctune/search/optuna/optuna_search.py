@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,6 @@ from ctune.search._convert import (
     restore_attributes,
     save_attributes,
     unsupported,
-    validate_warmstart,
 )
 from ctune.search._searcher import Searcher
 from ctune.search._texts import (
@@ -24,7 +24,7 @@ from ctune.search._texts import (
 )
 from ctune.search.sample import Categorical, Domain, Float, Integer, LogUniform, Uniform
 from ctune.search.variant_generator import parse_spec_vars
-from ctune.utils.util import flatten_dict, unflatten_dict
+from ctune.utils.util import flatten_dict, unflatten_dict, validate_warmstart
 
 __all__ = ["OptunaSearch"]
 
@@ -170,10 +170,10 @@ class OptunaSearch(Searcher):
         constants = self._space(trial)
         took = time.monotonic() - start
         if took > _SLOW_S:
-            logger.warning(
-                "The function that defines the search space took %.1f s. It should only ask for "
-                "values; train in the trainable.",
-                took,
+            warnings.warn(
+                f"The function that defines the search space took {took:.1f} s. It should only "
+                "ask for values; train in the trainable.",
+                stacklevel=3,
             )
         if constants is not None:
             if not isinstance(constants, dict) or not all(isinstance(k, str) for k in constants):
