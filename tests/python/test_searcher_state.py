@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import ctune as tune
 from ctune.search import ConcurrencyLimiter, Repeater, Searcher, SearchGenerator
+from ctune.search.bayesopt import BayesOptSearch
 from ctune.search.hyperopt import HyperOptSearch
 from ctune.search.optuna import OptunaSearch
 
@@ -17,6 +18,7 @@ SPACE = {
     "n": {"w": tune.randint(1, 9), "c": tune.choice(["a", "b", None])},
     "k": 3,
 }
+FLOATS = {"x": tune.uniform(0, 1), "n": {"y": tune.uniform(-3, 3)}}
 POINTS = [{"x": 0.25, "n": {"w": 2, "c": "a"}}, {"x": 0.5, "n": {"w": 3, "c": "a"}}]
 
 
@@ -59,7 +61,13 @@ def hyperopt(seed, points=None):
     )
 
 
+def bayesopt(seed):
+    pytest.importorskip("bayes_opt")
+    return BayesOptSearch(metric="loss", mode="min", random_state=seed, random_search_steps=99)
+
+
 MAKERS = {
+    "bayesopt at random": bayesopt,
     "optuna": optuna,
     "optuna with points": lambda seed: optuna(seed, POINTS),
     "hyperopt": hyperopt,
@@ -79,7 +87,7 @@ WRAPS = {
 
 def generator(maker, wrap, seed):
     made = SearchGenerator(WRAPS[wrap](MAKERS[maker](seed)))
-    made.set_search_properties(None, None, SPACE)
+    made.set_search_properties(None, None, FLOATS if maker.startswith("bayesopt") else SPACE)
     return made
 
 

@@ -5,11 +5,20 @@
 case's seed, so both sides hear the same as long as they suggest the same.
 """
 
+import copy
 import math
 import random
 import tempfile
 from pathlib import Path
 from typing import Any
+
+# Name of a searcher in cases -> the package that it wraps, and how far numbers may be apart:
+# processors and releases of NumPy differ in the last digits, of which an optimiser makes more.
+LIBRARIES = {
+    "optuna": ("optuna", 1e-9),
+    "hyperopt": ("hyperopt", 1e-9),
+    "bayesopt": ("bayesian-optimization", 1e-3),
+}
 
 SPACES: dict[str, Any] = {
     "flat": lambda tune: {
@@ -31,6 +40,11 @@ SPACES: dict[str, Any] = {
         "r": tune.randn(1, 2),
         "qr": tune.qrandn(0, 1, 0.25),
         "n": {"ql": tune.qloguniform(2, 64, 2), "qi": tune.qlograndint(5, 100, 5)},
+    },
+    "floats": lambda tune: {
+        "x": tune.uniform(0, 1),
+        "n": {"y": tune.uniform(-3, 3), "log": tune.loguniform(1, 10)},
+        "constant": "c",
     },
     "conditional": lambda tune: {
         "model": tune.choice(
@@ -67,7 +81,8 @@ FLAT_POINTS = [
 
 def cases() -> list[dict[str, Any]]:
     """All cases: a searcher, a space or a function as one, wrappers from inside to outside,
-    arguments, the length of the stream and where it is cut and goes on with another object.
+    arguments, the length of the stream, where it is cut and goes on with another object, how
+    often trials end oddly, and up to where they do not.
     """
 
     def case(searcher: str, space: str, **settings: Any) -> dict[str, Any]:
@@ -81,6 +96,7 @@ def cases() -> list[dict[str, Any]]:
             "cuts": [],
             "evaluated": [],
             "odd": 0.3,
+            "calm": 0,
             **settings,
         }
 
@@ -132,10 +148,35 @@ def cases() -> list[dict[str, Any]]:
     ]
     repeater += [case("counting", "flat", wrap=[limiter, repeat], workers=9)]
     repeater += [case("counting", "flat", wrap=[["Repeater", {"repeat": 4}]], workers=9, odd=0.9)]
-    for group, length in ((optuna, 120), (hyperopt, 60), (repeater, 150)):
+    bayesopt = [
+        case("bayesopt", "floats", arguments={"random_search_steps": 4}, cuts=[3, 12]),
+        case(
+            "bayesopt",
+            "floats",
+            mode="max",
+            arguments={
+                "random_search_steps": 3,
+                "points_to_evaluate": [{"x": 0.5, "n/y": 1.5, "n/log": 2.0}],
+                "utility_kwargs": {"kind": "ei", "kappa": 1.0, "xi": 0.1},
+            },
+        ),
+        case(
+            "bayesopt",
+            "floats",
+            wrap=[limiter],
+            arguments={"random_search_steps": 2, "patience": 2},
+            cuts=[9],
+        ),
+    ]
+    for one in bayesopt:
+        one["calm"] = 9
+        one["length"] = 20
+    bayesopt[0]["length"] = 13  # each suggestion takes a tenth of a second or more
+    groups = ((optuna, 120), (hyperopt, 60), (repeater, 150), (bayesopt, None))
+    for group, length in groups:
         for number, one in enumerate(group):
-            one.update(length=length, seed=number)
-    return optuna + hyperopt + repeater
+            one.update(length=one.get("length", length), seed=number)
+    return [one for group, _ in groups for one in group]
 
 
 def loss(config: Any) -> float:
@@ -151,7 +192,7 @@ def loss(config: Any) -> float:
 
 def make(case: dict[str, Any], api: Any, seed: int) -> tuple[list[Any], list[Any]]:
     """The searcher and its wrappers, from inside to outside, and what the former heard."""
-    arguments = dict(case["arguments"])
+    arguments = copy.deepcopy(case["arguments"])  # the reference takes points out of the list
     several = isinstance(case["mode"], list)
     arguments |= {"metric": ["loss", "size"] if several else "loss", "mode": case["mode"]}
     heard: list[Any] = []
@@ -168,6 +209,8 @@ def make(case: dict[str, Any], api: Any, seed: int) -> tuple[list[Any], list[Any
         chain = [api.OptunaSearch(**arguments)]
     elif case["searcher"] == "hyperopt":
         chain = [api.HyperOptSearch(random_state_seed=seed, **arguments)]
+    elif case["searcher"] == "bayesopt":
+        chain = [api.BayesOptSearch(random_state=seed, **arguments)]
     else:
 
         class Counting(api.Searcher):  # type: ignore[name-defined, misc]
@@ -211,11 +254,12 @@ def play(case: dict[str, Any], api: Any) -> list[Any]:
                 for wrapper, state in zip(chain[1:], states, strict=True):
                     wrapper.set_state(state)
         x, y, z = rng.random(), rng.random(), rng.random()
+        z = z if number >= case["calm"] else 1.0
         if not live or (x < 0.6 and len(live) < case["workers"]):
             trial = f"t{number}"
             config = chain[-1].suggest(trial)
             record.append(config)
-            if config is not None:
+            if isinstance(config, dict):
                 live[trial] = config
             continue
         trial = list(live)[int(y * len(live))]
@@ -230,7 +274,7 @@ def play(case: dict[str, Any], api: Any) -> list[Any]:
             chain[-1].on_trial_complete(trial, result=None)
         elif z < case["odd"] * 3 / 4:
             chain[-1].on_trial_complete(trial, result={**result, "loss": math.nan})
-        elif z < case["odd"] * 7 / 8 and case["searcher"] != "hyperopt":
+        elif z < case["odd"] * 7 / 8 and case["searcher"] not in ("hyperopt", "bayesopt"):
             chain[-1].on_trial_complete(trial, result={"other": 1})
         else:
             chain[-1].on_trial_complete(trial, result=result, error=z < case["odd"])
