@@ -299,7 +299,8 @@ def failure_text(error: BaseException) -> str:
         while part is not None:
             _drop_own_frames(part)
             part = part.__cause__ or part.__context__
-    return "".join(whole.format())
+    # The engine's texts are UTF-8, in which what Python makes of alien bytes has no form.
+    return "".join(whole.format()).encode("utf-8", "backslashreplace").decode()
 
 
 def _drop_own_frames(part: traceback.TracebackException) -> None:
