@@ -13,8 +13,8 @@ SUBMAKE = $(MAKE) --no-print-directory
 export VENV PKG_CONFIG
 export CTUNE_JOBS = $(JOBS)
 
-.PHONY: help demo setup setup-test setup-lint test test-all ctest ctest-programs pytest \
-	bench asan lint lint-c lint-format lint-python lint-types lint-rules format clean
+.PHONY: help demo setup setup-test setup-test-all setup-lint test test-all ctest \
+	ctest-programs pytest bench asan lint lint-c lint-format lint-python lint-types lint-rules format clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | \
@@ -31,6 +31,9 @@ setup: ## Only set up: system packages, .venv, the built extension
 setup-test:
 	@sh tools/setup.sh test
 
+setup-test-all:
+	@sh tools/setup.sh test-all
+
 setup-lint:
 	@sh tools/setup.sh lint
 
@@ -45,7 +48,7 @@ test: setup-test ## C unit tests under sanitizers, then pytest without its slow 
 	$(PY) -m pytest -m "not slow" $(PYTEST_ARGS) || st=1; \
 	cat build/ctest/summary; exit $$st
 
-test-all: setup-test ## The same with the slow tests
+test-all: setup-test-all ## The same with the slow tests
 	@st=0; $(SUBMAKE) ctest || st=1; \
 	$(PY) -m pytest $(PYTEST_ARGS) || st=1; \
 	cat build/ctest/summary; exit $$st

@@ -1,10 +1,10 @@
 #!/bin/sh
 # Makes the tree ready to run: system packages, .venv, the built extension.
 #
-#   sh tools/setup.sh [demo|test|lint]
+#   sh tools/setup.sh [demo|test|test-all|lint]
 #
 # demo needs Python, a C compiler, pkg-config and libcjson; test adds cmocka and the test
-# extra; lint adds the linters. What is missing is installed where that is allowed (root, or
+# extra; test-all adds what only slow tests need, lint the linters. What is missing is installed where that is allowed (root, or
 # sudo without password, or Homebrew); otherwise the script says what to install, and stops.
 #
 # A second run does nothing: stamps in .venv remember what was installed (a checksum of the
@@ -18,11 +18,12 @@ py=$venv/bin/python
 stamps=$venv/.ctune
 pkg_config=${PKG_CONFIG:-pkg-config}
 case $profile in
-demo) extra=examples covered_by="demo test lint" ;;
-test) extra=test covered_by="test lint" ;;
+demo) extra=examples covered_by="demo test lint test-all" ;;
+test) extra=test covered_by="test lint test-all" ;;
+test-all) extra=test-all covered_by="test-all" ;;
 lint) extra=dev covered_by="lint" ;;
 *)
-    echo "setup: unknown profile '$profile'; it is demo, test or lint" >&2
+    echo "setup: unknown profile '$profile'; it is demo, test, test-all or lint" >&2
     exit 2
     ;;
 esac
@@ -50,7 +51,7 @@ missing() {
     have "${CC:-cc}" || have gcc || have clang || echo compiler
     have "$pkg_config" || echo pkg-config
     "$pkg_config" --exists libcjson 2>/dev/null || echo cjson
-    if [ "$profile" = test ] || [ "$profile" = lint ]; then
+    if [ "$profile" != demo ]; then
         "$pkg_config" --exists cmocka 2>/dev/null || echo cmocka
     fi
     "$python" -c 'import ensurepip, venv' 2>/dev/null || echo venv

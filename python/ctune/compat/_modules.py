@@ -36,6 +36,9 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "ray.tune.context": ("ctune._session",),
     "ray.tune.impl": (),
     "ray.tune.impl.config": ("ctune._config",),
+    "ray.tune.logger.comet": ("ctune.air.integrations.comet",),
+    "ray.tune.logger.mlflow": ("ctune.air.integrations.mlflow",),
+    "ray.tune.logger.wandb": ("ctune.air.integrations.wandb",),
     "ray.tune.trainable.trainable_fn_utils": ("ctune",),
     "ray.util": ("ctune.compat.util",),
     "ray.util.annotations": ("ctune.compat.util",),
@@ -43,7 +46,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "ray.util.queue": ("ctune.compat.util",),
 }
 # Packages whose modules have the same names here.
-_SAME = {"ray.air.integrations": "ctune.integration", "ray.tune": "ctune"}
+_SAME = {"ray.air.integrations": "ctune.air.integrations", "ray.tune": "ctune"}
 # Scripts that Ray is shipped with: those of a Ray that is installed or lies on sys.path.
 _EXAMPLES = "ray.tune.examples"
 # What ctune does not replace.

@@ -1,0 +1,1 @@
+"""The parts of `ray.air` that scripts of Ray Tune import."""

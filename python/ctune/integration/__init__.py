@@ -1,0 +1,1 @@
+"""Callbacks that report from training libraries."""
