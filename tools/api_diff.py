@@ -83,13 +83,13 @@ def _callables(name: str, theirs: Facts, own: Facts) -> Iterator[tuple[str, str]
         found = own.get("members", {}).get(member)
         if found is None:
             yield f"{name}.{member}", "missing"
-        else:
+        elif not member.startswith("__"):  # those are called by position
             yield from _parameters(f"{name}.{member}", facts.get("call"), found.get("call"))
 
 
 def _parameters(name: str, theirs: list | None, own: list | None) -> Iterator[tuple[str, str]]:
-    if theirs is None:
-        return
+    if theirs is None or all(kind.startswith("var_") for _, kind, *_ in theirs):
+        return  # nothing is known, or it takes anything
     if own is None:
         if theirs:
             yield name, "no signature"
@@ -105,8 +105,8 @@ def _parameters(name: str, theirs: list | None, own: list | None) -> Iterator[tu
             if kind not in stars:
                 yield f"{name}({parameter})", "missing"
             continue
-        if parameter.startswith("_") or ("__" in name and "var_positional" in stars):
-            continue  # private; a protocol's method, called by position
+        if parameter.startswith("_"):
+            continue
         found = mine.get(parameter)
         if found is None:
             yield f"{name}({parameter})", "missing"
