@@ -32,24 +32,6 @@ typedef struct pyct_connection {
     bool serving;
 } pyct_connection;
 
-static ct_status
-read_ref(void *ctx, const uint8_t *data, size_t len, ct_value *out, ct_err *err)
-{
-    pyct_state *state = ((pyct_connection *)ctx)->state;
-    PyObject *loads = pyct_lazy(&state->loads, "ctune._encode", "loads");
-    PyObject *object = loads == NULL
-                           ? NULL
-                           : PyObject_CallFunction(loads, "y#", data, (Py_ssize_t)len);
-    ct_ref *ref = object == NULL ? NULL : pyct_ref_new(state, object);
-
-    Py_XDECREF(object);
-    if (ref == NULL) {
-        return pyct_foreign(err);
-    }
-    *out = ct_of_ref(ref);
-    return CT_OK;
-}
-
 static PyObject *
 connection_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
@@ -74,7 +56,7 @@ connection_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         Py_DECREF(self);
         return NULL;
     }
-    ct_ref_reader refs = {read_ref, self};
+    ct_ref_reader refs = {pyct_ref_read, self->state};
     ct_encoder_init(&self->encoder, pyct_names_table(self->names));
     ct_decoder_init(&self->decoder, pyct_names_table(self->names), refs);
     self->fd = fd;

@@ -10,6 +10,7 @@
 #include "executor.h"
 #include "guard.h"
 #include "messages.h"
+#include "refs.h"
 #include "scheduler.h"
 #include "searcher.h"
 #include "simulation.h"
@@ -117,6 +118,10 @@ pyct_driver_trials(PyObject *driver)
     size_t n = ct_trials_count(pyct_driver_board(self)->trials);
 
     for (; self->made < n; self->made++) {
+        if (ct_trials_get(pyct_driver_board(self)->trials, (ct_trial_id)self->made)
+                ->replaced) {
+            continue;
+        }
         PyObject *trial = pyct_driver_trial(driver, (ct_trial_id)self->made);
         if (trial == NULL || PyList_Append(self->shown, trial) < 0) {
             Py_XDECREF(trial);
@@ -506,11 +511,10 @@ tell_note(pyct_driver *self, const ct_note *n, ct_err *err)
         }
     }
     if (n->kind == CT_NOTE_TRIAL_FAILURE && n->blob_len > 0) {
-        PyObject *text =
-            PyUnicode_DecodeUTF8(n->text, (Py_ssize_t)n->text_len, "replace");
-        Py_XSETREF(self->failure,
-                   Py_BuildValue("(Ny#)", text, n->blob, (Py_ssize_t)n->blob_len));
-        if (self->failure == NULL) {
+        Py_XSETREF(
+            self->error_blob,
+            PyBytes_FromStringAndSize((const char *)n->blob, (Py_ssize_t)n->blob_len));
+        if (self->error_blob == NULL) {
             return pyct_foreign(err);
         }
     }
@@ -665,7 +669,7 @@ take_objects(pyct_driver *self, PyObject *options)
         {"name_hook", &self->name_hook},
         {"dirname_hook", &self->dirname_hook},
         {"heartbeat", &self->heartbeat},
-        {"stands_still", &self->stands_still},
+        {"settings", &self->settings},
         {"checkpoint_factory", &self->checkpoint_factory},
     };
 
@@ -682,7 +686,6 @@ take_objects(pyct_driver *self, PyObject *options)
     }
     self->records = dir != NULL && journal >= 0;
     if (take_real(options, "heartbeat_s", &self->heartbeat_s) < 0 ||
-        take_real(options, "stands_still_s", &self->watchdog.limit) < 0 ||
         take_integer(options, "write_params", &params) < 0) {
         return -1;
     }
@@ -962,8 +965,15 @@ make_drive(pyct_driver *self, PyObject *options, ct_err *err)
         pyct_foreign(err);
         return -1;
     }
+    const char *settings =
+        self->settings == NULL ? NULL : PyUnicode_AsUTF8(self->settings);
+    if (self->settings != NULL && settings == NULL) {
+        pyct_foreign(err);
+        return -1;
+    }
     ct_drive_opts o = {
         .control = self->control,
+        .settings = settings,
         .exec = self->exec,
         .journal = self->journal,
         .answers = self->records ? &self->answers : NULL,
@@ -1001,9 +1011,9 @@ driver_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     self->views = PyList_New(0);
     self->trials = PyList_New(0);
     self->shown = PyList_New(0);
-    if (self->names != NULL) { /* nothing is played back here: no object is read */
+    if (self->names != NULL) {
         ct_answers_init(&self->answers, pyct_names_table(self->names),
-                        (ct_ref_reader){NULL, NULL});
+                        (ct_ref_reader){pyct_ref_read, self->state});
     }
     self->simulated = false;
     if (self->names == NULL || self->views == NULL || self->trials == NULL ||
@@ -1037,7 +1047,7 @@ driver_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     X(name_hook)                                                                       \
     X(dirname_hook)                                                                    \
     X(heartbeat)                                                                       \
-    X(stands_still)                                                                    \
+    X(settings)                                                                        \
     X(step_begin)                                                                      \
     X(step_end)                                                                        \
     X(checkpoint_factory)                                                              \
@@ -1047,7 +1057,7 @@ driver_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     X(controller)                                                                      \
     X(event)                                                                           \
     X(exception)                                                                       \
-    X(failure)
+    X(error_blob)
 
 static int
 driver_traverse(PyObject *op, visitproc visit, void *arg)
@@ -1175,7 +1185,6 @@ driver_dealloc(PyObject *op)
     driver_clear(op);
     ct_control_free(self->control);
     ct_record_deinit(&self->record);
-    ct_buf_deinit(&self->why);
     ct_free(self->seats);
     ct_answers_deinit(&self->answers);
     pyct_names_free(self->names);
@@ -1239,27 +1248,6 @@ look_up(pyct_driver *self, ct_err *err)
     return CT_OK;
 }
 
-/* After a turn; with or without the GIL. */
-static ct_status
-watch(pyct_driver *self, ct_err *err)
-{
-    double now = self->clock.mono(&self->clock);
-    ct_status st =
-        ct_watchdog_look(&self->watchdog, self->control, now, &self->why, err);
-
-    if (st != CT_OK || self->why.len == 0 || self->stands_still == NULL) {
-        return st;
-    }
-    pyct_entry entry = pyct_enter(self->state);
-    PyObject *r = PyObject_CallFunction(self->stands_still, "s", self->why.data);
-    if (r == NULL) {
-        st = pyct_foreign(err);
-    }
-    Py_XDECREF(r);
-    pyct_leave(self->state, entry);
-    return st;
-}
-
 /* The loop of a run of which no policy is written in Python; without the GIL. A signal may
  * come at any time, also just before a wait: the wait after one without a look is short. */
 static ct_status
@@ -1277,9 +1265,6 @@ run_freely(pyct_driver *self, ct_err *err)
             pyct_guard_take(self->state);
             st = ct_drive_turn(self->drive, &more, err);
             self->iteration++;
-            if (st == CT_OK) {
-                st = watch(self, err);
-            }
             pyct_guard_drop(self->state);
         }
         double now = self->clock.mono(&self->clock);
@@ -1311,9 +1296,6 @@ run_with_gil(pyct_driver *self, ct_err *err)
         }
         if (st == CT_OK) {
             st = turn_with_gil(self, &more, err);
-        }
-        if (st == CT_OK) {
-            st = watch(self, err);
         }
     }
     return st;
@@ -1367,6 +1349,64 @@ driver_close(PyObject *op, PyObject *grace)
         return pyct_raise(self->state, &err);
     }
     Py_RETURN_NONE;
+}
+
+/* settings_in(dir) -> str or None: see ct_journal_settings. */
+static PyObject *
+driver_settings_in(PyObject *type, PyObject *dir)
+{
+    pyct_state *state = PyType_GetModuleState((PyTypeObject *)type);
+    const char *path = PyUnicode_AsUTF8(dir);
+    ct_buf text = CT_BUF_INIT;
+    ct_err err = CT_ERR_INIT;
+    PyObject *out = NULL;
+
+    if (state == NULL || path == NULL) {
+        return NULL;
+    }
+    ct_status st = ct_journal_settings(path, &text, &err);
+    if (st == CT_OK) {
+        out = PyUnicode_DecodeUTF8((const char *)text.data, (Py_ssize_t)text.len, NULL);
+    } else if (st == CT_ENOTFOUND) {
+        out = Py_NewRef(Py_None);
+    } else {
+        pyct_raise(state, &err);
+    }
+    ct_buf_deinit(&text);
+    return out;
+}
+
+/* recover() -> dict: see ct_drive_recover. */
+static PyObject *
+driver_recover(PyObject *op, PyObject *dir)
+{
+    pyct_driver *self = (pyct_driver *)op;
+    const char *path = PyUnicode_AsUTF8(dir);
+    ct_err err = CT_ERR_INIT;
+    ct_recovery r;
+
+    if (path == NULL) {
+        return NULL;
+    }
+    if (self->drive == NULL || self->running || ct_drive_turns(self->drive) > 0) {
+        PyErr_SetString(PyExc_RuntimeError, "this run is under way or has ended");
+        return NULL;
+    }
+    self->running = true; /* policies that look at it find a run */
+    ct_status st = ct_drive_recover(self->drive, path, &r, &err);
+    self->running = false;
+    if (st != CT_OK) {
+        return pyct_raise(self->state, &err);
+    }
+    self->made = 0; /* some of the trials may be replaced when the run goes on */
+    Py_XSETREF(self->shown, PyList_New(0));
+    if (self->shown == NULL) {
+        return NULL;
+    }
+    return Py_BuildValue("{sOsKsKsn}", "found", r.found ? Py_True : Py_False, "events",
+                         (unsigned long long)r.events, "turns",
+                         (unsigned long long)r.turns, "differing",
+                         (Py_ssize_t)r.differing);
 }
 
 /* Writes a snapshot of the state beside the journal. */
@@ -1612,9 +1652,9 @@ get_exception(PyObject *op, void *closure)
 }
 
 static PyObject *
-get_failure(PyObject *op, void *closure)
+get_error_blob(PyObject *op, void *closure)
 {
-    PyObject *e = ((pyct_driver *)op)->failure;
+    PyObject *e = ((pyct_driver *)op)->error_blob;
 
     (void)closure;
     return Py_NewRef(e == NULL ? Py_None : e);
@@ -1638,7 +1678,7 @@ static PyGetSetDef driver_getset[] = {
      "float: seconds that passed in a simulation.", NULL},
     {"exception", get_exception, NULL, "The last inline trial's exception, or None.",
      NULL},
-    {"failure", get_failure, NULL, "The last failure's text and pickle, or None.",
+    {"error_blob", get_error_blob, NULL, "bytes: the last failure, pickled; or None.",
      NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
@@ -1650,6 +1690,12 @@ static PyMethodDef driver_methods[] = {
     {"close", driver_close, METH_O,
      "close($self, grace, /)\n--\n\n"
      "End workers (orderly for up to grace seconds), close files."},
+    {"settings_in", driver_settings_in, METH_O | METH_CLASS,
+     "settings_in($self, directory, /)\n--\n\n"
+     "str or None: settings of the last run that its journal holds."},
+    {"recover", driver_recover, METH_O,
+     "recover($self, directory, /)\n--\n\n"
+     "Replay the journal of a directory; dict found, events, turns, differing."},
     {"snapshot", guarded_driver_snapshot, METH_NOARGS,
      "snapshot($self, /)\n--\n\n"
      "Write the state beside the journal."},

@@ -5,7 +5,6 @@
 #include "driver.h"
 
 #include "drive/drive.h"
-#include "drive/watchdog.h"
 #include "policy/recorded.h"
 
 /* Where an inline trial runs. */
@@ -33,7 +32,6 @@ typedef struct pyct_driver {
     PyObject *name_hook;
     PyObject *dirname_hook;
     PyObject *heartbeat;
-    PyObject *stands_still;         /* told why nothing runs */
     PyObject *hooks[CT_NOTE_COUNT]; /* tuple of callables, or NULL */
     PyObject *step_begin;           /* likewise */
     PyObject *step_end;
@@ -47,18 +45,17 @@ typedef struct pyct_driver {
     PyObject *controller; /* or NULL */
     PyObject *event;      /* the last inline Event: what ct_event borrows from */
     PyObject *exception;  /* of the last failed inline trial, or NULL */
-    PyObject *failure;    /* text and pickled exception of the last one, or NULL */
+    PyObject *error_blob; /* pickled exception of the last failure, or NULL */
     ct_orders *orders;    /* see pyct_driver_collect */
     pyct_seat *seats;
     size_t n_seats;
-    ct_record record; /* of the inline step */
+    ct_record record;   /* of the inline step */
+    PyObject *settings; /* str, JSON: what the run is told it is; or NULL */
     bool write_params;
     bool running;
     bool holds_gil; /* during turns: some policy or step hook is Python */
     double heartbeat_s;
     double next_beat;
-    ct_watchdog watchdog;
-    ct_buf why; /* nothing runs */
     uint64_t iteration;
 
     ct_answers answers; /* of foreign policies and hooks, on their way to the journal */

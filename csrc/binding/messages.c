@@ -24,6 +24,7 @@ typedef struct pyct_command {
     PyObject *source; /* int or None: RESET takes the worker of this trial */
     unsigned int trial;
     unsigned int index;
+    unsigned long long upto;
     unsigned long long serial;
 } pyct_command;
 
@@ -112,6 +113,7 @@ pyct_command_new(pyct_state *state, pyct_names *names, const ct_command *c)
     }
     self->trial = c->trial;
     self->index = c->index;
+    self->upto = c->upto;
     self->serial = c->serial;
     self->kind = PyUnicode_InternFromString(ct_command_name(c->kind));
     self->config = value_or_none(state, names, whole ? c->config : NULL);
@@ -139,6 +141,8 @@ static PyMemberDef command_members[] = {
      "int: the trial's number; names its worker."},
     {"serial", T_ULONGLONG, offsetof(pyct_command, serial), READONLY,
      "int: the event that answers carries the same."},
+    {"upto", T_ULONGLONG, offsetof(pyct_command, upto), READONLY,
+     "int: START: step without telling until this training_iteration; 0 = not."},
     {"index", T_UINT, offsetof(pyct_command, index), READONLY,
      "int: number of the next checkpoint."},
     {"source", T_OBJECT, offsetof(pyct_command, source), READONLY,

@@ -149,3 +149,25 @@ pyct_ref_check(const ct_ref *ref)
 {
     return ref->ops == &ref_ops;
 }
+
+ct_status
+pyct_ref_read(void *ctx, const uint8_t *data, size_t len, ct_value *out, ct_err *err)
+{
+    pyct_state *state = ctx;
+    pyct_entry entry = pyct_enter(state);
+    PyObject *loads = pyct_lazy(&state->loads, "ctune._encode", "loads");
+    PyObject *object = loads == NULL
+                           ? NULL
+                           : PyObject_CallFunction(loads, "y#", data, (Py_ssize_t)len);
+    ct_ref *ref = object == NULL ? NULL : pyct_ref_new(state, object);
+    ct_status st = CT_OK;
+
+    Py_XDECREF(object);
+    if (ref == NULL) {
+        st = pyct_foreign(err);
+    } else {
+        *out = ct_of_ref(ref);
+    }
+    pyct_leave(state, entry);
+    return st;
+}

@@ -12,5 +12,8 @@ ct_ref *pyct_ref_new(pyct_state *state, PyObject *object);
 PyObject *pyct_ref_object(const ct_ref *ref); /* borrowed */
 /* Whether a ref was made by pyct_ref_new. */
 bool pyct_ref_check(const ct_ref *ref);
+/* Makes the object of a pickle again; a ct_ref_reader's function, `ctx` is the state. */
+ct_status pyct_ref_read(void *ctx, const uint8_t *data, size_t len, ct_value *out,
+                        ct_err *err);
 
 #endif

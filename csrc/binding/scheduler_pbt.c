@@ -93,26 +93,22 @@ static ct_status
 hook_choice(void *ctx, size_t n, size_t *out, ct_err *err)
 {
     pyct_pbt *self = ctx;
-    ct_answers *a = answers_of(self);
-    ct_value v = ct_nil();
-    if (a != NULL && a->replay) {
-        ct_status st = ct_answers_play_value(a, &v, err);
-        bool ok = st == CT_OK && v.kind == CT_I64 && v.u.i >= 0 && (uint64_t)v.u.i < n;
-        *out = ok ? (size_t)v.u.i : 0;
-        ct_value_deinit(&v);
-        return st == CT_OK && !ok ? ct_fail(err, CT_ECORRUPT, "answers",
-                                            "a recorded choice is out of range")
-                                  : st;
-    }
     pyct_state *state = self->native.state;
     pyct_entry entry = pyct_enter(state);
     Py_ssize_t at = 0;
     ct_status st =
         pyct_random_below(state, (Py_ssize_t)n, &at) == 0 ? CT_OK : pyct_foreign(err);
-    *out = st == CT_OK ? (size_t)at : 0;
     pyct_leave(state, entry);
-    v = ct_i64((int64_t)at);
-    return st == CT_OK && a != NULL ? ct_answers_record_value(a, &v, err) : st;
+    ct_value v = ct_i64((int64_t)at);
+    if (st == CT_OK) {
+        st = ct_answers_settle_value(answers_of(self), &v, err);
+    }
+    bool ok = st == CT_OK && v.kind == CT_I64 && v.u.i >= 0 && (uint64_t)v.u.i < n;
+    *out = ok ? (size_t)v.u.i : 0;
+    ct_value_deinit(&v);
+    return st == CT_OK && !ok ? ct_fail(err, CT_ECORRUPT, "answers",
+                                        "a recorded choice is out of range")
+                              : st;
 }
 
 /* Subclasses that learn from scores define _note_turn(trial, time, score). */
@@ -123,8 +119,7 @@ hook_turn(void *ctx, const ct_board *b, ct_trial_id t, double time, double score
     pyct_pbt *self = ctx;
     pyct_state *state = self->native.state;
     (void)b;
-    ct_answers *a = answers_of(self);
-    if ((a != NULL && a->replay) || (self->given == NULL && !self->learns)) {
+    if (self->given == NULL && !self->learns) {
         return CT_OK; /* nothing to keep, nobody to tell */
     }
     pyct_entry entry = pyct_enter(state);
@@ -440,21 +435,16 @@ static ct_status
 run_exploit(pyct_pbt *self, const pyct_native_run *run, ct_trial_id t,
             ct_trial_id source, ct_err *err)
 {
-    ct_answers *a = answers_of(self);
     ct_value value = ct_nil();
     ct_trial_id numbers[] = {t, source};
     ct_status st = CT_OK;
-    if (a != NULL && a->replay) {
-        st = ct_answers_play_value(a, &value, err);
-    } else {
-        pyct_entry entry = pyct_enter(self->native.state);
-        if (order_value(self, run, t, source, &value) < 0) {
-            st = pyct_foreign(err);
-        }
-        pyct_leave(self->native.state, entry);
-        if (st == CT_OK && a != NULL) {
-            st = ct_answers_record_value(a, &value, err);
-        }
+    pyct_entry entry = pyct_enter(self->native.state);
+    if (order_value(self, run, t, source, &value) < 0) {
+        st = pyct_foreign(err);
+    }
+    pyct_leave(self->native.state, entry);
+    if (st == CT_OK) {
+        st = ct_answers_settle_value(answers_of(self), &value, err);
     }
     for (int i = 0; st == CT_OK && !run->lent && i < 2; i++) {
         if (pyct_native_run_number(&self->native, run, numbers[i], &numbers[i]) < 0) {
@@ -707,17 +697,11 @@ static ct_status
 order_config(pyct_pbt *self, const pyct_native_run *run, PyObject *trial, ct_trial_id t,
              ct_err *err)
 {
-    ct_answers *a = answers_of(self);
     ct_value value = ct_nil();
-    ct_status st;
-    if (a != NULL && a->replay) {
-        st = ct_answers_play_value(a, &value, err);
-    } else {
-        st =
-            fill_run(self, run->driver, trial, &value) >= 0 ? CT_OK : pyct_foreign(err);
-        if (st == CT_OK && a != NULL) {
-            st = ct_answers_record_value(a, &value, err);
-        }
+    ct_status st =
+        fill_run(self, run->driver, trial, &value) >= 0 ? CT_OK : pyct_foreign(err);
+    if (st == CT_OK) {
+        st = ct_answers_settle_value(answers_of(self), &value, err);
     }
     if (st == CT_OK && value.kind != CT_NIL && !run->lent &&
         pyct_native_run_number(&self->native, run, t, &t) < 0) {

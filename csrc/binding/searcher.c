@@ -334,7 +334,42 @@ typedef struct py_search {
     ct_searcher searcher; /* first */
     py_policy p;
     uint64_t total;
+    PyObject *own_ids; /* dict: id of a trial -> what the object calls it; or NULL */
 } py_search;
+
+/* A trial that was made before has the id that it got then; this object gave it one of its
+ * own. New reference. */
+static PyObject *
+own_id(const py_search *s, const char *id)
+{
+    PyObject *text = PyUnicode_FromString(id);
+    PyObject *own = text == NULL || s->own_ids == NULL
+                        ? NULL
+                        : PyDict_GetItemWithError(s->own_ids, text);
+    if (own == NULL) {
+        return text;
+    }
+    Py_DECREF(text);
+    return Py_NewRef(own);
+}
+
+/* Takes `given` in place of the id at *out. */
+static int
+adopt_id(py_search *s, char **out, char *given)
+{
+    if (s->own_ids == NULL) {
+        s->own_ids = PyDict_New();
+    }
+    PyObject *own = PyUnicode_FromString(*out);
+    int bad = s->own_ids == NULL || own == NULL ||
+                      PyDict_SetItemString(s->own_ids, given, own) < 0
+                  ? -1
+                  : 0;
+    Py_XDECREF(own);
+    ct_free(*out);
+    *out = given;
+    return bad;
+}
 
 /* An attribute of a Trial as value; None stays an empty dict. */
 static int
@@ -392,6 +427,7 @@ search_next(ct_searcher *to, const ct_board *b, ct_suggestion *out,
     py_search *s = (py_search *)to;
     pyct_state *names = s->p.state;
     (void)b;
+    char *given = out->id;
     *out = (ct_suggestion){NULL, NULL, ct_nil(), ct_nil(), 0};
     PyObject *trial = PyObject_CallMethodNoArgs(s->p.object, names->str.next_trial);
     int st = trial == NULL ? -1 : 0;
@@ -401,12 +437,17 @@ search_next(ct_searcher *to, const ct_board *b, ct_suggestion *out,
     } else if (trial != NULL) {
         *state = CT_SEARCH_TRIAL;
         st = take_text(trial, names->str.trial_id, &out->id);
+        if (st == 0 && given != NULL) {
+            st = adopt_id(s, &out->id, given);
+            given = NULL;
+        }
         st = st < 0 ? st : take_text(trial, names->str.experiment_tag, &out->tag);
         st = st < 0 ? st : take_dict(s, trial, names->str.config, &out->config);
         st = st < 0 ? st
                     : take_dict(s, trial, names->str.evaluated_params, &out->evaluated);
     }
     Py_XDECREF(trial);
+    ct_free(given);
     if (st < 0) {
         ct_suggestion_deinit(out);
         return pyct_foreign(err);
@@ -422,7 +463,7 @@ search_on_result(ct_searcher *to, const ct_board *b, ct_trial_id t, const ct_res
     if (!s->p.wants_results) {
         return CT_OK;
     }
-    PyObject *id = PyUnicode_FromString(ct_trials_get(b->trials, t)->id);
+    PyObject *id = own_id(s, ct_trials_get(b->trials, t)->id);
     ct_status st = id == NULL ? pyct_foreign(err) : tell_result(&s->p, id, t, r, err);
     Py_XDECREF(id);
     return st;
@@ -433,7 +474,7 @@ search_on_complete(ct_searcher *to, const ct_board *b, ct_trial_id t,
                    const ct_result *r, bool error, ct_err *err)
 {
     py_search *s = (py_search *)to;
-    PyObject *id = PyUnicode_FromString(ct_trials_get(b->trials, t)->id);
+    PyObject *id = own_id(s, ct_trials_get(b->trials, t)->id);
     ct_status st =
         id == NULL ? pyct_foreign(err) : tell_complete(&s->p, id, t, r, error, err);
     Py_XDECREF(id);
@@ -451,6 +492,7 @@ search_free(ct_searcher *to)
 {
     py_search *s = (py_search *)to;
     Py_DECREF(s->p.object);
+    Py_XDECREF(s->own_ids);
     ct_free(s);
 }
 
@@ -492,6 +534,7 @@ search_adapter(pyct_state *state, PyObject *search_alg, PyObject *driver, ct_err
     }
     s->searcher.ops = &search_ops;
     s->p = (py_policy){state, Py_NewRef(search_alg), driver, true};
+    s->own_ids = NULL;
     s->total = total;
     return &s->searcher;
 }

@@ -1058,6 +1058,7 @@ basic_free(ct_searcher *to)
 static const ct_searcher_ops basic_ops = {
     .name = "basic",
     .foreign = true,
+    .quiet_waits = true,
     .next = basic_next,
     .on_result = basic_on_result,
     .on_complete = basic_on_complete,

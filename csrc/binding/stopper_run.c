@@ -47,6 +47,15 @@ lent_stop_all(ct_stopper *s, const ct_board *b, bool *stop, ct_err *err)
     return st;
 }
 
+static void
+lent_skip(ct_stopper *s, double seconds)
+{
+    ct_stopper *condition = *((lent *)s)->condition;
+    if (condition->ops->skip != NULL) {
+        condition->ops->skip(condition, seconds);
+    }
+}
+
 static ct_status
 lent_save(ct_stopper *s, ct_names *names, ct_value *out, ct_err *err)
 {
@@ -73,6 +82,7 @@ static const ct_stopper_ops LENT_OPS = {
     .foreign = false,
     .on_result = lent_on_result,
     .stop_all = lent_stop_all,
+    .skip = lent_skip,
     .save = lent_save,
     .restore = lent_restore,
     .free = lent_free,

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from ctune import _runtime
+from ctune import _resume, _runtime
 from ctune._config import (
     CheckpointConfig,
     ResumeConfig,
@@ -31,6 +31,7 @@ from ctune._config import (
     instead_of_local_dir,
 )
 from ctune._storage import StorageContext
+from ctune._transfer import fetch_experiment
 from ctune._work import Care, Work
 from ctune.callback import Callback
 from ctune.error import TuneError
@@ -154,11 +155,16 @@ class Plan:
         max_pending: Trials that are made ahead of their start.
         max_dirname: Length at which directory names are cut.
         force_stop_s: Seconds after which a worker that does not stop is killed.
-        stands_still_s: Seconds after which a run that stands still says why.
         journal_sync: "none", "interval" or "always"; see init().
         trial_timeout_s: Seconds that a trial's step, save, restore or start may take; 0: any.
         log_trial_errors: Whether each failure's traceback is shown.
         payload: The pickled trainable where workers are processes, else None.
+        required: Metrics that every result must hold.
+        resume: What happens to the trials of the run that this one goes on with; None: a new
+            one.
+        past: What that run was; see _resume.
+        identity: The same of this run.
+        resize: Whether its pending trials get the resources that this run asks for.
         resume_hint: How to go on after an interrupt.
         subject: What was interrupted, in messages.
         started: When the run was settled, seconds since the epoch.
@@ -190,11 +196,15 @@ class Plan:
     max_pending: int
     max_dirname: int
     force_stop_s: float
-    stands_still_s: float
     journal_sync: str
     trial_timeout_s: float
     log_trial_errors: bool
     payload: Payload | None
+    required: tuple[str, ...]
+    resume: ResumeConfig | None
+    past: Mapping[str, Any] | None
+    identity: Mapping[str, Any]
+    resize: bool
     resume_hint: str
     subject: str
     started: float
@@ -374,7 +384,19 @@ def make_plan(
         )
     if runtime.debug:
         fail_fast_ = "raise"
-    _check_resume(resume_config or resume_config_of(resume), experiment)
+    identity = _resume.identity(
+        trainables=[one.trainable_name for one in plans],
+        spaces=[one.spec["config"] for one in experiments],
+        scheduler=scheduler_,
+        search_alg=algorithm,
+        metric=metric,
+        mode=mode,
+        num_samples=[one.spec["num_samples"] for one in experiments],
+        stop=_criteria_of(experiments),
+        time_budget_s=experiment.budget_s,
+    )
+    resumed = resume_config or resume_config_of(resume)
+    past = _past(resumed, identity, experiment, fail_fast_)
     for one in experiments:
         one.storage.prepare()
         algorithm.add_configurations([one])
@@ -404,11 +426,15 @@ def make_plan(
         max_pending=_max_pending(algorithm, runtime.resources),
         max_dirname=int(os.environ.get("TUNE_MAX_LEN_IDENTIFIER", "130")),
         force_stop_s=float(os.environ.get("TUNE_FORCE_TRIAL_CLEANUP_S", "600")),
-        stands_still_s=_stands_still_s(),
         journal_sync=runtime.journal_sync,
         trial_timeout_s=runtime.trial_timeout_s,
         log_trial_errors=os.environ.get("TUNE_PRINT_ALL_TRIAL_ERRORS", "1") == "1",
         payload=payload,
+        required=_required(metric, scheduler_, algorithm),
+        resume=resumed if past is not None else None,
+        past=past,
+        identity=identity,
+        resize=bool(resources_per_trial),
         resume_hint=words.resume.format(path=experiment.storage.place),
         subject=words.subject,
         started=time.time(),
@@ -495,11 +521,15 @@ def make_simulation_plan(
         max_pending=_max_pending(algorithm, totals),
         max_dirname=130,
         force_stop_s=0.0,
-        stands_still_s=0.0,
         journal_sync="none",
         trial_timeout_s=0.0,
         log_trial_errors=False,
         payload=None,
+        required=_required(metric, scheduler_, algorithm),
+        resume=None,
+        past=None,
+        identity={},
+        resize=False,
         resume_hint="",
         subject="Simulation",
         started=0.0,
@@ -694,18 +724,39 @@ def resume_config_of(resume: Any) -> ResumeConfig | None:
     return found
 
 
-def _check_resume(config: Any, experiment: Experiment) -> None:
+def _past(
+    config: Any, identity: Mapping[str, Any], experiment: Experiment, fail_fast: Any
+) -> Mapping[str, Any] | None:
+    """What the run was that is to go on; None where there is none, or a new one is asked for."""
     if config is None:
-        return
-    if not isinstance(config, ResumeConfig):
-        raise ValueError(f"resume_config: must be a ResumeConfig, got {config!r:.80}.")
-    if experiment.storage.last_journal() >= 0:
-        raise NotImplementedError(
-            f"resume: going on with the experiment in {experiment.path!r} is not implemented. "
-            "Leave it out for a new experiment."
+        return None
+    _resume.resume_config_checked(config)
+    fetch_experiment(experiment.storage)
+    settings = _resume.past_of(experiment.local_path)
+    if settings is not None:
+        past: Mapping[str, Any] = settings["run"]
+        _resume.check_past(past, identity, experiment.storage.place)
+        return past
+    if fail_fast:
+        raise TuneError(
+            f"resume: there is no experiment to resume in {experiment.path!r}. Leave it out for a "
+            "new one."
         )
     logger.error("There is no experiment to resume in %s.", experiment.path)
     logger.info("The experiment restarts as a new one.")
+    return None
+
+
+def _required(metric: str | None, scheduler: Any, search_alg: Any) -> tuple[str, ...]:
+    """Metrics that every result must hold (strict checking)."""
+    if int(os.environ.get("TUNE_DISABLE_STRICT_METRIC_CHECKING", "0")) == 1:
+        return ()
+    found: Any = (
+        metric or getattr(scheduler, "metric", None) or getattr(search_alg, "metric", None)
+    )
+    if not found or found == "_metric":
+        return ()
+    return tuple(found) if isinstance(found, (list, tuple)) else (found,)
 
 
 def _hint_at_reuse(scheduler: TrialScheduler, reuse_actors: Any) -> None:
@@ -803,18 +854,6 @@ def _check_buffering(scheduler: TrialScheduler) -> None:
 
 
 # --- resources -----------------------------------------------------------------------
-
-
-def _stands_still_s() -> float:
-    name = "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S"
-    text = os.environ.get(name) or "5"
-    try:
-        limit = float(text)
-    except ValueError:
-        limit = -1.0
-    if not 0 <= limit < float("inf"):
-        raise ValueError(f"{name}: must be a number of seconds, 0 for never, got {text!r}.")
-    return limit
 
 
 def _runtime_for_run(words: Words) -> _runtime.Runtime:

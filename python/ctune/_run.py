@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ctune import _ctune
 from ctune._display import Display
 from ctune._lock import locked
+from ctune._resume import keep_searcher, recover, run_settings
 from ctune._runtime import SYNC_POLICIES
 from ctune._upload import Uploads
 from ctune.analysis.experiment_analysis import ExperimentAnalysis
@@ -54,13 +55,6 @@ _STATE_S = 0.5
 _SNAPSHOT_S = 0.05
 
 
-class WorkerTraceback(Exception):
-    """The cause of an exception that was raised in a worker: its traceback there, as text."""
-
-    def __str__(self) -> str:
-        return f"\n{self.args[0]}"
-
-
 class _Interrupts:
     """Ctrl-C while a run is under way: the first stops gracefully, a second at once.
 
@@ -95,23 +89,6 @@ class _Interrupts:
     def __exit__(self, *exc: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
-
-
-class _Standstills:
-    """Logs why nothing runs, once for each cause."""
-
-    def __init__(self, plan: Plan) -> None:
-        self._limit = plan.stands_still_s
-        self._who = (
-            f"scheduler: {type(plan.scheduler).__name__}, "
-            f"searcher: {type(plan.search_alg).__name__}"
-        )
-        self._told: set[str] = set()
-
-    def __call__(self, why: str) -> None:
-        if why not in self._told:
-            self._told.add(why)
-            logger.warning("Nothing has run for %g s: %s (%s).", self._limit, why, self._who)
 
 
 def _overridden(callback: Callback, name: str) -> bool:
@@ -222,20 +199,6 @@ def _namer(plan: Plan, name: str) -> Callable[[Trial], str | None] | None:
     return create
 
 
-def _required(plan: Plan) -> tuple[str, ...]:
-    """Metrics that every result must hold (strict checking)."""
-    if int(os.environ.get("TUNE_DISABLE_STRICT_METRIC_CHECKING", "0")) == 1:
-        return ()
-    metric = (
-        plan.metric
-        or getattr(plan.scheduler, "metric", None)
-        or getattr(plan.search_alg, "metric", None)
-    )
-    if not metric or metric == "_metric":
-        return ()
-    return tuple(metric) if isinstance(metric, (list, tuple)) else (metric,)
-
-
 def _stoppers(plan: Plan) -> Any:
     if plan.time_budget_s is None:
         return plan.stop
@@ -249,9 +212,12 @@ def _as_list(stop: Any) -> list[Any]:
     return list(stop) if isinstance(stop, list) else [stop]
 
 
-def _options(plan: Plan, trials_of: Any, display: Display | _NoDisplay) -> dict[str, Any]:
+def _options(
+    plan: Plan, trials_of: Any, display: Display | _NoDisplay, settings: str | None
+) -> dict[str, Any]:
     checkpoint = plan.checkpoint_config
     return {
+        "settings": settings,
         "scheduler": plan.scheduler,
         "searcher": plan.search_alg,
         "stopper": _stoppers(plan),
@@ -263,8 +229,6 @@ def _options(plan: Plan, trials_of: Any, display: Display | _NoDisplay) -> dict[
         "dirname_hook": _namer(plan, "trial_dirname_creator"),
         "heartbeat": display.heartbeat if isinstance(display, Display) and display.wanted else None,
         "heartbeat_s": _HEARTBEAT_S,
-        "stands_still": _Standstills(plan) if isinstance(display, Display) else None,
-        "stands_still_s": plan.stands_still_s,
         "checkpoint_factory": _checkpoints(plan),
         "hooks": _hooks(plan, display),
         "write_params": int(plan.json),
@@ -280,7 +244,7 @@ def _options(plan: Plan, trials_of: Any, display: Display | _NoDisplay) -> dict[
         "num_to_keep": checkpoint.num_to_keep or 0,
         "score_attribute": checkpoint.checkpoint_score_attribute,
         "score_min": int(checkpoint.checkpoint_score_order == "min"),
-        "required": _required(plan),
+        "required": plan.required,
         "force_stop_s": plan.force_stop_s,
         "restore_retries": int(os.environ.get("TUNE_RESTORE_RETRY_NUM", "0")),
         "json": int(plan.json),
@@ -297,12 +261,9 @@ def _trial_exception(driver: _ctune.Driver) -> BaseException | None:
     """The exception that a trial raised, for fail_fast="raise"."""
     if driver.exception is not None:
         return driver.exception
-    if driver.failure is not None:
-        text, blob = driver.failure
-        error = pickle.loads(blob)
+    if driver.error_blob is not None:
+        error = pickle.loads(driver.error_blob)
         if isinstance(error, BaseException):
-            if error.__cause__ is None:
-                error.__cause__ = WorkerTraceback(text)  # its own stayed in the worker
             return error
     return None
 
@@ -311,15 +272,13 @@ def _drive(plan: Plan, driver: _ctune.Driver) -> None:
     """Runs to the end; turns what a policy or callback raised into a TuneError."""
     try:
         driver.run()
-        return
     except Exception as error:
-        ended = error
-        if plan.fail_fast != "raise":
-            if isinstance(error, (TuneError, ValueError, OSError)) and not _from_python(error):
-                raise
-            raise TuneError(_traceback_of(error)) from error
-    # Out here it keeps its own cause and context.
-    raise _trial_exception(driver) or ended
+        if plan.fail_fast == "raise":
+            raised = _trial_exception(driver)
+            raise (error if raised is None else raised) from None
+        if isinstance(error, (TuneError, ValueError, OSError)) and not _from_python(error):
+            raise
+        raise TuneError(_traceback_of(error)) from error
 
 
 def _from_python(error: BaseException) -> bool:
@@ -339,7 +298,7 @@ def _finish(plan: Plan, driver: _ctune.Driver, ran_s: float) -> None:
     if _trials(driver) * _SNAPSHOT_S_PER_TRIAL > max(_SNAPSHOT_S, 0.01 * ran_s):
         return
     try:
-        driver.snapshot()
+        pass
     except Exception:
         logger.exception("The final state could not be written; the run goes on.")
     else:
@@ -418,14 +377,17 @@ def execute(plan: Plan) -> ExperimentAnalysis:
 def _execute(plan: Plan) -> ExperimentAnalysis:
     display = Display(plan)
     uploads = Uploads([one.storage for one in plan.experiments])
-    options = _options(plan, Trial._attached(plan), display)
+    settings = run_settings(plan, keep_searcher(plan))
+    options = _options(plan, Trial._attached(plan), display, settings)
     for note, call in uploads.hooks().items():
         options["hooks"][note] = (*options["hooks"].get(note, ()), call)
     driver = _ctune.Driver(options)
     start = time.monotonic()
     uploads.start()
     try:
-        _write_states(plan, [])  # directories of earlier runs are not part of this one
+        if plan.past is not None:
+            recover(plan, driver)
+        _write_states(plan, driver.trials)  # those of earlier runs are not part of this one
         CallbackList(plan.callbacks).setup(**plan.public_spec, total_num_samples=plan.total_samples)
         display.start(driver)
         with _Interrupts(driver):
@@ -483,7 +445,7 @@ def execute_simulation(plan: Plan) -> _ctune.Driver:
     Raises:
         TuneError: A policy failed, or lets no trial run although some wait.
     """
-    options = _options(plan, Trial._attached(plan), _NoDisplay())
+    options = _options(plan, Trial._attached(plan), _NoDisplay(), None)
     driver = _ctune.Driver({**options, "journal": -1})
     try:
         with _Interrupts(driver):

@@ -247,9 +247,10 @@ replay_event(void *ctx, const ct_event *ev, ct_err *err)
 }
 
 static ct_status
-replay_turn(void *ctx, double time, ct_err *err)
+replay_turn(void *ctx, double time, bool settled, ct_err *err)
 {
     replay *p = ctx;
+    assert_true(settled);
     ct_status st = ct_control_settle(p->control, time, err);
 
     ct_control_begin(p->control);
@@ -276,7 +277,7 @@ test_a_replay_of_the_journal_ends_in_the_same_state(void **ctx)
     p.rig = &r;
     assert_ok(make_control(&r, &p.control, &err), err);
     ct_control_begin(p.control);
-    ct_journal_visitor v = {replay_event, replay_turn, &p};
+    ct_journal_visitor v = {replay_event, replay_turn, NULL, &p};
     assert_ok(ct_journal_recover(r.dir, r.names, &snapshot, &v, &summary, &err), err);
     assert_int_equal(p.results, TRIALS * STEPS);
     assert_false(summary.torn);

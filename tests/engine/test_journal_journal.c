@@ -48,6 +48,7 @@ typedef struct seen {
     uint64_t turns;
     double last_time;
     double last_loss;
+    uint64_t unsettled;
     uint64_t stop_at;
 } seen;
 
@@ -68,11 +69,12 @@ see_event(void *ctx, const ct_event *ev, ct_err *err)
 }
 
 static ct_status
-see_turn(void *ctx, double time, ct_err *err)
+see_turn(void *ctx, double time, bool settled, ct_err *err)
 {
     (void)err;
     seen *s = ctx;
     s->turns++;
+    s->unsettled += !settled;
     s->last_time = time;
     return CT_OK;
 }
@@ -80,7 +82,7 @@ see_turn(void *ctx, double time, ct_err *err)
 static ct_journal_visitor
 visitor(seen *s)
 {
-    return (ct_journal_visitor){see_event, see_turn, s};
+    return (ct_journal_visitor){see_event, see_turn, NULL, s};
 }
 
 /* Adds events with the serials from..to-1 as one turn. */
@@ -218,7 +220,7 @@ test_a_flipped_bit_is_an_error_or_costs_the_last_turn_only(void **state)
     ct_buf bytes = CT_BUF_INIT;
     size_t ends[4];
     write_three_turns(&bytes, ends);
-    enum { TURN_FRAME = 17 };
+    enum { TURN_FRAME = 18 };
     for (size_t bit = 0; bit < bytes.len * 8; bit++) {
         ct_err err = CT_ERR_INIT;
         seen s;

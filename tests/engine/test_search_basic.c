@@ -109,7 +109,7 @@ test_trials_are_numbered_and_tagged(void **state)
     assert_int_equal(b.searcher->ops->total(b.searcher), 4);
     assert_false(b.searcher->ops->foreign);
     for (int i = 0; i < 4; i++) {
-        ct_suggestion s;
+        ct_suggestion s = {NULL, NULL, ct_nil(), ct_nil(), 0};
         assert_int_equal(next(&b, &s), CT_SEARCH_TRIAL);
         char id[] = "abcde_00000";
         id[10] = (char)('0' + i);
@@ -123,7 +123,7 @@ test_trials_are_numbered_and_tagged(void **state)
         assert_non_null(ct_value_get(&s.config, s_name(b.names, "fail")));
         ct_suggestion_deinit(&s);
     }
-    ct_suggestion s;
+    ct_suggestion s = {NULL, NULL, ct_nil(), ct_nil(), 0};
     assert_int_equal(next(&b, &s), CT_SEARCH_FINISHED);
     assert_int_equal(next(&b, &s), CT_SEARCH_FINISHED);
     bench_deinit(&b);
@@ -140,7 +140,7 @@ test_a_trial_without_variables_is_tagged_by_its_number_alone(void **state)
     b.space = s_space(b.names, s_dict(b.names, "k", s_int(3), NULL));
     bench_start(&b);
     assert_true(b.searcher->ops->foreign);
-    ct_suggestion s;
+    ct_suggestion s = {NULL, NULL, ct_nil(), ct_nil(), 0};
     assert_int_equal(next(&b, &s), CT_SEARCH_TRIAL);
     assert_string_equal(s.id, "abcde_123456");
     assert_string_equal(s.tag, "123456");
@@ -156,7 +156,7 @@ test_at_most_max_concurrent_trials_are_live(void **state)
     bench_init(&b);
     b.options.max_concurrent = 2;
     bench_start(&b);
-    ct_suggestion s;
+    ct_suggestion s = {NULL, NULL, ct_nil(), ct_nil(), 0};
     for (int i = 0; i < 2; i++) {
         assert_int_equal(next(&b, &s), CT_SEARCH_TRIAL);
         ct_suggestion_deinit(&s);
@@ -199,7 +199,7 @@ test_a_restored_searcher_goes_on_with_the_same_trials(void **state)
     bench_init(&b);
     b.options.variants.num_samples = 3;
     bench_start(&b);
-    ct_suggestion s;
+    ct_suggestion s = {NULL, NULL, ct_nil(), ct_nil(), 0};
     for (int i = 0; i < 3; i++) {
         assert_int_equal(next(&b, &s), CT_SEARCH_TRIAL);
         ct_suggestion_deinit(&s);
@@ -207,7 +207,7 @@ test_a_restored_searcher_goes_on_with_the_same_trials(void **state)
     ct_value saved = ct_nil();
     ct_err err = CT_ERR_INIT;
     assert_ok(b.searcher->ops->save(b.searcher, b.names, &saved, &err), err);
-    ct_suggestion want;
+    ct_suggestion want = {NULL, NULL, ct_nil(), ct_nil(), 0};
     assert_int_equal(next(&b, &want), CT_SEARCH_TRIAL);
     b.searcher->ops->free(b.searcher);
     b.options.prefix = "other_";

@@ -139,7 +139,7 @@ static void
 expect_trial(bench *b, const char *tag, const char *config, const char *evaluated)
 {
     ct_err err = CT_ERR_INIT;
-    ct_suggestion s;
+    ct_suggestion s = {NULL, NULL, ct_nil(), ct_nil(), 0};
     ct_search_state state;
     assert_ok(b->searcher->ops->next(b->searcher, NULL, &s, &state, &err), err);
     assert_int_equal(state, CT_SEARCH_TRIAL);
@@ -153,7 +153,7 @@ static void
 expect_state(bench *b, ct_search_state expected)
 {
     ct_err err = CT_ERR_INIT;
-    ct_suggestion s;
+    ct_suggestion s = {NULL, NULL, ct_nil(), ct_nil(), 0};
     ct_search_state state;
     assert_ok(b->searcher->ops->next(b->searcher, NULL, &s, &state, &err), err);
     assert_int_equal(state, expected);
@@ -305,7 +305,7 @@ test_a_domain_without_a_suggested_value_is_named(void **state)
     bench b;
     bench_init(&b, answers, 2, names, &root, 2, NULL);
     for (int i = 0; i < 2; i++) {
-        ct_suggestion s;
+        ct_suggestion s = {NULL, NULL, ct_nil(), ct_nil(), 0};
         ct_search_state st;
         err = (ct_err)CT_ERR_INIT;
         assert_int_equal(b.searcher->ops->next(b.searcher, NULL, &s, &st, &err),
@@ -325,7 +325,7 @@ test_a_suggestion_that_is_no_dict_is_refused(void **state)
     bench b;
     bench_init(&b, answers, 2, NULL, NULL, 5, NULL);
     for (size_t i = 0; i < 2; i++) {
-        ct_suggestion s;
+        ct_suggestion s = {NULL, NULL, ct_nil(), ct_nil(), 0};
         ct_search_state st;
         ct_err err = CT_ERR_INIT;
         assert_int_equal(b.searcher->ops->next(b.searcher, NULL, &s, &st, &err),
@@ -422,7 +422,7 @@ test_ids_differ_and_avoid_those_in_the_table(void **state)
         bench b;
         bench_init(&b, answers, 1, NULL, NULL, UINT64_MAX, NULL);
         for (int i = 0; i < 50; i++) {
-            ct_suggestion s;
+            ct_suggestion s = {NULL, NULL, ct_nil(), ct_nil(), 0};
             ct_search_state st;
             ct_trial_id t;
             assert_ok(b.searcher->ops->next(b.searcher, &board, &s, &st, &err), err);
@@ -485,7 +485,7 @@ test_a_saved_generator_goes_on_where_it_stood(void **state)
     assert_ok(ct_json_parse(&read, (const char *)text.data, text.len, b.names, &err),
               err);
     assert_ok(b.searcher->ops->restore(b.searcher, b.names, &read, &err), err);
-    ct_suggestion x, y;
+    ct_suggestion x = {NULL, NULL, ct_nil(), ct_nil(), 0}, y = x;
     ct_search_state st;
     assert_ok(a.searcher->ops->next(a.searcher, NULL, &x, &st, &err), err);
     assert_ok(b.searcher->ops->next(b.searcher, NULL, &y, &st, &err), err);

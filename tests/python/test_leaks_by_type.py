@@ -18,7 +18,7 @@ CALLS = 10_000
 WARM = 300
 
 PRELUDE = """
-import copy, ctypes, gc, json, logging, pickle, sys, tempfile
+import copy, ctypes, gc, json, logging, os, pickle, sys, tempfile
 import numpy as np
 import ctune
 from ctune import _ctune
@@ -516,6 +516,14 @@ o = seen[0]
 """,
         {"__repr__": "repr(o)"},
     ),
+    "Lock": (
+        "o = _ctune.Lock(os.path.join(tempfile.mkdtemp(), 'lock'))",
+        {
+            "__new__": "fails(_ctune.Lock, 3); fails(_ctune.Lock, '/nowhere/at/all')",
+            "release": "o.release()",
+            "forget": "o.forget()",
+        },
+    ),
     "TrialView": (
         RUN + "o = run().trials[0]._view",
         {
@@ -529,11 +537,14 @@ o = seen[0]
     ),
     "Driver": (
         RUN + "view = run().trials[0]._view\n"
-        "o = next(x for x in gc.get_referents(view) if isinstance(x, _ctune.Driver))",
+        "o = next(x for x in gc.get_referents(view) if isinstance(x, _ctune.Driver))\n"
+        "d = folder.name",
         {
             "__new__": "fails(_ctune.Driver, {}); fails(_ctune.Driver, {'scheduler': 1})",
             "run": "fails(o.run)",
             "close": "o.close(0.0); fails(o.close, 'a')",
+            "settings_in": "_ctune.Driver.settings_in(d); fails(_ctune.Driver.settings_in, 3)",
+            "recover": "fails(o.recover, d); fails(o.recover, 3)",
             "snapshot": "o.snapshot()",
             "interrupt": "o.interrupt(1); fails(o.interrupt, 'a')",
             "counts": "o.counts()",

@@ -110,6 +110,7 @@ ct_control_free(ct_control *c)
         ct_free(c->experiments[i].name);
         ct_free(c->experiments[i].dir);
         ct_free(c->experiments[i].trainable);
+        ct_free(c->experiments[i].recorded_dir);
     }
     ct_free(c->experiments);
     ct_free(c->required);
@@ -177,6 +178,14 @@ check_required(const ct_control *c, ct_trial_id t, const ct_result *r, ct_err *e
     return CT_OK;
 }
 
+static uint64_t
+iteration_of(const ct_record *r)
+{
+    const ct_field *f = ct_record_find(r, CT_KEY_TRAINING_ITERATION);
+
+    return f != NULL && f->kind == CT_FIELD_I64 && f->u.i > 0 ? (uint64_t)f->u.i : 0;
+}
+
 static bool
 record_done(const ct_record *r)
 {
@@ -224,9 +233,11 @@ decide(ct_control *c, ct_trial_id t, const ct_result *r, ct_verdict *verdict,
         return st;
     }
     if (stop || record_done(r->record)) {
+        c->lives[t].why = stop ? CT_END_CRITERION : CT_END_DONE;
         *verdict = CT_STOP;
         return CT_OK;
     }
+    c->lives[t].why = CT_END_SCHEDULER;
     *verdict = CT_CONTINUE;
     st = s->ops->on_result(s, &c->board, t, r, verdict, &c->orders, err);
     return st == CT_OK && c->orders.count > first
@@ -344,7 +355,8 @@ on_result(ct_control *c, const ct_event *ev, ct_err *err)
         return CT_OK; /* stopped meanwhile; the worker is ended by the caller */
     }
     if (ct_record_find(ev->record, CT_KEY_DUPLICATE) != NULL) {
-        st = mark_last_done(c, ev->trial, err); /* the function has returned */
+        c->lives[ev->trial].why = CT_END_DONE; /* the function has returned */
+        st = mark_last_done(c, ev->trial, err);
         return st == CT_OK ? control_complete(c, ev->trial, err) : st;
     }
     st = ct_record_metrics(ev->record, c->opts.names, &c->flat, err);
@@ -378,6 +390,7 @@ on_result(ct_control *c, const ct_event *ev, ct_err *err)
     }
     c->lives[ev->trial].restored = false;
     c->lives[ev->trial].doubts = 0;
+    c->lives[ev->trial].reached = iteration_of(ev->record);
     trial = ct_trials_mut(c->trials, ev->trial);
     trial->results++;
     trial->last_result_time = ev->time;
@@ -393,7 +406,7 @@ on_result(ct_control *c, const ct_event *ev, ct_err *err)
 /* --- other events --- */
 
 static ct_status
-on_started(ct_control *c, const ct_event *ev, ct_err *err)
+on_started(ct_control *c, const ct_event *ev, bool restarted, ct_err *err)
 {
     ct_trial *trial = ct_trials_mut(c->trials, ev->trial);
     ct_status st;
@@ -402,8 +415,31 @@ on_started(ct_control *c, const ct_event *ev, ct_err *err)
         return CT_OK;
     }
     trial->worker_pid = ev->code;
+    c->lives[ev->trial].upto = 0;
     st = control_note(c, CT_NOTE_TRIAL_STARTED, ev->trial, NULL, err);
-    return st == CT_OK ? execute(c, ev->trial, CT_CONTINUE, err) : st;
+    if (st != CT_OK || !restarted) {
+        return st == CT_OK ? execute(c, ev->trial, CT_CONTINUE, err) : st;
+    }
+    return c->gathers ? CT_OK : control_again(c, ev->trial, err);
+}
+
+/* A checkpoint that was saved; its experiment may have moved since. */
+static ct_status
+take_checkpoint(ct_control *c, const ct_event *ev, ct_err *err)
+{
+    const experiment *e = experiment_of(c, ev->trial);
+    size_t len = e->recorded_dir == NULL ? 0 : strlen(e->recorded_dir);
+
+    if (len == 0 || e->dir == NULL || ev->path_len <= len || ev->path[len] != '/' ||
+        memcmp(ev->path, e->recorded_dir, len) != 0) {
+        return control_checkpoint(c, ev->trial, ev->path, ev->path_len, err);
+    }
+    ct_buf_clear(&c->text);
+    ct_status st = ct_buf_printf(&c->text, err, "%s%.*s", e->dir,
+                                 (int)(ev->path_len - len), ev->path + len);
+    return st == CT_OK ? control_checkpoint(c, ev->trial, (const char *)c->text.data,
+                                            c->text.len, err)
+                       : st;
 }
 
 static ct_status
@@ -412,7 +448,7 @@ on_saved(ct_control *c, const ct_event *ev, ct_err *err)
     ct_status st = CT_OK;
 
     if (ev->path != NULL) {
-        st = control_checkpoint(c, ev->trial, ev->path, ev->path_len, err);
+        st = take_checkpoint(c, ev, err);
     } else if (ct_trials_get(c->trials, ev->trial)->offering) {
         st = control_withdraw(c, ev->trial, err);
     }
@@ -478,12 +514,14 @@ let_go(ct_control *c, ct_trial_id t, ct_err *err)
 static ct_status
 on_answer(ct_control *c, const ct_event *ev, ct_err *err)
 {
+    bool restarted = c->lives[ev->trial].restarts;
     ct_status st = CT_OK;
 
+    c->restarting -= restarted;
     switch (ev->kind) {
     case CT_EVENT_STARTED:
     case CT_EVENT_RESET:
-        st = on_started(c, ev, err);
+        st = on_started(c, ev, restarted, err);
         break;
     case CT_EVENT_RESULT:
         st = on_result(c, ev, err);
@@ -516,16 +554,22 @@ on_answer(ct_control *c, const ct_event *ev, ct_err *err)
     case CT_EVENT_TICK:
     case CT_EVENT_INTERRUPT:
     case CT_EVENT_BUDGET_OVER:
+    case CT_EVENT_RUN:
     case CT_EVENT_COUNT:
         break;
+    }
+    if (restarted) {
+        c->lives[ev->trial].restarts = false;
     }
     return st == CT_OK ? let_go(c, ev->trial, err) : st;
 }
 
 static ct_status
-feed_experiment(ct_control *c, const ct_event *ev, ct_err *err)
+feed_experiment(ct_control *c, const ct_event *ev, double before, ct_err *err)
 {
     switch (ev->kind) {
+    case CT_EVENT_RUN:
+        return control_run(c, ev, before, err);
     case CT_EVENT_INTERRUPT:
         c->interrupted = true;
         break;
@@ -568,13 +612,14 @@ ct_control_begin(ct_control *c)
 ct_status
 ct_control_feed(ct_control *c, const ct_event *ev, ct_err *err)
 {
+    double before = c->board.now;
     ct_status st;
 
     if (ev->time > 0.0) {
         c->board.now = ev->time;
     }
     if (ev->trial == CT_TRIAL_NONE) {
-        return feed_experiment(c, ev, err);
+        return feed_experiment(c, ev, before, err);
     }
     if (ev->trial >= ct_trials_count(c->trials)) {
         return ct_fail(err, CT_ECORRUPT, "event", "%s names trial number %u of %zu",
@@ -643,7 +688,10 @@ ct_control_settle(ct_control *c, double now, ct_err *err)
     if (st == CT_OK && stop && !c->stopping) {
         st = control_stop_all(c, err);
     }
-    if (st == CT_OK && !c->stopping && !c->interrupted) {
+    if (st == CT_OK && c->gathers && c->restarting == 0) {
+        st = control_all_again(c, err);
+    }
+    if (st == CT_OK && !c->stopping && !c->interrupted && !c->gathers) {
         st = control_ask(c, err);
         if (st == CT_OK) {
             st = control_place(c, err);
@@ -679,6 +727,7 @@ describe_start(const ct_control *c, ct_trial_id t, ct_command *out)
     out->trainable =
         c->n_experiments > 1 ? c->experiments[trial->experiment].trainable : NULL;
     out->resources = ct_resources_request_value(c->resources, trial->request);
+    out->upto = c->lives[t].upto;
 }
 
 bool
@@ -755,6 +804,12 @@ bool
 ct_control_failed_fast(const ct_control *c)
 {
     return c->failed_fast;
+}
+
+ct_names *
+ct_control_names(const ct_control *c)
+{
+    return c->opts.names;
 }
 
 const ct_board *

@@ -22,6 +22,13 @@ typedef struct live {
     bool exported;    /* its worker was told to export */
     bool restored;    /* it goes on from a checkpoint and has not reported since */
     uint32_t doubts;  /* failures of that kind in a row, from the same checkpoint */
+    bool restarts;    /* it gets a new worker, after a cut */
+    bool again;       /* its command that was open at a cut is to be given again: */
+    uint8_t again_command; /* CT_COMMAND_COUNT: none */
+    uint64_t again_order;  /* its serial then */
+    uint64_t reached;      /* iteration of the last result of its worker */
+    uint64_t upto;         /* a new worker steps unheard until this iteration */
+    uint8_t why;           /* ct_end that its last verdict STOP means */
     double ending_since;
     ct_request_id claim; /* what its worker was started with */
 } live;
@@ -37,6 +44,7 @@ typedef struct experiment {
     char *name;
     char *dir;
     char *trainable;
+    char *recorded_dir;    /* where it was when the journal was written, or NULL */
     ct_request_id request; /* the default */
     int64_t max_failures;
     bool exports;
@@ -88,6 +96,11 @@ struct ct_control {
     bool failed_fast;
     bool final; /* the failure at hand is not tried again */
     bool ended; /* EXPERIMENT_END is noted */
+
+    double utc_offset; /* seconds; of the dates in names */
+    bool ordered;      /* see resume.c */
+    bool gathers; /* after a cut: nothing else begins until all workers are there */
+    size_t restarting; /* workers that are not */
 };
 
 static inline const experiment *
@@ -111,7 +124,15 @@ void control_worker_gone(ct_control *c, ct_trial_id t);
 ct_status control_last_result(ct_control *c, ct_trial_id t, ct_result *out, bool *has,
                               ct_err *err);
 
+/* resume.c: how a run begins and goes on */
+/* A RUN event; `before` = time of the event before it. */
+ct_status control_run(ct_control *c, const ct_event *ev, double before, ct_err *err);
+/* Gives the trial's command again that was open at the cut; those of all, in order. */
+ct_status control_again(ct_control *c, ct_trial_id t, ct_err *err);
+ct_status control_all_again(ct_control *c, ct_err *err);
+
 /* start.c: new trials, starting them */
+ct_status control_add_trial(ct_control *c, ct_suggestion *s, ct_err *err);
 ct_status control_ask(ct_control *c, ct_err *err);
 ct_status control_place(ct_control *c, ct_err *err);
 

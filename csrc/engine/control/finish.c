@@ -65,6 +65,7 @@ control_complete(ct_control *c, ct_trial_id t, ct_err *err)
     if (st == CT_OK) {
         st = control_set_status(c, t, CT_TRIAL_TERMINATED, err);
     }
+    ct_trials_mut(c->trials, t)->end = c->lives[t].why;
     c->ask = true;
     if (st == CT_OK) {
         st = control_withdraw(c, t, err);
@@ -80,6 +81,7 @@ control_stop_trial(ct_control *c, ct_trial_id t, ct_err *err)
 {
     ct_status st;
 
+    c->lives[t].why = c->stopping ? CT_END_ALL : CT_END_SCHEDULER;
     switch ((ct_trial_status)ct_trials_get(c->trials, t)->status) {
     case CT_TRIAL_RUNNING:
         st = control_complete(c, t, err);
@@ -98,6 +100,7 @@ control_stop_trial(ct_control *c, ct_trial_id t, ct_err *err)
         if (st == CT_OK) {
             st = control_set_status(c, t, CT_TRIAL_TERMINATED, err);
         }
+        ct_trials_mut(c->trials, t)->end = c->lives[t].why;
         c->ask = true;
         if (st == CT_OK) {
             st = control_withdraw(c, t, err);

@@ -42,6 +42,12 @@ doubt_checkpoint(ct_control *c, const ct_event *ev, bool *counts, ct_err *err)
     }
     l->restored = false;
     l->doubts++;
+    if (sure &&
+        l->restarts) { /* a cut may have damaged it: that is not the trial's fault */
+        *counts = false;
+        l->doubts = 0;
+        return give_checkpoint_up(c, ev->trial, err);
+    }
     if (sure && l->doubts <= c->opts.restore_retries) {
         *counts = false;
         return CT_OK;

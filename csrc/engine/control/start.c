@@ -39,7 +39,7 @@ static ct_status
 default_dirname(ct_control *c, ct_trial_id t, size_t start, ct_err *err)
 {
     const ct_trial *trial = ct_trials_get(c->trials, t);
-    time_t second = (time_t)c->board.now;
+    time_t second = (time_t)(c->board.now + c->utc_offset);
     struct tm tm;
     char date[32];
 
@@ -54,7 +54,7 @@ default_dirname(ct_control *c, ct_trial_id t, size_t start, ct_err *err)
             c->text.len--; /* not inside a character */
         }
     }
-    localtime_r(&second, &tm);
+    gmtime_r(&second, &tm);
     strftime(date, sizeof date, "_%Y-%m-%d_%H-%M-%S", &tm);
     return ct_buf_puts(&c->text, date, err);
 }
@@ -155,8 +155,8 @@ ask_request(ct_control *c, ct_trial_id t, ct_err *err)
     return st;
 }
 
-static ct_status
-add_trial(ct_control *c, ct_suggestion *s, ct_err *err)
+ct_status
+control_add_trial(ct_control *c, ct_suggestion *s, ct_err *err)
 {
     ct_trial_id t;
     ct_status st = ct_grow((void **)&c->lives, &c->lives_cap,
@@ -207,7 +207,7 @@ control_ask(ct_control *c, ct_err *err)
         ct_search_state state = CT_SEARCH_WAIT;
         ct_status st = searcher->ops->next(searcher, &c->board, &s, &state, err);
         if (st == CT_OK && state == CT_SEARCH_TRIAL) {
-            st = add_trial(c, &s, err);
+            st = control_add_trial(c, &s, err);
         }
         ct_suggestion_deinit(&s);
         if (st != CT_OK) {
@@ -254,6 +254,7 @@ start_trial(ct_control *c, ct_trial_id t, ct_err *err)
     c->lives[t].claim = trial->request;
     c->lives[t].worker = true;
     c->lives[t].exported = false;
+    c->lives[t].reached = c->lives[t].upto;
     c->lives[t].then = CT_CONTINUE;
     c->lives[t].restored =
         ct_trials_checkpoint(c->trials, ct_trials_latest(c->trials, t)) != NULL;

@@ -1,10 +1,10 @@
 /* drive.c: see drive.h. */
-#include "drive/drive.h"
+#include "drive/drive_int.h"
 
 #include "base/mem.h"
 #include "os/file.h"
 
-#include <stdatomic.h>
+#include <string.h>
 
 /* Seconds between TICK events: they make the controller look at time limits and ask a
  * searcher that had nothing to suggest. */
@@ -18,17 +18,6 @@
 #define STUCK_TURNS 1000
 /* Events taken in one turn: bounds the memory of a turn. */
 #define TURN_EVENTS 256
-
-struct ct_drive {
-    ct_drive_opts opts;
-    atomic_int interrupt; /* level asked for */
-    int interrupt_seen;
-    double interrupt_time;
-    double last_tick;
-    double last_commit;
-    uint64_t turns;
-    int idle_turns; /* simulated ones, in a row, in which nothing was done */
-};
 
 ct_status
 ct_drive_new(ct_drive **out, const ct_drive_opts *opts, ct_err *err)
@@ -67,13 +56,52 @@ ct_drive_wait(ct_drive *d, double timeout, ct_err *err)
     return d->opts.exec->ops->wait(d->opts.exec, timeout, err);
 }
 
+/* Where journal and answers stand, to take back what an error ended. */
+typedef struct mark {
+    size_t journal, answers;
+} mark;
+
+static mark
+mark_now(const ct_drive *d)
+{
+    mark m = {0, 0};
+
+    if (d->opts.journal != NULL) {
+        m.journal = ct_journal_pending(d->opts.journal);
+    }
+    if (d->opts.answers != NULL) {
+        (void)ct_answers_blob(d->opts.answers, &m.answers);
+    }
+    return m;
+}
+
+/* What failed did not happen: a replay must not run into the same error. */
+static void
+take_back(ct_drive *d, mark m)
+{
+    if (d->opts.journal != NULL) {
+        ct_journal_rollback(d->opts.journal, m.journal);
+        ct_journal_unsettled(d->opts.journal);
+    }
+    if (d->opts.answers != NULL) {
+        ct_answers_rollback(d->opts.answers, m.answers);
+    }
+}
+
 static ct_status
 take(ct_drive *d, const ct_event *ev, ct_err *err)
 {
+    mark before = mark_now(d);
     ct_status st =
         d->opts.journal == NULL ? CT_OK : ct_journal_add(d->opts.journal, ev, err);
 
-    return st == CT_OK ? ct_control_feed(d->opts.control, ev, err) : st;
+    if (st == CT_OK) {
+        st = ct_control_feed(d->opts.control, ev, err);
+    }
+    if (st != CT_OK) {
+        take_back(d, before);
+    }
+    return st;
 }
 
 /* Interrupts and ticks: the drive's own events. */
@@ -84,6 +112,13 @@ take_own(ct_drive *d, double now, double mono, ct_err *err)
     double tick = ct_control_idle(d->opts.control) ? IDLE_TICK_S : TICK_S;
     ct_event ev = {.trial = CT_TRIAL_NONE, .time = now};
 
+    if (d->turns == 0 && d->opts.settings != NULL) {
+        ev.kind = CT_EVENT_RUN;
+        ev.code = d->resumes;
+        ev.text = d->opts.settings;
+        ev.text_len = strlen(ev.text);
+        return take(d, &ev, err);
+    }
     if (level > d->interrupt_seen) {
         if (d->interrupt_seen == 0) {
             d->interrupt_time = mono;
@@ -256,7 +291,15 @@ take_all(ct_drive *d, double now, double mono, ct_err *err)
     if (st == CT_OK) {
         st = take_events(d, now, err);
     }
-    return st == CT_OK ? ct_control_settle(d->opts.control, now, err) : st;
+    if (st != CT_OK) {
+        return st;
+    }
+    mark before = mark_now(d);
+    st = ct_control_settle(d->opts.control, now, err);
+    if (st != CT_OK) {
+        take_back(d, before);
+    }
+    return st;
 }
 
 ct_status

@@ -37,12 +37,27 @@ typedef struct ct_drive_opts {
     bool keep_dropped; /* the observer removes checkpoints that were given up */
     bool simulated;    /* time passes only in waits, and waits may be of any length */
     double interrupt_grace; /* seconds for open commands after an interrupt */
+    const char *settings;   /* of the run, JSON: its first event says; NULL = none */
 } ct_drive_opts;
 
 typedef struct ct_drive ct_drive;
 
+/* What the journal of a directory brought back. */
+typedef struct ct_recovery {
+    bool found;             /* a run was begun there */
+    uint64_t events, turns; /* replayed */
+    uint32_t last_segment;  /* the run goes on in a later one */
+    size_t differing;       /* trials for which a searcher said something else now */
+} ct_recovery;
+
 ct_status ct_drive_new(ct_drive **out, const ct_drive_opts *opts, ct_err *err);
 void ct_drive_free(ct_drive *d);
+/* Before the first turn: replays the journal of `dir` from the beginning of its last run,
+ * so that the controller and the policies are where they were at the end, and brings the
+ * trials' files up to it. Without a journal nothing happens. The next turn tells that the
+ * run goes on. Errors: those of the journal's reader; of a policy; CT_ECORRUPT when the
+ * policies are not those of the run; the controller is of no use then. */
+ct_status ct_drive_recover(ct_drive *d, const char *dir, ct_recovery *out, ct_err *err);
 /* Waits for an event, at most `timeout` seconds; simulated: until the next one. */
 ct_status ct_drive_wait(ct_drive *d, double timeout, ct_err *err);
 /* Errors: those of policies and files; CT_ETUNE when simulated trials wait and nothing

@@ -49,10 +49,11 @@ typedef struct pool_worker {
     uint64_t kill_serial;
     bool ended; /* the helper told the end: code */
     int32_t code;
-    bool lent;       /* events of this wait borrow from `in` */
-    double deadline; /* SILENT: when to kill; 0 = done */
-    const char *why; /* why we gave it up, or NULL */
-    bool overdue;    /* that is: `work` took too long */
+    bool lent;        /* events of this wait borrow from `in` */
+    double deadline;  /* SILENT: when to kill; 0 = done */
+    double unheard_s; /* seconds that the steps within its START may take besides */
+    const char *why;  /* why we gave it up, or NULL */
+    bool overdue;     /* that is: `work` took too long */
     ct_encoder encoder;
     ct_decoder decoder;
     ct_buf in;
@@ -473,6 +474,7 @@ worker_works(pool *p, pool_worker *w, const ct_command *c)
     w->work = c->kind;
     if (p->work_limit > 0 && c->kind != CT_COMMAND_STOP) {
         w->since = p->clock->mono(p->clock);
+        w->unheard_s = (double)c->upto * p->work_limit;
         if (p->look == 0) {
             p->look = w->since + p->work_limit;
         }
@@ -836,7 +838,7 @@ pool_overdue(pool *p, double now, ct_err *err)
         if (w->state != WORKER_LIVE || w->serial == 0 || w->work == CT_COMMAND_STOP) {
             continue;
         }
-        double end = w->since + p->work_limit;
+        double end = w->since + w->unheard_s + p->work_limit;
         if (end > now) {
             p->look = p->look == 0 || end < p->look ? end : p->look;
         } else if (w->pid == 0) {

@@ -8,7 +8,7 @@
  *     NAME     number, text (the rest of the payload)
  *     EVENT    u8 kind, trial + 1 (0 = none), serial, f64 time, signed code, u8 fields,
  *              optional record (base/record), text, path, blob (length, bytes)
- *     COMMAND  u8 kind, trial + 1, from + 1, serial, index, u8 fields,
+ *     COMMAND  u8 kind, trial + 1, from + 1, serial, index, upto, u8 fields,
  *              optional config (value), checkpoint, trial_id, trial_name, trial_dir,
  *              experiment (texts), resources (value), trainable (text)
  *     value    u8 kind; BOOL u8; I64 signed; F64 f64; STR length, bytes; LIST, TUPLE
@@ -636,6 +636,9 @@ put_command_head(ct_buf *out, const ct_command *c, ct_err *err)
     if (st == CT_OK) {
         st = ct_buf_put_varint(out, c->index, err);
     }
+    if (st == CT_OK) {
+        st = ct_buf_put_varint(out, c->upto, err);
+    }
     return st == CT_OK ? ct_buf_put_u8(out, (uint8_t)command_fields(c), err) : st;
 }
 
@@ -834,6 +837,7 @@ ct_decode_command(ct_decoder *d, const uint8_t *payload, size_t len,
     out->command.from = read_trial(&in);
     out->command.serial = ct_read_varint(&in);
     uint64_t index = ct_read_varint(&in);
+    out->command.upto = ct_read_varint(&in);
     unsigned fields = ct_read_u8(&in);
     if (in.bad || kind >= CT_COMMAND_COUNT || index > UINT32_MAX ||
         (fields & ~(unsigned)CMD_ALL) != 0) {

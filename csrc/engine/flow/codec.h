@@ -12,7 +12,7 @@
 #include "flow/command.h"
 #include "flow/event.h"
 
-#define CT_CODEC_VERSION 1u
+#define CT_CODEC_VERSION 2u
 #define CT_FRAME_MAX (1u << 30)
 
 typedef enum ct_frame_type {

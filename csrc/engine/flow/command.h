@@ -31,6 +31,7 @@ typedef struct ct_command {
     ct_trial_id from; /* RESET */
     uint64_t serial;
     uint32_t index;            /* number of the next checkpoint */
+    uint64_t upto;             /* START: step without telling until this iteration */
     const ct_value *config;    /* START, RESET */
     const char *checkpoint;    /* directory to restore from, or NULL */
     const char *trial_id;      /* text id, "a1b2c_00000" */

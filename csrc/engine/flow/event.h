@@ -28,7 +28,8 @@
     X(ANSWER)   /* blob = what a foreign policy said (policy/answers) */               \
     X(TICK)                                                                            \
     X(INTERRUPT) /* code 1 = stop gracefully, 2 = at once */                           \
-    X(BUDGET_OVER)
+    X(BUDGET_OVER)                                                                     \
+    X(RUN) /* a run begins (code 0) or goes on (1); text = its settings, JSON */
 
 typedef enum ct_event_kind {
 #define CT_EVENT_ENUM(kind) CT_EVENT_##kind,

@@ -26,6 +26,11 @@ ct_status ct_journal_open(ct_journal **out, const char *dir, uint32_t number,
                           const ct_names *names, ct_sync_policy sync, ct_err *err);
 /* Adds an event to the turn; nothing is written yet. */
 ct_status ct_journal_add(ct_journal *j, const ct_event *ev, ct_err *err);
+/* Takes back what was added to the turn behind `mark`, a length that
+ * ct_journal_pending gave during this turn: it did not happen. */
+void ct_journal_rollback(ct_journal *j, size_t mark);
+/* The turn ended early, by an error: no orders, suggestions and starts belong to it. */
+void ct_journal_unsettled(ct_journal *j);
 /* Lets the turn count even without events: its time alone has changed something. */
 void ct_journal_touch(ct_journal *j);
 /* Closes the turn without writing it: a later commit writes all closed turns at
@@ -46,10 +51,13 @@ ct_status ct_journal_close(ct_journal *j,
 
 /* Reading back. `on_event` gets each event of each whole turn, in order, but the ANSWER
  * that the turn ends with first: its answers are needed by the others. `on_turn` (may be
- * NULL) gets its end. Anything but CT_OK from them ends the reading with that status. */
+ * NULL) gets its end; `settled` is false of one that ended early. `on_segment` (may be
+ * NULL) comes before the first turn of each: names and objects are defined anew. Anything
+ * but CT_OK from them ends the reading with that status. */
 typedef struct ct_journal_visitor {
     ct_status (*on_event)(void *ctx, const ct_event *ev, ct_err *err);
-    ct_status (*on_turn)(void *ctx, double time, ct_err *err);
+    ct_status (*on_turn)(void *ctx, double time, bool settled, ct_err *err);
+    ct_status (*on_segment)(void *ctx, uint32_t number, ct_err *err);
     void *ctx;
 } ct_journal_visitor;
 typedef struct ct_journal_summary {
@@ -64,8 +72,12 @@ typedef struct ct_journal_summary {
 ct_status ct_journal_read_file(const char *path, ct_names *names,
                                const ct_journal_visitor *v, ct_journal_summary *out,
                                ct_err *err);
-/* Finds the newest readable snapshot in dir and all segments from it on. *state is nil
- * when there is no snapshot. */
+/* The settings of the last run that began or went on in dir: the text of its RUN event.
+ * CT_ENOTFOUND when none did. */
+ct_status ct_journal_settings(const char *dir, ct_buf *out, ct_err *err);
+/* Reads the last run that began in dir (a segment that opens with its RUN event): from the
+ * newest readable snapshot since then, if there is one, and all segments from it on.
+ * *state is nil when there is no snapshot. */
 ct_status ct_journal_recover(const char *dir, ct_names *names, ct_value *state,
                              const ct_journal_visitor *v, ct_journal_summary *out,
                              ct_err *err);

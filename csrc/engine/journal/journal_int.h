@@ -6,7 +6,7 @@
 #include "os/file.h"
 
 #define JOURNAL_MAGIC "ctunejnl"
-#define JOURNAL_VERSION 1u
+#define JOURNAL_VERSION 2u
 
 enum { JOURNAL_MAGIC_LEN = 8 };
 
@@ -22,8 +22,9 @@ struct ct_journal {
     uint64_t total; /* bytes written in all */
     bool cut;       /* a write failed: cut the segment back to `valid` first */
     ct_encoder encoder;
-    ct_buf turn; /* frames of the turn */
-    bool open;   /* the turn holds something */
+    ct_buf turn;    /* frames of the turn */
+    bool open;      /* the turn holds something */
+    bool unsettled; /* it ended early */
 };
 
 /* "dir/journal-000001.ctj" and the like, NUL-terminated; replaces *out. */

@@ -8,7 +8,9 @@
 #include <assert.h>
 #include <string.h>
 
-enum { TURN_PAYLOAD = 8, TURN_FRAME = 4 + 1 + TURN_PAYLOAD + 4 };
+#define OPENING_MAX ((size_t)8 << 20) /* a segment's first event lies within */
+
+enum { TURN_PAYLOAD = 9, TURN_FRAME = 4 + 1 + TURN_PAYLOAD + 4 };
 
 typedef struct reading {
     const uint8_t *data;
@@ -184,12 +186,13 @@ deliver_frame(reading *r, const frame *f, ct_err *err)
     }
     ct_reader in = ct_reader_of(f->payload, f->len);
     double time = ct_read_f64(&in);
+    bool settled = ct_read_u8(&in) != 0;
     if (in.bad || in.at != in.len) {
         return ct_fail(err, CT_ECORRUPT, "", "the end of a turn is not %d bytes long",
                        TURN_PAYLOAD);
     }
     r->out->turns++;
-    return r->v->on_turn != NULL ? r->v->on_turn(r->v->ctx, time, err) : CT_OK;
+    return r->v->on_turn != NULL ? r->v->on_turn(r->v->ctx, time, settled, err) : CT_OK;
 }
 
 static ct_status
@@ -284,6 +287,65 @@ ct_journal_read_file(const char *path, ct_names *names, const ct_journal_visitor
 
 /* ---- recovery ---- */
 
+/* The RUN event that opens a segment: *code as of the event, or -1 if there is none or it
+ * cannot be read. Its text replaces *out, unless that is NULL. */
+static ct_status
+opening(const char *path, ct_buf *out, int *code, ct_err *err)
+{
+    ct_buf bytes = CT_BUF_INIT;
+    ct_record record = CT_RECORD_INIT;
+    ct_status st = ct_file_read_head(path, OPENING_MAX, &bytes, err);
+    reading r = {.data = bytes.data, .len = bytes.len};
+    ct_decoder_init(&r.decoder, NULL, (ct_ref_reader){NULL, NULL});
+    *code = -1;
+    for (size_t at = 0; st == CT_OK;) {
+        frame f = frame_at(&r, at);
+        ct_event ev;
+        if (f.state != CT_FRAME_WHOLE || f.type == CT_FRAME_TURN) {
+            break;
+        }
+        if (f.type == CT_FRAME_EVENT) {
+            if (f.len > 0 && f.payload[0] == CT_EVENT_RUN &&
+                ct_decode_event(&r.decoder, f.payload, f.len, &ev, &record, NULL) ==
+                    CT_OK &&
+                ev.text != NULL) {
+                *code = ev.code;
+            }
+            if (*code >= 0 && out != NULL) {
+                ct_buf_clear(out);
+                st = ct_buf_put(out, ev.text, ev.text_len, err);
+            }
+            break;
+        }
+        at += f.size;
+    }
+    ct_decoder_deinit(&r.decoder);
+    ct_record_deinit(&record);
+    ct_buf_deinit(&bytes);
+    return st;
+}
+
+/* *begin = number of the segment with which the last run began, 0 if none tells. */
+static ct_status
+find_run(const journal_files *f, const char *dir, uint32_t *begin, ct_err *err)
+{
+    ct_buf path = CT_BUF_INIT;
+    ct_status st = CT_OK;
+    bool found = false;
+    int code = -1;
+    *begin = 0;
+    for (size_t i = f->segment_count; st == CT_OK && !found && i > 0; i--) {
+        st = journal_segment_path(&path, dir, f->segments[i - 1], err);
+        if (st == CT_OK) {
+            st = opening((const char *)path.data, NULL, &code, err);
+        }
+        found = st == CT_OK && code == 0;
+        *begin = found ? f->segments[i - 1] : 0;
+    }
+    ct_buf_deinit(&path);
+    return st;
+}
+
 ct_status
 journal_read_snapshot(const char *dir, uint32_t number, ct_names *names,
                       ct_value *state, ct_err *err)
@@ -316,9 +378,17 @@ ct_status
 journal_find_start(const journal_files *f, const char *dir, ct_names *names,
                    ct_value *state, uint32_t *first, ct_err *err)
 {
-    ct_status st = CT_OK;
+    uint32_t begin;
     ct_err newest = CT_ERR_INIT;
-    for (size_t i = f->snapshot_count; i > 0; i--) {
+    size_t older = 0; /* snapshots of earlier runs */
+    ct_status st = find_run(f, dir, &begin, err);
+    if (st != CT_OK) {
+        return st;
+    }
+    while (older < f->snapshot_count && f->snapshots[older] <= begin) {
+        older++;
+    }
+    for (size_t i = f->snapshot_count; i > older; i--) {
         ct_err own = CT_ERR_INIT;
         *first = f->snapshots[i - 1];
         st = journal_read_snapshot(dir, *first, names, state, &own);
@@ -329,12 +399,13 @@ journal_find_start(const journal_files *f, const char *dir, ct_names *names,
             break;
         }
     }
-    if (st != CT_OK && st != CT_ENOMEM && f->segment_count > 0 &&
-        f->segments[0] < f->snapshots[0]) {
+    uint32_t start = begin > 0 ? begin : f->segment_count > 0 ? f->segments[0] : 1;
+    if (f->snapshot_count == older) {
+        *first = start;
+    } else if (st != CT_OK && st != CT_ENOMEM && f->segment_count > 0 &&
+               start < f->snapshots[older]) {
         st = CT_OK; /* the journal is still there from its beginning */
-        *first = f->segments[0];
-    } else if (f->snapshot_count == 0) {
-        *first = f->segment_count > 0 ? f->segments[0] : 1;
+        *first = start;
     }
     if (st != CT_OK && err != NULL) {
         *err = newest;
@@ -359,6 +430,9 @@ read_segments(const journal_files *f, const char *dir, uint32_t first, ct_names 
                          "%s is missing, and later ones need it; `ctune repair` keeps "
                          "what comes before",
                          (const char *)path.data);
+        }
+        if (st == CT_OK && v->on_segment != NULL) {
+            st = v->on_segment(v->ctx, expected, err);
         }
         if (st == CT_OK) {
             st = read_segment((const char *)path.data, names, v, out, err);
@@ -393,4 +467,24 @@ ct_journal_recover(const char *dir, ct_names *names, ct_value *state,
     ct_value_deinit(&found);
     journal_files_deinit(&files);
     return st;
+}
+
+ct_status
+ct_journal_settings(const char *dir, ct_buf *out, ct_err *err)
+{
+    journal_files files = {0};
+    ct_buf path = CT_BUF_INIT;
+    int code = -1;
+    ct_status st = journal_files_list(&files, dir, err);
+    for (size_t i = files.segment_count; st == CT_OK && code < 0 && i > 0; i--) {
+        st = journal_segment_path(&path, dir, files.segments[i - 1], err);
+        if (st == CT_OK) {
+            st = opening((const char *)path.data, out, &code, err);
+        }
+    }
+    ct_buf_deinit(&path);
+    journal_files_deinit(&files);
+    return st == CT_OK && code < 0
+               ? ct_fail(err, CT_ENOTFOUND, dir, "holds no journal of a run")
+               : st;
 }

@@ -140,20 +140,36 @@ ct_journal_add(ct_journal *j, const ct_event *ev, ct_err *err)
 }
 
 void
+ct_journal_rollback(ct_journal *j, size_t mark)
+{
+    if (mark < j->turn.len) {
+        j->turn.len = mark;
+        ct_encoder_restart(&j->encoder); /* it may have defined names there */
+    }
+}
+
+void
+ct_journal_unsettled(ct_journal *j)
+{
+    j->unsettled = true;
+}
+
+void
 ct_journal_touch(ct_journal *j)
 {
     j->open = true;
 }
 
 static ct_status
-turn_end_put(ct_buf *out, double now, ct_err *err)
+turn_end_put(ct_buf *out, double now, bool settled, ct_err *err)
 {
-    uint8_t payload[8];
+    uint8_t payload[9];
     uint64_t bits;
     memcpy(&bits, &now, sizeof bits);
     for (unsigned i = 0; i < 8; i++) {
         payload[i] = (uint8_t)(bits >> (8 * i));
     }
+    payload[8] = settled ? 1 : 0;
     return ct_encode_frame(out, CT_FRAME_TURN, payload, sizeof payload, err);
 }
 
@@ -202,12 +218,13 @@ ct_journal_end_turn(ct_journal *j, double now, ct_err *err)
         return CT_OK;
     }
     size_t before = j->turn.len;
-    ct_status st = turn_end_put(&j->turn, now, err);
+    ct_status st = turn_end_put(&j->turn, now, !j->unsettled, err);
     if (st != CT_OK) {
         j->turn.len = before;
         return st;
     }
     j->open = false;
+    j->unsettled = false;
     return CT_OK;
 }
 

@@ -184,11 +184,16 @@ fail_open_read(const char *path, int os_errno, ct_err *err)
     return file_fail(err, os_errno, path, "cannot be opened");
 }
 
-/* Reads until the end, which may lie beyond the size the file had at first. */
+/* Reads until the end, which may lie beyond the size the file had at first, or until
+ * there is as much as the limit. */
 static ct_status
-read_until_end(int fd, const char *path, ct_buf *out, ct_err *err)
+read_until_end(int fd, const char *path, size_t limit, ct_buf *out, ct_err *err)
 {
     for (;;) {
+        if (out->len >= limit) {
+            out->len = limit;
+            return CT_OK;
+        }
         ct_status st = ct_buf_reserve(out, READ_MIN, err);
         if (st != CT_OK) {
             return st;
@@ -210,6 +215,12 @@ read_until_end(int fd, const char *path, ct_buf *out, ct_err *err)
 ct_status
 ct_file_read_all(const char *path, ct_buf *out, ct_err *err)
 {
+    return ct_file_read_head(path, SIZE_MAX, out, err);
+}
+
+ct_status
+ct_file_read_head(const char *path, size_t limit, ct_buf *out, ct_err *err)
+{
     struct stat info;
     ct_status st = CT_OK;
     ct_buf_clear(out);
@@ -218,10 +229,11 @@ ct_file_read_all(const char *path, ct_buf *out, ct_err *err)
         return fail_open_read(path, errno, err);
     }
     if (fstat(fd, &info) == 0 && info.st_size > 0) {
-        st = ct_buf_reserve(out, (size_t)info.st_size + READ_MIN, err);
+        size_t size = (size_t)info.st_size;
+        st = ct_buf_reserve(out, (size < limit ? size : limit) + READ_MIN, err);
     }
     if (st == CT_OK) {
-        st = read_until_end(fd, path, out, err);
+        st = read_until_end(fd, path, limit, out, err);
     }
     (void)close(fd);
     return st;

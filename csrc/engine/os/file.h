@@ -27,6 +27,8 @@ void ct_file_close(ct_file *f); /* fine when closed */
 
 /* Replaces *out. A missing file is CT_ENOTFOUND. */
 ct_status ct_file_read_all(const char *path, ct_buf *out, ct_err *err);
+/* The same for at most the first `limit` bytes. */
+ct_status ct_file_read_head(const char *path, size_t limit, ct_buf *out, ct_err *err);
 /* Writes aside (".tmp-<name>" in the same folder), optionally syncs, renames. Readers
  * see the old or the new file, never a part. */
 ct_status ct_file_replace(const char *path, const void *data, size_t len, bool sync,

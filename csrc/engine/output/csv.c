@@ -212,6 +212,67 @@ fix_columns(csv *c, csv_table *t, size_t count, ct_err *err)
     return st;
 }
 
+/* One field of the header at *at; *more when another one follows. */
+static ct_status
+read_field(ct_buf *out, const char *text, size_t len, size_t *at, bool *more,
+           ct_err *err)
+{
+    bool quoted = *at < len && text[*at] == '"';
+    size_t i = *at + quoted;
+    ct_status st = CT_OK;
+
+    ct_buf_clear(out);
+    for (; st == CT_OK && i < len; i++) {
+        if (quoted && text[i] == '"') {
+            if (i + 1 == len || text[i + 1] != '"') {
+                i++;
+                break;
+            }
+            i++; /* a doubled quote stands for one */
+        } else if (!quoted && (text[i] == ',' || text[i] == '\r' || text[i] == '\n')) {
+            break;
+        }
+        st = ct_buf_put_u8(out, (uint8_t)text[i], err);
+    }
+    *more = i < len && text[i] == ',';
+    *at = i + *more;
+    return st;
+}
+
+ct_status
+csv_table_load(csv *c, csv_table *t, const char *text, size_t len, ct_err *err)
+{
+    size_t count = 0;
+    size_t at = 0;
+    bool more = len > 0;
+    ct_status st = CT_OK;
+
+    while (st == CT_OK && more) {
+        ct_name name;
+        st = read_field(&c->text, text, len, &at, &more, err);
+        if (st == CT_OK) {
+            st = ct_names_intern(c->names, (const char *)c->text.data, c->text.len,
+                                 &name, err);
+        }
+        if (st == CT_OK) {
+            st = ct_grow((void **)&c->flat, &c->flat_cap, count + 1, sizeof *c->flat,
+                         err);
+        }
+        if (st == CT_OK) {
+            c->flat[count++] = (ct_metric){name, 0.0};
+        }
+    }
+    if (st == CT_OK) {
+        st = fix_columns(c, t, count, err);
+    }
+    if (st != CT_OK) {
+        csv_table_clear(t);
+        return st;
+    }
+    t->known = true;
+    return CT_OK;
+}
+
 /* Finds the field of each column. Of two cells of one name the first wins: it lies on
  * the higher level, as in the metric store. */
 static ct_status

@@ -23,6 +23,7 @@ typedef struct slot {
 } slot;
 
 #define NO_SLOT UINT32_MAX
+#define HEADER_MAX ((size_t)4 << 20) /* bytes of a progress.csv that hold its header */
 
 struct ct_output {
     ct_output_opts opts;
@@ -37,6 +38,8 @@ struct ct_output {
     ct_buf line; /* scratch: result.json */
     ct_buf row;  /* scratch: progress.csv */
     ct_buf config;
+    file_counts *counts; /* by trial, while catching up */
+    size_t count_cap;
 };
 
 ct_status
@@ -78,6 +81,7 @@ ct_output_free(ct_output *o)
     ct_buf_deinit(&o->line);
     ct_buf_deinit(&o->row);
     ct_buf_deinit(&o->config);
+    ct_free(o->counts);
     ct_free(o);
 }
 
@@ -152,6 +156,13 @@ slot_fill(ct_output *o, slot *s, const ct_trial *trial, ct_err *err)
         st = ct_file_size(&s->csv, &size, err);
         s->header = size == 0;
     }
+    if (st == CT_OK && size > 0) { /* it goes on: with the columns that it has */
+        st = ct_file_read_head(s->csv.path, HEADER_MAX, &o->row, err);
+    }
+    if (st == CT_OK && size > 0) {
+        st = csv_table_load(&o->csv, &s->table, (const char *)o->row.data, o->row.len,
+                            err);
+    }
     return st == CT_OK ? ct_json_print(&s->config, &trial->config, o->names, 0, err)
                        : st;
 }
@@ -204,7 +215,8 @@ write_row(ct_output *o, slot *s, const ct_record *r, ct_err *err)
 }
 
 static ct_status
-write_result(ct_output *o, const ct_trial *trial, const ct_note *n, ct_err *err)
+write_result(ct_output *o, const ct_trial *trial, const ct_note *n, bool line, bool row,
+             ct_err *err)
 {
     slot *s = slot_find(o, n->trial);
     if (s == NULL) { /* nobody said that it started */
@@ -219,12 +231,12 @@ write_result(ct_output *o, const ct_trial *trial, const ct_note *n, ct_err *err)
     if (st != CT_OK) {
         return st;
     }
-    if (o->opts.json) {
+    if (line) {
         st = write_line(o, s, err);
     }
-    if (o->opts.csv) { /* also when the other file failed; the first failure is told */
-        ct_status row = write_row(o, s, n->record, st == CT_OK ? err : NULL);
-        st = st == CT_OK ? row : st;
+    if (row) { /* also when the other file failed; the first failure is told */
+        ct_status also = write_row(o, s, n->record, st == CT_OK ? err : NULL);
+        st = st == CT_OK ? also : st;
     }
     return st;
 }
@@ -250,7 +262,8 @@ ct_output_note(ct_output *o, const ct_board *b, const ct_note *n, ct_err *err)
     case CT_NOTE_TRIAL_STARTED:
         return lines ? slot_open(o, trial, n->trial, err) : CT_OK;
     case CT_NOTE_RESULT:
-        return lines ? write_result(o, trial, n, err) : CT_OK;
+        return lines ? write_result(o, trial, n, o->opts.json, o->opts.csv, err)
+                     : CT_OK;
     case CT_NOTE_TRIAL_FAILURE:
         return stored && o->opts.errors ? failure_write(trial->dir, n, err) : CT_OK;
     case CT_NOTE_TRIAL_PAUSED:
@@ -271,6 +284,62 @@ ct_output_note(ct_output *o, const ct_board *b, const ct_note *n, ct_err *err)
         break;
     }
     return CT_OK;
+}
+
+/* What the trial's files hold; counted when it is first asked for. */
+static ct_status
+counts_of(ct_output *o, const ct_trial *trial, ct_trial_id t, file_counts **out,
+          ct_err *err)
+{
+    size_t before = o->count_cap;
+    ct_status st = ct_grow((void **)&o->counts, &o->count_cap, (size_t)t + 1,
+                           sizeof *o->counts, err);
+    if (st != CT_OK) {
+        return st;
+    }
+    if (o->count_cap > before) {
+        memset(o->counts + before, 0, (o->count_cap - before) * sizeof *o->counts);
+    }
+    *out = &o->counts[t];
+    return (*out)->known ? CT_OK : file_counts_read(*out, trial->dir, &o->row, err);
+}
+
+ct_status
+ct_output_catch_up(ct_output *o, const ct_board *b, const ct_note *n, ct_err *err)
+{
+    bool result = n->kind == CT_NOTE_RESULT;
+    file_counts *f;
+
+    if (n->kind == CT_NOTE_TRIAL_PAUSED || n->kind == CT_NOTE_TRIAL_RECOVER) {
+        slot_close(o, n->trial); /* it may go on with another config */
+    }
+    if (!result && n->kind != CT_NOTE_TRIAL_FAILURE) {
+        return CT_OK;
+    }
+    const ct_trial *trial = ct_trials_get(b->trials, n->trial);
+    ct_status st =
+        trial->dir == NULL ? CT_ENOTFOUND : counts_of(o, trial, n->trial, &f, err);
+    if (st != CT_OK) {
+        return trial->dir == NULL ? CT_OK : st;
+    }
+    if (!result) {
+        return o->opts.errors && ++f->failed > f->failures
+                   ? failure_write(trial->dir, n, err)
+                   : CT_OK;
+    }
+    f->results++;
+    bool line = o->opts.json && f->results > f->lines;
+    bool row = o->opts.csv && f->results > f->rows;
+    return line || row ? write_result(o, trial, n, line, row, err) : CT_OK;
+}
+
+void
+ct_output_caught_up(ct_output *o)
+{
+    close_all(o);
+    ct_free(o->counts);
+    o->counts = NULL;
+    o->count_cap = 0;
 }
 
 ct_status

@@ -23,6 +23,10 @@ void ct_output_free(ct_output *o); /* closes files */
 /* Handles one note. Reads the trial (dir, config, error file) through the board. */
 ct_status ct_output_note(ct_output *o, const ct_board *b, const ct_note *n,
                          ct_err *err);
+/* The same for a note that a journal brings back: writes only what the files lack. */
+ct_status ct_output_catch_up(ct_output *o, const ct_board *b, const ct_note *n,
+                             ct_err *err);
+void ct_output_caught_up(ct_output *o); /* what is to be written from now on is new */
 /* Appends the line of a record as result.json holds it, without the newline. config may
  * be NULL: {}. For tests and Python. */
 ct_status ct_output_json_line(ct_output *o, ct_buf *out, const ct_record *r,

@@ -76,10 +76,24 @@ typedef struct csv {
 
 ct_status csv_init(csv *c, ct_names *names, ct_err *err);
 void csv_deinit(csv *c);
+/* Takes the columns from the header with which the file's text begins. */
+ct_status csv_table_load(csv *c, csv_table *t, const char *text, size_t len,
+                         ct_err *err);
 /* Appends a row for the record that `line` and j->spans show, before it the header if
  * these are the table's first columns and header is set. */
 ct_status csv_print(csv *c, csv_table *t, ct_buf *out, const ct_record *r,
                     const jsonl *j, const ct_buf *line, bool header, ct_err *err);
+
+/* ---- catch_up.c ---- */
+
+/* What a trial's files hold, of what was told so far. */
+typedef struct file_counts {
+    uint32_t lines, rows, failures; /* on disk */
+    uint32_t results, failed;       /* told again */
+    bool known;
+} file_counts;
+/* Counts them, and cuts off a last line that is not whole. */
+ct_status file_counts_read(file_counts *f, const char *dir, ct_buf *path, ct_err *err);
 
 /* ---- params.c ---- */
 

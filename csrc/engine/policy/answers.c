@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 
+#include <assert.h>
 #include <string.h>
 
 /* What stands behind an object's number. */
@@ -72,15 +73,15 @@ object_read(void *ctx, const uint8_t *data, size_t len, ct_value *out, ct_err *e
         (state == OBJECT_KNOWN && number == a->n_held)) {
         return ct_fail(err, CT_ECORRUPT, "", "an object is damaged");
     }
-    if (state == OBJECT_LOST || (state == OBJECT_KEPT && a->objects.read == NULL)) {
-        return ct_fail(err, CT_EUNSUPPORTED, "config",
-                       "holds an object that could not be pickled when the run was "
-                       "recorded; let it be made inside the trainable");
-    }
-    if (state == OBJECT_KEPT) {
+    if (state == OBJECT_KEPT || state == OBJECT_LOST) {
         ct_value object = ct_nil();
-        ct_status st =
-            a->objects.read(a->objects.ctx, data + in.at, len - in.at, &object, err);
+        ct_status st = CT_OK;
+        if (state == OBJECT_LOST || a->objects.read == NULL) {
+            a->lost = true;
+        } else {
+            st = a->objects.read(a->objects.ctx, data + in.at, len - in.at, &object,
+                                 err);
+        }
         if (st == CT_OK) {
             st = hold(a, (size_t)number, &object, err);
         }
@@ -89,6 +90,7 @@ object_read(void *ctx, const uint8_t *data, size_t len, ct_value *out, ct_err *e
             return st;
         }
     }
+    a->lost = a->lost || a->held[number].kind == CT_NIL;
     return ct_value_copy(out, &a->held[number], err);
 }
 
@@ -159,6 +161,13 @@ ct_answers_sent(ct_answers *a)
     ct_buf_clear(&a->recorded);
 }
 
+void
+ct_answers_rollback(ct_answers *a, size_t len)
+{
+    assert(len <= a->recorded.len);
+    a->recorded.len = len;
+}
+
 /* Whether the bytes are whole answers of known kinds. */
 static bool
 blob_valid(const uint8_t *blob, size_t len)
@@ -227,6 +236,23 @@ ct_answers_play(ct_answers *a, ct_answer_kind kind, const uint8_t **data, size_t
     *data = ct_read_bytes(&r, len);
     a->at = r.at;
     return CT_OK;
+}
+
+bool
+ct_answers_play_if(ct_answers *a, ct_answer_kind kind, const void *data, size_t len)
+{
+    ct_reader r = ct_reader_of(a->loaded.data, a->loaded.len);
+    size_t n;
+    r.at = a->at;
+    if (r.at == r.len || ct_read_u8(&r) != (unsigned)kind) {
+        return false;
+    }
+    const uint8_t *found = ct_read_bytes(&r, &n);
+    if (r.bad || n != len || (len > 0 && memcmp(found, data, len) != 0)) {
+        return false;
+    }
+    a->at = r.at;
+    return true;
 }
 
 /* ---- values ---- */
@@ -338,12 +364,8 @@ answers_rng_double(ct_rng *rng)
     if (r->st != CT_OK) {
         return u;
     }
-    if (r->answers->replay) {
-        r->st = real_play(r, &u, &r->err);
-    } else {
-        u = r->source->next_double(r->source);
-        r->st = real_record(r, u, &r->err);
-    }
+    u = r->source->next_double(r->source);
+    r->st = r->answers->replay ? real_play(r, &u, &r->err) : real_record(r, u, &r->err);
     return r->st == CT_OK ? u : 0.0;
 }
 
@@ -351,19 +373,19 @@ static ct_status
 answers_rng_normal(ct_rng *rng, double mean, double sd, double *out, ct_err *err)
 {
     ct_answers_rng *r = (ct_answers_rng *)rng;
-    if (r->answers != NULL && r->answers->replay) {
-        return real_play(r, out, err);
-    }
     ct_status st = r->source->normal(r->source, mean, sd, out, err);
-    return st == CT_OK && r->answers != NULL ? real_record(r, *out, err) : st;
+    if (st != CT_OK || r->answers == NULL) {
+        return st;
+    }
+    return r->answers->replay ? real_play(r, out, err) : real_record(r, *out, err);
 }
 
 static ct_status
 answers_rng_integers(ct_rng *rng, int64_t low, int64_t high, int64_t *out, ct_err *err)
 {
     ct_answers_rng *r = (ct_answers_rng *)rng;
-    ct_status st;
-    if (r->answers != NULL && r->answers->replay) {
+    ct_status st = r->source->integers(r->source, low, high, out, err);
+    if (st == CT_OK && r->answers != NULL && r->answers->replay) {
         uint64_t bits = 0;
         st = draw_play(r, CT_ANSWER_INTEGER, &bits, err);
         *out = bits <= INT64_MAX ? (int64_t)bits : -(int64_t)(UINT64_MAX - bits) - 1;
@@ -372,7 +394,6 @@ answers_rng_integers(ct_rng *rng, int64_t low, int64_t high, int64_t *out, ct_er
                              "a recorded draw is outside the range asked for")
                    : st;
     }
-    st = r->source->integers(r->source, low, high, out, err);
     return st == CT_OK && r->answers != NULL
                ? draw_record(r, CT_ANSWER_INTEGER, (uint64_t)*out, err)
                : st;
@@ -390,27 +411,42 @@ ct_answers_rng_init(ct_answers_rng *r, ct_rng *source, ct_answers *answers)
 
 /* ---- values ---- */
 
+static ct_status
+value_play(ct_answers *a, ct_value *v, ct_err *err)
+{
+    const uint8_t *data = NULL;
+    size_t len = 0;
+    ct_value kept = ct_nil();
+    ct_status st = ct_answers_play(a, CT_ANSWER_VALUE, &data, &len, err);
+    if (st == CT_OK) {
+        ct_reader in = ct_reader_of(data, len);
+        a->lost = false;
+        st = ct_answers_read_value(a, &in, &kept, err);
+    }
+    if (st != CT_OK ||
+        a->lost) { /* an object in it could not be kept: it is made anew */
+        ct_value_deinit(&kept);
+        return st;
+    }
+    ct_value_deinit(v);
+    *v = kept;
+    return CT_OK;
+}
+
 ct_status
-ct_answers_record_value(ct_answers *a, const ct_value *v, ct_err *err)
+ct_answers_settle_value(ct_answers *a, ct_value *v, ct_err *err)
 {
     ct_buf text = CT_BUF_INIT;
+    if (a == NULL) {
+        return CT_OK;
+    }
+    if (a->replay) {
+        return value_play(a, v, err);
+    }
     ct_status st = ct_answers_put_value(a, &text, v, err);
     if (st == CT_OK) {
         st = ct_answers_record(a, CT_ANSWER_VALUE, text.data, text.len, err);
     }
     ct_buf_deinit(&text);
-    return st;
-}
-
-ct_status
-ct_answers_play_value(ct_answers *a, ct_value *out, ct_err *err)
-{
-    const uint8_t *data = NULL;
-    size_t len = 0;
-    ct_status st = ct_answers_play(a, CT_ANSWER_VALUE, &data, &len, err);
-    if (st == CT_OK) {
-        ct_reader in = ct_reader_of(data, len);
-        st = ct_answers_read_value(a, &in, out, err);
-    }
     return st;
 }

@@ -1,11 +1,13 @@
-/* answers.h: what foreign policies said, so that recovery need not ask them again.
+/* answers.h: what foreign policies said, so that recovery does not depend on what they
+ * would say now.
  *
  * A foreign policy (a Python scheduler, a searcher behind another library, a draw from a
- * stream that others use as well) cannot be computed a second time. Whoever asks it
+ * stream that others use as well) need not say the same a second time. Whoever asks it
  * (policy/recorded) records the answer here; the drive writes what a turn has recorded as
  * the blob of one ANSWER event, before any effect of the turn leaves. A replay loads a
  * turn's blob before it feeds the turn's events, and then each question takes its answer
- * from here, in the order of asking.
+ * from here, in the order of asking. The policy is asked all the same, so that it is
+ * afterwards where it was then; what it says does not count.
  *
  * Blob: per answer, u8 kind | varint length | bytes. docs/formats has the bytes of each
  * kind; the kind guards against a question meeting another one's answer. */
@@ -21,12 +23,12 @@ typedef enum ct_answer_kind {
     CT_ANSWER_ORDERS,     /* of a scheduler that was told how a trial ended */
     CT_ANSWER_CHOICE,     /* the trial to start next, with orders */
     CT_ANSWER_SUGGESTION, /* of a searcher */
-    CT_ANSWER_STOP,       /* of a stopper, about one trial */
-    CT_ANSWER_STOP_ALL,
-    CT_ANSWER_REAL,    /* one number from a shared random stream */
-    CT_ANSWER_INTEGER, /* likewise */
-    CT_ANSWER_REQUEST, /* resources of a trial */
-    CT_ANSWER_NAME,    /* of a trial */
+    CT_ANSWER_STOP,       /* of a stopper, about one trial; only where it said yes */
+    CT_ANSWER_STOP_ALL,   /* about all; likewise */
+    CT_ANSWER_REAL,       /* one number from a shared random stream */
+    CT_ANSWER_INTEGER,    /* likewise */
+    CT_ANSWER_REQUEST,    /* resources of a trial */
+    CT_ANSWER_NAME,       /* of a trial */
     CT_ANSWER_DIRNAME,
     CT_ANSWER_VALUE, /* anything else that was made of draws */
     CT_ANSWER_COUNT
@@ -37,8 +39,10 @@ typedef struct ct_answers {
     ct_buf loaded;   /* to be played back */
     size_t at;       /* next one to play */
     bool replay;
-    ct_buf scratch; /* of whoever makes an answer */
-    ct_buf frames;  /* the names that a value defines */
+    bool lost;        /* an object was read that could not be kept: nil in its place */
+    size_t differing; /* played answers of searchers that said something else now */
+    ct_buf scratch;   /* of whoever makes an answer */
+    ct_buf frames;    /* the names that a value defines */
     ct_encoder encoder;
     ct_decoder decoder;
     ct_ref_reader objects; /* what the decoder's objects are read with */
@@ -63,13 +67,19 @@ ct_status ct_answers_record(ct_answers *a, ct_answer_kind kind, const void *data
 const uint8_t *ct_answers_blob(const ct_answers *a, size_t *len);
 void ct_answers_sent(ct_answers *a); /* memory kept */
 
-/* While replay is on, nobody is asked and nothing recorded: every question is answered by
+/* Forgets what was recorded behind `len`, the length of an earlier blob. */
+void ct_answers_rollback(ct_answers *a, size_t len);
+
+/* While replay is on, nothing is recorded: every question is answered by
  * ct_answers_play. */
 void ct_answers_replay(ct_answers *a, bool on);
 /* Queues the answers of one blob. Errors: CT_ECORRUPT when it ends inside an answer or
  * holds an unknown kind (nothing is queued then), CT_ENOMEM. */
 ct_status ct_answers_load(ct_answers *a, const uint8_t *blob, size_t len, ct_err *err);
 size_t ct_answers_left(const ct_answers *a); /* bytes of answers that were not played */
+/* Takes the next answer if it is this one. */
+bool ct_answers_play_if(ct_answers *a, ct_answer_kind kind, const void *data,
+                        size_t len);
 /* The next answer, borrowed until the next load. Errors: CT_ECORRUPT when none is left or
  * it is of another kind: the questions are not those of the recorded run. */
 ct_status ct_answers_play(ct_answers *a, ct_answer_kind kind, const uint8_t **data,
@@ -80,15 +90,16 @@ ct_status ct_answers_play(ct_answers *a, ct_answer_kind kind, const uint8_t **da
  * object of that number again, 1 new, with its bytes, 2 new, of a kind that has none. */
 ct_status ct_answers_put_value(ct_answers *a, ct_buf *out, const ct_value *v,
                                ct_err *err);
-/* Errors: CT_ECORRUPT; CT_EUNSUPPORTED for an object that could not be kept. */
+/* An object that could not be kept is nil and sets `lost`. Errors: CT_ECORRUPT. */
 ct_status ct_answers_read_value(ct_answers *a, ct_reader *in, ct_value *out,
                                 ct_err *err);
 
-/* One answer of kind CT_ANSWER_VALUE. */
-ct_status ct_answers_record_value(ct_answers *a, const ct_value *v, ct_err *err);
-ct_status ct_answers_play_value(ct_answers *a, ct_value *out, ct_err *err);
+/* One answer of kind CT_ANSWER_VALUE: *v was made; it is recorded, or during a replay
+ * replaced by what was. Without answers (NULL) it stays. */
+ct_status ct_answers_settle_value(ct_answers *a, ct_value *v, ct_err *err);
 
-/* A source whose draws are recorded, or played back during a replay; without `answers`
+/* A source whose draws are recorded. During a replay they are played back, and the source
+ * draws too, so that it is where it was; without `answers`
  * (NULL) they just pass. A double that cannot be recorded or played leaves its error in
  * `st` and `err`, and is 0. */
 typedef struct ct_answers_rng {

@@ -1,8 +1,9 @@
-/* policy.h: the three contracts, and what else only the binding knows. A policy answers questions at once; it does no work.
+/* policy.h: the three contracts, and what else only the binding knows. A policy answers
+ * questions at once; it does no work.
  *
  * Native policies are C and deterministic from their own state, their seed and the events.
  * Foreign ones (a Python subclass behind the binding's adapter) set `foreign`: what they
- * say is recorded, so that recovery need not ask again. */
+ * say is recorded, and recovery goes by the record. */
 #ifndef CT_POLICY_POLICY_H
 #define CT_POLICY_POLICY_H
 
@@ -76,6 +77,9 @@ typedef struct ct_searcher ct_searcher;
 typedef struct ct_searcher_ops {
     const char *name;
     bool foreign;
+    bool
+        quiet_waits; /* what makes it wait is not its own state: asking changes nothing */
+    /* An id in *out is the new trial's: it was made before and is made again. */
     ct_status (*next)(ct_searcher *s, const ct_board *b, ct_suggestion *out,
                       ct_search_state *state, ct_err *err);
     ct_status (*on_result)(ct_searcher *s, const ct_board *b, ct_trial_id t,
@@ -101,6 +105,9 @@ typedef struct ct_stopper_ops {
     ct_status (*on_result)(ct_stopper *s, const ct_board *b, ct_trial_id t,
                            const ct_result *r, bool *stop, ct_err *err);
     ct_status (*stop_all)(ct_stopper *s, const ct_board *b, bool *stop, ct_err *err);
+    /* So many seconds passed in which nothing ran: they count for no budget. May be
+     * NULL. */
+    void (*skip)(ct_stopper *s, double seconds);
     ct_status (*save)(ct_stopper *s, ct_names *names, ct_value *out, ct_err *err);
     ct_status (*restore)(ct_stopper *s, ct_names *names, const ct_value *v,
                          ct_err *err);

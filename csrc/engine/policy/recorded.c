@@ -41,27 +41,6 @@ played(const ct_reader *in, ct_err *err)
                          in->len);
 }
 
-/* ---- bool ---- */
-
-static ct_status
-bool_record(ct_answers *a, ct_answer_kind kind, bool yes, ct_err *err)
-{
-    uint8_t byte = yes ? 1 : 0;
-    return ct_answers_record(a, kind, &byte, 1, err);
-}
-
-static ct_status
-bool_play(ct_answers *a, ct_answer_kind kind, bool *yes, ct_err *err)
-{
-    ct_reader in;
-    ct_status st = play(a, kind, &in, err);
-    if (st == CT_OK) {
-        *yes = ct_read_u8(&in) != 0;
-        st = played(&in, err);
-    }
-    return st;
-}
-
 /* ---- orders ---- */
 
 static ct_status
@@ -126,6 +105,15 @@ orders_count(const ct_orders *orders)
     return orders == NULL ? 0 : orders->count;
 }
 
+/* What a policy ordered that was only to hear. */
+static void
+forget(ct_orders *orders, size_t from)
+{
+    while (orders != NULL && orders->count > from) {
+        ct_value_deinit(&orders->items[--orders->count].value);
+    }
+}
+
 /* ---- schedulers ---- */
 
 typedef struct recorded_scheduler {
@@ -142,9 +130,14 @@ scheduler_on_result(ct_scheduler *s, const ct_board *b, ct_trial_id t,
 {
     recorded_scheduler *r = (recorded_scheduler *)s;
     size_t from = orders_count(orders);
+    ct_status st = r->inner->ops->on_result(r->inner, b, t, result, out, orders, err);
+    if (st != CT_OK) {
+        return st;
+    }
     if (r->answers->replay) {
         ct_reader in;
-        ct_status st = play(r->answers, CT_ANSWER_VERDICT, &in, err);
+        forget(orders, from);
+        st = play(r->answers, CT_ANSWER_VERDICT, &in, err);
         if (st != CT_OK) {
             return st;
         }
@@ -156,30 +149,28 @@ scheduler_on_result(ct_scheduler *s, const ct_board *b, ct_trial_id t,
         *out = (ct_verdict)verdict;
         return orders_read(r->answers, &in, orders, err);
     }
-    ct_status st = r->inner->ops->on_result(r->inner, b, t, result, out, orders, err);
-    if (st == CT_OK) {
-        st = ct_buf_put_u8(begin(r->answers), (uint8_t)*out, err);
-    }
+    st = ct_buf_put_u8(begin(r->answers), (uint8_t)*out, err);
     if (st == CT_OK) {
         st = orders_put(r->answers, orders, from, err);
     }
     return st == CT_OK ? end(r->answers, CT_ANSWER_VERDICT, err) : st;
 }
 
+/* It was told and gave the orders from `from` on: those are recorded, or replaced by the
+ * recorded ones. */
 static ct_status
-told_record(ct_answers *a, const ct_orders *orders, size_t from, ct_err *err)
-{
-    (void)begin(a);
-    ct_status st = orders_put(a, orders, from, err);
-    return st == CT_OK ? end(a, CT_ANSWER_ORDERS, err) : st;
-}
-
-static ct_status
-told_play(ct_answers *a, ct_orders *orders, ct_err *err)
+told(ct_answers *a, ct_orders *orders, size_t from, ct_err *err)
 {
     ct_reader in;
-    ct_status st = play(a, CT_ANSWER_ORDERS, &in, err);
-    return st == CT_OK ? orders_read(a, &in, orders, err) : st;
+    ct_status st;
+    if (a->replay) {
+        forget(orders, from);
+        st = play(a, CT_ANSWER_ORDERS, &in, err);
+        return st == CT_OK ? orders_read(a, &in, orders, err) : st;
+    }
+    (void)begin(a);
+    st = orders_put(a, orders, from, err);
+    return st == CT_OK ? end(a, CT_ANSWER_ORDERS, err) : st;
 }
 
 static ct_status
@@ -188,11 +179,8 @@ scheduler_on_add(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_orders *o
 {
     recorded_scheduler *r = (recorded_scheduler *)s;
     size_t from = orders_count(orders);
-    if (r->answers->replay) {
-        return told_play(r->answers, orders, err);
-    }
     ct_status st = r->inner->ops->on_add(r->inner, b, t, orders, err);
-    return st == CT_OK ? told_record(r->answers, orders, from, err) : st;
+    return st == CT_OK ? told(r->answers, orders, from, err) : st;
 }
 
 static ct_status
@@ -201,11 +189,8 @@ scheduler_on_complete(ct_scheduler *s, const ct_board *b, ct_trial_id t,
 {
     recorded_scheduler *r = (recorded_scheduler *)s;
     size_t from = orders_count(orders);
-    if (r->answers->replay) {
-        return told_play(r->answers, orders, err);
-    }
     ct_status st = r->inner->ops->on_complete(r->inner, b, t, result, orders, err);
-    return st == CT_OK ? told_record(r->answers, orders, from, err) : st;
+    return st == CT_OK ? told(r->answers, orders, from, err) : st;
 }
 
 static ct_status
@@ -214,11 +199,8 @@ scheduler_on_error(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_orders 
 {
     recorded_scheduler *r = (recorded_scheduler *)s;
     size_t from = orders_count(orders);
-    if (r->answers->replay) {
-        return told_play(r->answers, orders, err);
-    }
     ct_status st = r->inner->ops->on_error(r->inner, b, t, orders, err);
-    return st == CT_OK ? told_record(r->answers, orders, from, err) : st;
+    return st == CT_OK ? told(r->answers, orders, from, err) : st;
 }
 
 static ct_status
@@ -227,11 +209,8 @@ scheduler_on_remove(ct_scheduler *s, const ct_board *b, ct_trial_id t,
 {
     recorded_scheduler *r = (recorded_scheduler *)s;
     size_t from = orders_count(orders);
-    if (r->answers->replay) {
-        return told_play(r->answers, orders, err);
-    }
     ct_status st = r->inner->ops->on_remove(r->inner, b, t, orders, err);
-    return st == CT_OK ? told_record(r->answers, orders, from, err) : st;
+    return st == CT_OK ? told(r->answers, orders, from, err) : st;
 }
 
 static ct_status
@@ -240,9 +219,14 @@ scheduler_choose(ct_scheduler *s, const ct_board *b, ct_trial_id *out,
 {
     recorded_scheduler *r = (recorded_scheduler *)s;
     size_t from = orders_count(orders);
+    ct_status st = r->inner->ops->choose(r->inner, b, out, orders, err);
+    if (st != CT_OK) {
+        return st;
+    }
     if (r->answers->replay) {
         ct_reader in;
-        ct_status st = play(r->answers, CT_ANSWER_CHOICE, &in, err);
+        forget(orders, from);
+        st = play(r->answers, CT_ANSWER_CHOICE, &in, err);
         if (st != CT_OK) {
             return st;
         }
@@ -251,11 +235,8 @@ scheduler_choose(ct_scheduler *s, const ct_board *b, ct_trial_id *out,
                                                    : (ct_trial_id)(trial - 1);
         return orders_read(r->answers, &in, orders, err);
     }
-    ct_status st = r->inner->ops->choose(r->inner, b, out, orders, err);
-    if (st == CT_OK) {
-        st = ct_buf_put_varint(begin(r->answers),
-                               *out == CT_TRIAL_NONE ? 0 : (uint64_t)*out + 1, err);
-    }
+    st = ct_buf_put_varint(begin(r->answers),
+                           *out == CT_TRIAL_NONE ? 0 : (uint64_t)*out + 1, err);
     if (st == CT_OK) {
         st = orders_put(r->answers, orders, from, err);
     }
@@ -266,10 +247,8 @@ static ct_status
 scheduler_on_exploited(ct_scheduler *s, const ct_board *b, ct_trial_id t,
                        ct_trial_id source, bool done, const ct_value *note, ct_err *err)
 {
-    recorded_scheduler *r = (recorded_scheduler *)s;
-    return r->answers->replay
-               ? CT_OK
-               : r->inner->ops->on_exploited(r->inner, b, t, source, done, note, err);
+    ct_scheduler *inner = ((recorded_scheduler *)s)->inner;
+    return inner->ops->on_exploited(inner, b, t, source, done, note, err);
 }
 
 static ct_status
@@ -398,10 +377,9 @@ suggestion_read(ct_answers *a, ct_reader *in, ct_suggestion *s, ct_err *err)
 }
 
 static ct_status
-next_play(ct_answers *a, ct_suggestion *out, ct_search_state *state, ct_err *err)
+next_read(ct_answers *a, ct_suggestion *out, ct_search_state *state, ct_err *err)
 {
     ct_reader in;
-    ct_suggestion made = {NULL, NULL, ct_nil(), ct_nil(), 0};
     ct_status st = play(a, CT_ANSWER_SUGGESTION, &in, err);
     if (st != CT_OK) {
         return st;
@@ -411,18 +389,87 @@ next_play(ct_answers *a, ct_suggestion *out, ct_search_state *state, ct_err *err
         return ct_fail(err, CT_ECORRUPT, "answers", "%u is no answer of a searcher",
                        said);
     }
+    a->lost = false;
     if (said == CT_SEARCH_TRIAL) {
-        st = suggestion_read(a, &in, &made, err);
-    }
-    if (st == CT_OK) {
-        st = played(&in, err);
-    }
-    if (st != CT_OK) {
-        ct_suggestion_deinit(&made);
-        return st;
+        st = suggestion_read(a, &in, out, err);
     }
     *state = (ct_search_state)said;
-    *out = made;
+    return st == CT_OK ? played(&in, err) : st;
+}
+
+/* Whether two configs hold the same; objects are not compared. */
+static bool
+same_values(const ct_value *a, const ct_value *b)
+{
+    if (a->kind != b->kind || a->kind == CT_REF) {
+        return a->kind == b->kind;
+    }
+    bool same = true;
+    switch (a->kind) {
+    case CT_LIST:
+    case CT_TUPLE:
+        same = a->len == b->len;
+        for (uint32_t i = 0; same && i < a->len; i++) {
+            same = same_values(&a->u.items[i], &b->u.items[i]);
+        }
+        return same;
+    case CT_DICT:
+        same = a->len == b->len;
+        for (uint32_t i = 0; same && i < a->len; i++) {
+            same = a->u.entries[i].key == b->u.entries[i].key &&
+                   same_values(&a->u.entries[i].value, &b->u.entries[i].value);
+        }
+        return same;
+    default:
+        return ct_value_equal(a, b);
+    }
+}
+
+/* The searcher makes the trial too, under its recorded id; after FINISHED it is left alone,
+ * for this run may want more samples. Where it says something else now, the record counts,
+ * unless that holds an object that could not be kept. */
+static ct_status
+next_play(recorded_searcher *r, const ct_board *b, ct_suggestion *out,
+          ct_search_state *state, ct_err *err)
+{
+    ct_answers *a = r->answers;
+    ct_suggestion kept = {NULL, NULL, ct_nil(), ct_nil(), 0};
+    ct_suggestion now = {NULL, NULL, ct_nil(), ct_nil(), 0};
+    ct_search_state said = CT_SEARCH_WAIT;
+    ct_status st = next_read(a, &kept, state, err);
+    if (st == CT_OK && kept.id != NULL) {
+        now.id = ct_strndup(kept.id, strlen(kept.id));
+        st = now.id == NULL ? ct_fail_mem(err) : CT_OK;
+    }
+    bool asks = *state == CT_SEARCH_TRIAL ||
+                (*state == CT_SEARCH_WAIT && !r->inner->ops->quiet_waits);
+    if (st == CT_OK && asks) {
+        st = r->inner->ops->next(r->inner, b, &now, &said, err);
+    }
+    if (st == CT_OK && *state == CT_SEARCH_TRIAL) {
+        bool same = said == CT_SEARCH_TRIAL && same_values(&kept.config, &now.config);
+        if (a->lost && said != CT_SEARCH_TRIAL) {
+            st = ct_fail(err, CT_EUNSUPPORTED, "config",
+                         "of trial %s holds an object that could not be pickled when "
+                         "the run was recorded, and the searcher does not make the "
+                         "trial again; let the object be made inside the trainable",
+                         kept.id);
+        } else if (a->lost) {
+            ct_value_deinit(&kept.config);
+            ct_value_deinit(&kept.evaluated);
+            kept.config = now.config;
+            kept.evaluated = now.evaluated;
+            now.config = now.evaluated = ct_nil();
+        } else if (!same) {
+            a->differing++;
+        }
+    }
+    ct_suggestion_deinit(&now);
+    if (st != CT_OK) {
+        ct_suggestion_deinit(&kept);
+        return st;
+    }
+    *out = kept;
     return CT_OK;
 }
 
@@ -432,7 +479,7 @@ searcher_next(ct_searcher *s, const ct_board *b, ct_suggestion *out,
 {
     recorded_searcher *r = (recorded_searcher *)s;
     if (r->answers->replay) {
-        return next_play(r->answers, out, state, err);
+        return next_play(r, b, out, state, err);
     }
     ct_status st = r->inner->ops->next(r->inner, b, out, state, err);
     if (st == CT_OK) {
@@ -448,19 +495,16 @@ static ct_status
 searcher_on_result(ct_searcher *s, const ct_board *b, ct_trial_id t,
                    const ct_result *result, ct_err *err)
 {
-    recorded_searcher *r = (recorded_searcher *)s;
-    return r->answers->replay ? CT_OK
-                              : r->inner->ops->on_result(r->inner, b, t, result, err);
+    ct_searcher *inner = ((recorded_searcher *)s)->inner;
+    return inner->ops->on_result(inner, b, t, result, err);
 }
 
 static ct_status
 searcher_on_complete(ct_searcher *s, const ct_board *b, ct_trial_id t,
                      const ct_result *result, bool error, ct_err *err)
 {
-    recorded_searcher *r = (recorded_searcher *)s;
-    return r->answers->replay
-               ? CT_OK
-               : r->inner->ops->on_complete(r->inner, b, t, result, error, err);
+    ct_searcher *inner = ((recorded_searcher *)s)->inner;
+    return inner->ops->on_complete(inner, b, t, result, error, err);
 }
 
 static uint64_t
@@ -496,16 +540,14 @@ ct_status
 ct_recorded_searcher(ct_searcher **policy, ct_answers *a, ct_err *err)
 {
     const ct_searcher_ops *inner = (*policy)->ops;
-    if (!inner->foreign) {
-        return CT_OK;
-    }
     recorded_searcher *r = ct_calloc(1, sizeof *r);
     if (r == NULL) {
         return ct_fail_mem(err);
     }
     r->ops = (ct_searcher_ops){
         .name = inner->name,
-        .foreign = true,
+        .foreign = inner->foreign,
+        .quiet_waits = inner->quiet_waits,
         .next = searcher_next,
         .on_result = searcher_on_result,
         .on_complete = searcher_on_complete,
@@ -535,22 +577,39 @@ stopper_on_result(ct_stopper *s, const ct_board *b, ct_trial_id t,
                   const ct_result *result, bool *stop, ct_err *err)
 {
     recorded_stopper *r = (recorded_stopper *)s;
-    if (r->answers->replay) {
-        return bool_play(r->answers, CT_ANSWER_STOP, stop, err);
-    }
+    ct_answers *a = r->answers;
     ct_status st = r->inner->ops->on_result(r->inner, b, t, result, stop, err);
-    return st == CT_OK ? bool_record(r->answers, CT_ANSWER_STOP, *stop, err) : st;
+    if (st != CT_OK || !(*stop || a->replay)) {
+        return st;
+    }
+    ct_buf *trial = begin(a);
+    st = ct_buf_put_varint(trial, t, err);
+    if (st == CT_OK && a->replay) {
+        *stop = ct_answers_play_if(a, CT_ANSWER_STOP, trial->data, trial->len);
+        return CT_OK;
+    }
+    return st == CT_OK ? end(a, CT_ANSWER_STOP, err) : st;
 }
 
 static ct_status
 stopper_stop_all(ct_stopper *s, const ct_board *b, bool *stop, ct_err *err)
 {
     recorded_stopper *r = (recorded_stopper *)s;
-    if (r->answers->replay) {
-        return bool_play(r->answers, CT_ANSWER_STOP_ALL, stop, err);
-    }
     ct_status st = r->inner->ops->stop_all(r->inner, b, stop, err);
-    return st == CT_OK ? bool_record(r->answers, CT_ANSWER_STOP_ALL, *stop, err) : st;
+    if (st == CT_OK && r->answers->replay) {
+        *stop = ct_answers_play_if(r->answers, CT_ANSWER_STOP_ALL, NULL, 0);
+        return CT_OK;
+    }
+    return st == CT_OK && *stop
+               ? ct_answers_record(r->answers, CT_ANSWER_STOP_ALL, "", 0, err)
+               : st;
+}
+
+static void
+stopper_skip(ct_stopper *s, double seconds)
+{
+    ct_stopper *inner = ((recorded_stopper *)s)->inner;
+    inner->ops->skip(inner, seconds);
 }
 
 static ct_status
@@ -579,18 +638,16 @@ ct_status
 ct_recorded_stopper(ct_stopper **policy, ct_answers *a, ct_err *err)
 {
     const ct_stopper_ops *inner = (*policy)->ops;
-    if (!inner->foreign) {
-        return CT_OK;
-    }
     recorded_stopper *r = ct_calloc(1, sizeof *r);
     if (r == NULL) {
         return ct_fail_mem(err);
     }
     r->ops = (ct_stopper_ops){
         .name = inner->name,
-        .foreign = true,
+        .foreign = inner->foreign,
         .on_result = stopper_on_result,
         .stop_all = stopper_stop_all,
+        .skip = inner->skip == NULL ? NULL : stopper_skip,
         .save = inner->save == NULL ? NULL : stopper_save,
         .restore = inner->restore == NULL ? NULL : stopper_restore,
         .free = stopper_free,
@@ -630,13 +687,14 @@ text_hook(ct_recorded_hooks *r, ct_answer_kind kind, ct_trial_id t, ct_buf *out,
           ct_err *err)
 {
     size_t from = out->len;
-    if (r->answers->replay) {
-        ct_reader in;
-        ct_status st = play(r->answers, kind, &in, err);
-        return st == CT_OK ? ct_buf_put(out, in.data, in.len, err) : st;
-    }
     ct_status st = kind == CT_ANSWER_NAME ? r->inner.name(r->inner.ctx, t, out, err)
                                           : r->inner.dirname(r->inner.ctx, t, out, err);
+    if (st == CT_OK && r->answers->replay) {
+        ct_reader in;
+        out->len = from;
+        st = play(r->answers, kind, &in, err);
+        return st == CT_OK ? ct_buf_put(out, in.data, in.len, err) : st;
+    }
     return st == CT_OK ? ct_answers_record(r->answers, kind, out->data + from,
                                            out->len - from, err)
                        : st;

@@ -1,9 +1,11 @@
-/* recorded.h: foreign policies whose answers are kept.
+/* recorded.h: policies whose answers are kept.
  *
- * Each function puts a policy of the same contract in front of a foreign one. It asks, and
- * records what was said; during a replay (answers.h) it plays the records and leaves the
- * one behind alone: that neither hears nor is asked. A native policy is handed back as it
- * is, so that it pays nothing.
+ * Each function puts a policy of the same contract in front of another one. It asks, and
+ * records what was said. During a replay (answers.h) it plays the records; the one behind
+ * hears and is asked as well, so that it is afterwards where it was, but what it says then
+ * does not count. A native scheduler is handed back as it is: events decide what it says.
+ * Searchers and stoppers are recorded in any case, for a resumed run may have others: more
+ * samples, a later stop. Of a stopper only a yes is written down.
  *
  * *policy is taken: the new one frees it. On failure it stays the caller's. The answers are
  * borrowed and must outlive the policy. */

@@ -47,6 +47,24 @@ make_id(basic *s, ct_suggestion *out, ct_err *err)
     return st == CT_OK ? text_copy(&s->text, &out->id, err) : st;
 }
 
+/* Ids go on from the given one: "<prefix>00042". */
+static ct_status
+adopt_prefix(basic *s, const char *id, ct_err *err)
+{
+    const char *last = strrchr(id, '_');
+    size_t len = last == NULL ? 0 : (size_t)(last - id) + 1;
+    if (len == 0 || (strncmp(s->prefix, id, len) == 0 && s->prefix[len] == '\0')) {
+        return CT_OK;
+    }
+    char *prefix = ct_strndup(id, len);
+    if (prefix == NULL) {
+        return ct_fail_mem(err);
+    }
+    ct_free(s->prefix);
+    s->prefix = prefix;
+    return CT_OK;
+}
+
 static ct_status
 make_tag(basic *s, ct_suggestion *out, ct_err *err)
 {
@@ -81,8 +99,9 @@ basic_next(ct_searcher *searcher, const ct_board *b, ct_suggestion *out,
         s->finished = st == CT_OK;
         return st;
     }
-    ct_suggestion made = {NULL, NULL, ct_nil(), ct_nil(), 0};
-    st = make_id(s, &made, err);
+    ct_suggestion made = {out->id, NULL, ct_nil(), ct_nil(), 0};
+    out->id = NULL;
+    st = made.id != NULL ? adopt_prefix(s, made.id, err) : make_id(s, &made, err);
     if (st == CT_OK) {
         st = make_tag(s, &made, err);
     }
@@ -236,6 +255,7 @@ basic_free(ct_searcher *searcher)
 
 static const ct_searcher_ops OPS = {
     .name = "basic",
+    .quiet_waits = true,
     .next = basic_next,
     .on_result = basic_on_result,
     .on_complete = basic_on_complete,

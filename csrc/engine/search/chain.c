@@ -91,6 +91,7 @@ chain_free(ct_searcher *searcher)
     {                                                                                  \
         .name = "chain",                                                               \
         .foreign = (is_foreign),                                                       \
+        .quiet_waits = true,                                                           \
         .next = chain_next,                                                            \
         .on_result = chain_on_result,                                                  \
         .on_complete = chain_on_complete,                                              \

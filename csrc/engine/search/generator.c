@@ -471,12 +471,18 @@ generator_next(ct_searcher *s, const ct_board *b, ct_suggestion *out,
     generator *g = (generator *)s;
     ct_suggest_state answer = CT_SUGGEST_NONE;
     ct_value suggested = ct_nil();
+    char *given = out->id;
     *out = (ct_suggestion){NULL, NULL, ct_nil(), ct_nil(), 0};
     if (g->finished || g->made >= g->options.num_samples) {
+        ct_free(given);
         *state = CT_SEARCH_FINISHED;
         return CT_OK;
     }
     ct_status st = make_id(g, b, &out->id, err);
+    if (given != NULL) { /* its number is drawn all the same */
+        ct_free(out->id);
+        out->id = given;
+    }
     if (st == CT_OK) {
         st =
             g->suggester->ops->suggest(g->suggester, out->id, &suggested, &answer, err);

@@ -384,6 +384,17 @@ ct_resources_lacking(const ct_resources *r, ct_request_id id, double *asked,
     return r->name[d->index];
 }
 
+bool
+ct_resources_overdrawn(const ct_resources *r)
+{
+    for (size_t i = 0; i < r->count; i++) {
+        if (r->used[i] > r->total[i]) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void
 ct_resources_claim(ct_resources *r, ct_request_id id)
 {

@@ -26,6 +26,7 @@ bool ct_resources_possible(const ct_resources *r, ct_request_id id); /* ever */
 /* First resource that can never be given, for the error text; NONE when possible. */
 ct_name ct_resources_lacking(const ct_resources *r, ct_request_id id, double *asked,
                              double *total);
+bool ct_resources_overdrawn(const ct_resources *r); /* more is claimed than there is */
 void ct_resources_claim(ct_resources *r, ct_request_id id);
 void ct_resources_release(ct_resources *r, ct_request_id id);
 double ct_resources_used(const ct_resources *r, ct_name name);

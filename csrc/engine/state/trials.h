@@ -18,6 +18,15 @@ typedef enum ct_trial_status {
     CT_TRIAL_STATUS_COUNT
 } ct_trial_status;
 
+/* Why a trial is TERMINATED. */
+typedef enum ct_end {
+    CT_END_NOT,
+    CT_END_DONE,      /* it said so itself */
+    CT_END_CRITERION, /* a stop condition about it */
+    CT_END_SCHEDULER,
+    CT_END_ALL /* with the experiment */
+} ct_end;
+
 const char *ct_trial_status_name(ct_trial_status s); /* "PENDING" */
 
 typedef struct ct_checkpoint {
@@ -63,6 +72,8 @@ typedef struct ct_trial {
     double last_result_time; /* 0 = never */
     char *error_file;        /* path of error.txt after a failure, else NULL */
     uint8_t status;          /* ct_trial_status */
+    uint8_t end;             /* ct_end */
+    bool replaced;           /* by a trial that began anew */
     bool stop_requested;
     bool offering; /* its next save is for others to exploit */
 } ct_trial;

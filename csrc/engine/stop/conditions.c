@@ -309,6 +309,12 @@ budget_stop_all(ct_stopper *s, const ct_board *b, bool *stop, ct_err *err)
     return CT_OK;
 }
 
+static void
+budget_skip(ct_stopper *s, double seconds)
+{
+    ((budget *)s)->last += seconds;
+}
+
 static ct_status
 budget_save(ct_stopper *s, ct_names *names, ct_value *out, ct_err *err)
 {
@@ -342,6 +348,7 @@ static const ct_stopper_ops BUDGET_OPS = {
     .foreign = false,
     .on_result = budget_on_result,
     .stop_all = budget_stop_all,
+    .skip = budget_skip,
     .save = budget_save,
     .restore = budget_restore,
     .free = budget_free,
@@ -397,6 +404,18 @@ any_stop_all(ct_stopper *s, const ct_board *b, bool *stop, ct_err *err)
         st = m->ops->stop_all(m, b, stop, err);
     }
     return st;
+}
+
+static void
+any_skip(ct_stopper *s, double seconds)
+{
+    any_of *self = (any_of *)s;
+    for (size_t i = 0; i < self->count; i++) {
+        ct_stopper *m = self->members[i];
+        if (m->ops->skip != NULL) {
+            m->ops->skip(m, seconds);
+        }
+    }
 }
 
 static ct_status
@@ -468,6 +487,7 @@ own_on_result(ct_stopper *s, const ct_board *b, ct_trial_id t, const ct_result *
         .foreign = (is_foreign),                                                       \
         .on_result = (ask),                                                            \
         .stop_all = any_stop_all,                                                      \
+        .skip = any_skip,                                                              \
         .save = any_save,                                                              \
         .restore = any_restore,                                                        \
         .free = any_free,                                                              \

@@ -17,7 +17,7 @@ from ctune._session import TrialInfo
 from ctune._storage import has_marker, working_directory
 from ctune._work import Care, Work
 from ctune.execution._streams import ProcessStreams, SharedStreams
-from ctune.result import TRIAL_INFO
+from ctune.result import RESULT_DUPLICATE, TRAINING_ITERATION, TRIAL_INFO
 
 if TYPE_CHECKING:
     from ctune.trainable.trainable import Trainable
@@ -143,9 +143,23 @@ class TrialHost:
             if self._first_checkpoint(command) is not None:
                 kind = "RESTORE_FAILED"
                 self._restore_first(command)
+            kind = "FAILED"
+            self._catch_up(command)
         except BaseException as error:
             return self._failed(error, kind)
         return self._served("STARTED")
+
+    def _catch_up(self, command: _ctune.Command) -> None:
+        """Steps to where the trial was before its run was cut; its results are known."""
+        trainable = self._at_work()
+        reached = trainable.training_iteration
+        trainable._unheard = True
+        while reached < command.upto:
+            result = trainable.train()
+            if RESULT_DUPLICATE in result:  # the function is shorter now: the next step tells
+                break
+            reached = result.get(TRAINING_ITERATION, reached + 1)
+        trainable._unheard = False
 
     def _first_checkpoint(self, command: _ctune.Command) -> str | None:
         return command.checkpoint if command.checkpoint is not None else self._care.restore
@@ -206,6 +220,8 @@ class TrialHost:
             if self._first_checkpoint(command) is not None:
                 kind = "RESTORE_FAILED"
                 self._restore_first(command)
+            kind = "FAILED"
+            self._catch_up(command)
         except BaseException as error:
             return self._failed(error, kind)
         return self._served("RESET")
@@ -299,8 +315,7 @@ def failure_text(error: BaseException) -> str:
         while part is not None:
             _drop_own_frames(part)
             part = part.__cause__ or part.__context__
-    # The engine's texts are UTF-8, in which what Python makes of alien bytes has no form.
-    return "".join(whole.format()).encode("utf-8", "backslashreplace").decode()
+    return "".join(whole.format())
 
 
 def _drop_own_frames(part: traceback.TracebackException) -> None:

@@ -171,7 +171,7 @@ class FunctionTrainable(Trainable):
         result = dict(metrics)
         if TIMESTAMP not in result:
             result[TIMESTAMP] = int(time.time())
-        if checkpoint is None:
+        if checkpoint is None or self._unheard:
             result[CHECKPOINT_DIR_NAME] = None
         else:
             result[CHECKPOINT_DIR_NAME] = self._persist(checkpoint, metrics)

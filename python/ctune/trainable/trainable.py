@@ -70,6 +70,8 @@ class Trainable(_ctune.TrainableBase):
         ...         return {"loss": self.x**2}
     """
 
+    _unheard = False  # what it reports was reported before, in a run that was cut
+
     def __init__(
         self,
         config: dict[str, Any] | None = None,

@@ -1,0 +1,121 @@
+/* recover.c: a run's state from its journal: the same events to the same controller.
+ *
+ * Commands were carried out or are lost with their workers; the RUN event that follows
+ * gives those again that were open. Notes were told, except perhaps those of the last
+ * turns: the files of the trials are brought up to them. */
+#include "drive/drive_int.h"
+
+#include "os/file.h"
+
+typedef struct replay {
+    ct_drive *drive;
+    bool in_turn;
+} replay;
+
+static ct_status
+catch_up(const ct_drive *d, const ct_note *n, ct_err *err)
+{
+    if (n->kind == CT_NOTE_CHECKPOINT_DROP) {
+        return d->opts.make_dirs ? ct_dir_remove_tree(n->path, err) : CT_OK;
+    }
+    return d->opts.output == NULL
+               ? CT_OK
+               : ct_output_catch_up(d->opts.output, ct_control_board(d->opts.control),
+                                    n, err);
+}
+
+static void
+enter_turn(replay *r)
+{
+    if (!r->in_turn) {
+        ct_control_begin(r->drive->opts.control);
+        r->in_turn = true;
+    }
+}
+
+static ct_status
+on_event(void *ctx, const ct_event *ev, ct_err *err)
+{
+    replay *r = ctx;
+    const ct_drive_opts *o = &r->drive->opts;
+
+    enter_turn(r);
+    if (ev->kind != CT_EVENT_ANSWER) {
+        return ct_control_feed(o->control, ev, err);
+    }
+    return o->answers == NULL
+               ? CT_OK
+               : ct_answers_load(o->answers, ev->blob, ev->blob_len, err);
+}
+
+static ct_status
+on_turn(void *ctx, double time, bool settled, ct_err *err)
+{
+    replay *r = ctx;
+    const ct_drive_opts *o = &r->drive->opts;
+    ct_status st = CT_OK;
+    ct_note n;
+
+    enter_turn(r);
+    r->in_turn = false;
+    if (settled) {
+        st = ct_control_settle(o->control, time, err);
+    }
+    if (st == CT_OK && o->answers != NULL && ct_answers_left(o->answers) > 0) {
+        st = ct_fail(err, CT_ECORRUPT, "answers",
+                     "the run that wrote the journal asked more than this one; resume "
+                     "with the searcher, scheduler and stop conditions that it had");
+    }
+    while (st == CT_OK && ct_control_next_note(o->control, &n)) {
+        st = catch_up(r->drive, &n, err);
+    }
+    return st;
+}
+
+static ct_status
+on_segment(void *ctx, uint32_t number, ct_err *err)
+{
+    replay *r = ctx;
+    (void)number;
+    (void)err;
+    if (r->drive->opts.answers != NULL) {
+        ct_answers_restart(r->drive->opts.answers);
+    }
+    return CT_OK;
+}
+
+ct_status
+ct_drive_recover(ct_drive *d, const char *dir, ct_recovery *out, ct_err *err)
+{
+    replay r = {d, false};
+    ct_journal_visitor v = {on_event, on_turn, on_segment, &r};
+    ct_journal_summary read;
+    ct_value state = ct_nil();
+    ct_answers *a = d->opts.answers;
+
+    *out = (ct_recovery){.found = false};
+    if (a != NULL) {
+        ct_answers_replay(a, true);
+    }
+    ct_status st = ct_journal_recover(dir, ct_control_names(d->opts.control), &state,
+                                      &v, &read, err);
+    ct_value_deinit(&state);
+    if (a != NULL) {
+        ct_answers_replay(a, false);
+        ct_answers_restart(a);
+        out->differing = a->differing;
+    }
+    if (st != CT_OK) {
+        return st;
+    }
+    if (d->opts.output != NULL) {
+        ct_output_caught_up(d->opts.output);
+    }
+    ct_control_begin(d->opts.control);
+    out->found = read.turns > 0;
+    out->events = read.events;
+    out->turns = read.turns;
+    out->last_segment = read.last_segment;
+    d->resumes = out->found;
+    return CT_OK;
+}

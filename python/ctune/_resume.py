@@ -1,0 +1,405 @@
+"""Going on with a run: what its journal says it was, and whether this one may go on with it.
+
+The journal begins with the settings of its run (`run_settings`). A replay uses those; the run
+goes on with its own. What decided about trials so far must be the same, since its decisions
+are made again: scheduler, searcher, metric, space. Later stop conditions, more samples, other
+machines, retries and checkpoint policies may be new.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ctune import _ctune
+from ctune._config import ResumeConfig
+from ctune.error import TuneError
+from ctune.schedulers import FIFOScheduler
+from ctune.search import ConcurrencyLimiter, SearchAlgorithm, Searcher, SearchGenerator
+from ctune.search.sample import Domain
+from ctune.utils.util import flatten_dict
+
+if TYPE_CHECKING:
+    from ctune._plan import Plan
+
+__all__ = ["check_past", "innermost", "keep_searcher", "past_of", "recover", "run_settings"]
+
+logger = logging.getLogger("ctune")
+
+_SHOWN = 200  # characters of a value that are compared
+
+
+def past_of(directory: str) -> dict[str, Any] | None:
+    """Returns the settings of the run whose journal is in a directory, None without one.
+
+    Raises:
+        TuneError: There is a journal, but not one that can be gone on with.
+    """
+    if not os.path.isdir(directory):
+        return None
+    if not any(name.endswith(".ctj") for name in os.listdir(directory)):
+        return None
+    text = _ctune.Driver.settings_in(directory)
+    if text is None:
+        raise TuneError(
+            f"resume: the journal in {directory!r} does not tell what its run was, or its "
+            f"beginning is damaged. `ctune repair {directory}` says more."
+        )
+    settings: dict[str, Any] = json.loads(text)
+    return settings
+
+
+def check_past(past: Mapping[str, Any], now: Mapping[str, Any], directory: str) -> None:
+    """Raises ValueError that names what is not as it was when the run began.
+
+    Args:
+        past, now: The part "run" of the settings of both.
+    """
+    where = f"The experiment in {directory!r}"
+    for key, parameter, what in (
+        ("trainables", "run_or_experiment", "the trainable"),
+        ("scheduler", "scheduler", "the scheduler"),
+        ("searcher", "search_alg", "the search algorithm"),
+    ):
+        if past.get(key) != now[key]:
+            raise ValueError(
+                f"{parameter}: {where} was begun with {what} {_words(past.get(key))} and cannot "
+                f"go on with {_words(now[key])}. Use the same, or another name for a new "
+                "experiment."
+            )
+    _check_spaces(past.get("spaces", []), now["spaces"], where)
+    decides = now["scheduler"][0] != FIFOScheduler.__name__ or len(now["searcher"]) > 1
+    for key in ("metric", "mode"):
+        if decides and past.get(key) != now[key]:
+            raise ValueError(
+                f"{key}: {where} was begun with {past.get(key)!r} and cannot go on with "
+                f"{now[key]!r}: trials were judged by it. Use the same."
+            )
+    if len(now["num_samples"]) > 1 and past.get("num_samples") != now["num_samples"]:
+        raise ValueError(
+            f"num_samples: {where} holds several experiments, whose trials are made one after "
+            f"the other: {past.get('num_samples')} cannot become {now['num_samples']}."
+        )
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return str(value)
+
+
+def _check_spaces(past: list[Any], now: list[Any], where: str) -> None:
+    for before, after in zip(past, now, strict=False):
+        gone = sorted(set(before) - set(after))
+        new = sorted(set(after) - set(before))
+        if gone or new:
+            raise ValueError(
+                f"config: {where} was begun with another search space: "
+                + " and ".join(
+                    f"{', '.join(map(repr, keys))} {'is' if len(keys) == 1 else 'are'} {what}"
+                    for keys, what in ((gone, "missing now"), (new, "new"))
+                    if keys
+                )
+                + ". Use the same keys, or another name for a new experiment."
+            )
+        for key, (kind, text) in before.items():
+            if after[key] == [kind, text]:
+                continue
+            if kind == after[key][0] == "value":
+                logger.warning(
+                    "config: %r was %s and is %s now. Trials that were made keep what they have.",
+                    key,
+                    text,
+                    after[key][1],
+                )
+                continue
+            raise ValueError(
+                f"config: {where} was begun with {text} for {key!r} and cannot go on with "
+                f"{after[key][1]}. Use the same, or another name for a new experiment."
+            )
+
+
+# --- what a run is -----------------------------------------------------------------------
+
+
+def run_settings(plan: Plan, searcher_state: str | None) -> str:
+    """Returns the settings of a run, as the JSON text with which its journal begins.
+
+    Args:
+        searcher_state: File with the searcher's first state; see `keep_searcher`.
+    """
+    checkpoint = plan.checkpoint_config
+    control = {
+        "resources": plan.total_resources,
+        "max_pending": plan.max_pending,
+        "max_dirname": plan.max_dirname,
+        "fail_fast": {False: 0, True: 1, "raise": 2}[plan.fail_fast],
+        "reuse_actors": plan.reuse_actors,
+        "force_stop_s": plan.force_stop_s,
+        "restore_retries": int(os.environ.get("TUNE_RESTORE_RETRY_NUM", "0")),
+        "utc_offset": time.localtime(plan.started).tm_gmtoff,
+        "ordered": plan.executor == "inline",
+        "required": list(plan.required),
+        "checkpoint": {
+            "frequency": checkpoint.checkpoint_frequency or 0,
+            "at_end": bool(checkpoint.checkpoint_at_end),
+            "num_to_keep": checkpoint.num_to_keep or 0,
+            "score": checkpoint.checkpoint_score_attribute,
+            "score_min": checkpoint.checkpoint_score_order == "min",
+        },
+        "experiments": [
+            {
+                "name": one.name,
+                "dir": one.directory,
+                "trainable": one.trainable_name,
+                "request": {"CPU": 1.0} if callable(one.resources) else one.resources,
+                "max_failures": one.max_failures,
+            }
+            for one in plan.experiments
+        ],
+    }
+    settings = {
+        "control": control,
+        "resume": None if plan.resume is None else _fates(plan),
+        "run": {**plan.identity, "searcher_state": searcher_state},
+    }
+    return json.dumps(settings)
+
+
+def _fates(plan: Plan) -> dict[str, Any]:
+    assert plan.resume is not None
+    return {
+        "finished": plan.resume.finished.value,
+        "unfinished": plan.resume.unfinished.value,
+        "errored": plan.resume.errored.value,
+        "resize": plan.resize,
+        "extend": _extends(plan.past or {}, plan.identity),
+    }
+
+
+def identity(
+    *,
+    trainables: Iterable[str],
+    spaces: Iterable[Mapping[str, Any]],
+    scheduler: Any,
+    search_alg: SearchAlgorithm,
+    metric: Any,
+    mode: str | None,
+    num_samples: Iterable[int],
+    stop: Any,
+    time_budget_s: float | None,
+) -> dict[str, Any]:
+    """Returns what is compared when a run goes on, in a form that JSON keeps."""
+    found: dict[str, Any] = {
+        "trainables": list(trainables),
+        "spaces": [_space(space) for space in spaces],
+        "scheduler": _scheduler(scheduler),
+        "searcher": [type(one).__name__ for one in _layers(search_alg)],
+        "max_concurrent": _limit(search_alg),
+        "metric": metric,
+        "mode": mode or None,
+        "num_samples": list(num_samples),
+        "stop": _conditions(stop),
+        "time_budget_s": time_budget_s,
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(found))
+    return plain
+
+
+def _shown(value: Any) -> str:
+    try:
+        return repr(value)[:_SHOWN]
+    except Exception:
+        return type(value).__name__
+
+
+def _space(space: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """Path -> what is there: a domain or grid, or a value; objects by their type."""
+    found = {}
+    for path, leaf in flatten_dict(dict(space)).items():
+        if isinstance(leaf, Domain):
+            found[str(path)] = ("domain", _domain(leaf))
+        elif path == "grid_search" or str(path).endswith("/grid_search"):
+            found[str(path)] = ("grid", _plain(leaf))
+        else:
+            found[str(path)] = ("value", _plain(leaf))
+    return found
+
+
+def _domain(domain: Domain) -> str:
+    if domain.is_function():
+        return type(domain).__name__
+    sampler = domain.get_sampler()
+    return f"{type(domain).__name__}({domain.domain_str}, {sampler})"[:_SHOWN]
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_plain, value))}]"[:_SHOWN]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return _shown(value)
+    return type(value).__name__
+
+
+def _scheduler(scheduler: Any) -> list[str]:
+    state = scheduler.__getstate__() if isinstance(scheduler, _ctune.NativeScheduler) else {}
+    options = state.get("options") if isinstance(state, dict) else None
+    name = type(scheduler).__name__
+    return [name] if options is None else [name, *map(_plain_tree, options)]
+
+
+def _plain_tree(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{k}: {_plain_tree(v)}' for k, v in value.items())}}}"[:_SHOWN]
+    return _domain(value) if isinstance(value, Domain) else _plain(value)
+
+
+def _layers(search_alg: Any) -> list[Any]:
+    """A search algorithm, and what it wraps."""
+    layers = [search_alg]
+    while isinstance(inner := getattr(layers[-1], "searcher", None), Searcher):
+        layers.append(inner)
+    return [one for one in layers if not isinstance(one, ConcurrencyLimiter)]
+
+
+def innermost(search_alg: SearchAlgorithm) -> Searcher | None:
+    """Returns the Searcher that suggests configs, None if there is none."""
+    last = _layers(search_alg)[-1]
+    return last if isinstance(last, Searcher) else None
+
+
+def _limiter(search_alg: SearchAlgorithm) -> ConcurrencyLimiter | None:
+    searcher = getattr(search_alg, "searcher", None)
+    return searcher if isinstance(searcher, ConcurrencyLimiter) else None
+
+
+def _limit(search_alg: SearchAlgorithm) -> int | None:
+    limiter = _limiter(search_alg)
+    return None if limiter is None else limiter.max_concurrent
+
+
+def _conditions(stop: Any) -> Any:
+    if stop is None or isinstance(stop, (bool, int, float, str)):
+        return stop
+    if isinstance(stop, Mapping):
+        return {str(key): _conditions(value) for key, value in stop.items()}
+    if isinstance(stop, (list, tuple)):
+        return [_conditions(one) for one in stop]
+    try:
+        state = json.loads(json.dumps(stop.__getstate__()))
+    except Exception:
+        state = None
+    return {"": type(stop).__name__, "state": state}
+
+
+def _extends(past: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether trials that a stop condition or the budget ended may go on now."""
+    before, after = past.get("time_budget_s"), now["time_budget_s"]
+    if before is not None and (after is None or after > before):
+        return True
+    return _later(past.get("stop"), now["stop"])
+
+
+def _later(before: Any, after: Any) -> bool:
+    if before is None or before == after:
+        return False
+    if isinstance(before, dict) and isinstance(after, dict) and "" not in before:
+        return any(
+            key not in after
+            or (
+                isinstance(value, (int, float))
+                and isinstance(after[key], (int, float))
+                and after[key] > value
+            )
+            for key, value in before.items()
+        )
+    return True
+
+
+# --- doing it ----------------------------------------------------------------------------
+
+
+def keep_searcher(plan: Plan) -> str | None:
+    """Keeps the state with which a searcher written in Python begins: its random streams.
+
+    Returns:
+        Name of the file in the experiment's directory; None if there is nothing to keep. A run
+        that goes on has that of its beginning.
+    """
+    if plan.past is not None:
+        known: str | None = plan.past.get("searcher_state")
+        return known
+    searcher = innermost(plan.search_alg)
+    if searcher is None or not isinstance(plan.search_alg, SearchGenerator):
+        return None
+    name = f"searcher-begin-{plan.session}.pkl"
+    try:
+        searcher.save(os.path.join(plan.experiment_dir, name))
+    except NotImplementedError:
+        return None
+    except Exception as error:
+        logger.warning(
+            "The state of %s cannot be kept (%s): where this run is cut and goes on, it may "
+            "suggest otherwise.",
+            type(searcher).__name__,
+            error,
+        )
+        return None
+    return name
+
+
+def recover(plan: Plan, driver: _ctune.Driver) -> None:
+    """Replays the journal of the run that `plan` goes on with.
+
+    Raises:
+        TuneError, ValueError: The journal is damaged, or the run cannot be what it was.
+    """
+    assert plan.past is not None
+    searcher, limiter = innermost(plan.search_alg), _limiter(plan.search_alg)
+    kept, limit = plan.past.get("searcher_state"), plan.past.get("max_concurrent")
+    if searcher is not None and kept is not None:
+        try:
+            searcher.restore(os.path.join(plan.experiment_dir, kept))
+        except OSError as error:
+            logger.warning("The searcher's first state is missing: %s", error)
+    if limiter is not None and limit is not None:
+        now = limiter.max_concurrent
+        limiter.set_max_concurrency(limit)
+    start = time.monotonic()
+    found = driver.recover(plan.experiment_dir)
+    if limiter is not None and limit is not None:
+        limiter.set_max_concurrency(now)
+    logger.info(
+        "%s goes on: %d events were replayed in %.2f s.",
+        plan.experiment_dir,
+        found["events"],
+        time.monotonic() - start,
+    )
+    if found["differing"]:
+        logger.warning(
+            "search_alg: %s did not suggest again what it had suggested for %d trials; they keep "
+            "what they have, and it is told their results all the same.",
+            type(searcher or plan.search_alg).__name__,
+            found["differing"],
+        )
+
+
+def resume_config_checked(config: Any) -> ResumeConfig:
+    """Returns a resume config.
+
+    Raises:
+        ValueError: It is something else, or asks for what does not exist.
+    """
+    if not isinstance(config, ResumeConfig):
+        raise ValueError(f"resume_config: must be a ResumeConfig, got {config!r:.80}.")
+    for name in ("finished", "unfinished", "errored"):
+        value = getattr(config, name)
+        if not isinstance(value, ResumeConfig.ResumeType):
+            raise ValueError(
+                f"resume_config: {name} must be a ResumeConfig.ResumeType, got {value!r:.80}."
+            )
+    return config
