@@ -311,6 +311,40 @@ pyct_rng_object(pyct_rng *r)
     return r->source != NULL || open_source(r) == 0 ? r->source : NULL;
 }
 
+PyObject *
+pyct_rng_state(pyct_rng *r)
+{
+    PyObject *source = pyct_rng_object(r);
+    if (source == NULL) {
+        return NULL;
+    }
+    if (r->legacy) { /* it keeps more than its bit generator: half a pair of normals */
+        return PyObject_CallMethod(source, "get_state", "O", Py_False);
+    }
+    PyObject *bits = PyObject_GetAttrString(source, "bit_generator");
+    PyObject *now = bits != NULL ? PyObject_GetAttrString(bits, "state") : NULL;
+    Py_XDECREF(bits);
+    return now;
+}
+
+int
+pyct_rng_set_state(pyct_rng *r, PyObject *now)
+{
+    PyObject *source = pyct_rng_object(r);
+    if (source == NULL) {
+        return -1;
+    }
+    if (r->legacy) {
+        PyObject *done = PyObject_CallMethod(source, "set_state", "O", now);
+        Py_XDECREF(done);
+        return done != NULL ? 0 : -1;
+    }
+    PyObject *bits = PyObject_GetAttrString(source, "bit_generator");
+    int st = bits != NULL ? PyObject_SetAttrString(bits, "state", now) : -1;
+    Py_XDECREF(bits);
+    return st;
+}
+
 int
 pyct_rng_visit(pyct_rng *r, visitproc visit, void *arg)
 {

@@ -35,6 +35,9 @@ bool pyct_rng_shared(const pyct_rng *r);
 /* The Generator or RandomState behind it, for Python code that draws. Borrowed; NULL
  * with an exception set. */
 PyObject *pyct_rng_object(pyct_rng *r);
+/* Its state as NumPy gives it: a dict. NULL with an exception set. */
+PyObject *pyct_rng_state(pyct_rng *r);
+int pyct_rng_set_state(pyct_rng *r, PyObject *now); /* -1 with an exception set */
 int pyct_rng_visit(pyct_rng *r, visitproc visit, void *arg); /* r may be NULL */
 
 #endif

@@ -723,7 +723,34 @@ function_call(void *ctx_, ct_ref *fn, const ct_value *config, ct_node **out,
     return *out != NULL ? CT_OK : pyct_foreign(err);
 }
 
+static ct_status
+stream_save(void *ctx_, ct_names *names, ct_value *out, ct_err *err)
+{
+    pyct_space_ctx *ctx = ctx_;
+    PyObject *now = pyct_rng_state(ctx->rng);
+    (void)names;
+    if (now == NULL || pyct_value_from_object(ctx->state, ctx->names, now, out) < 0) {
+        Py_XDECREF(now);
+        return pyct_foreign(err);
+    }
+    Py_DECREF(now);
+    return CT_OK;
+}
+
+static ct_status
+stream_restore(void *ctx_, ct_names *names, const ct_value *v, ct_err *err)
+{
+    pyct_space_ctx *ctx = ctx_;
+    PyObject *saved = pyct_value_to_object(ctx->state, ctx->names, v);
+    int st = saved != NULL ? pyct_rng_set_state(ctx->rng, saved) : -1;
+    (void)names;
+    Py_XDECREF(saved);
+    return st == 0 ? CT_OK : pyct_foreign(err);
+}
+
+/* In a run the answers are recorded, and no position is ever saved. */
 static const ct_function_ops function_ops = {function_call, NULL, NULL};
+static const ct_function_ops saving_ops = {function_call, stream_save, stream_restore};
 
 const ct_function_ops *
 pyct_space_function_ops(void)
@@ -1113,20 +1140,20 @@ experiment_searcher(pyct_basic *self, const experiment *e, pyct_names *names,
         st = pyct_foreign(err);
     } else {
         s->ctx->rng = self->rng;
-        ct_basic_options options = {.variants = {.num_samples = e->num_samples,
-                                                 .points = &points,
-                                                 .constant_grid = self->constant_grid,
-                                                 .functions_last = true,
-                                                 .ahead = pyct_rng_shared(self->rng),
-                                                 .rng = pyct_rng_source(self->rng),
-                                                 .ops = &function_ops,
-                                                 .ctx = s->ctx,
-                                                 .warn = warns ? warn : NULL},
-                                    .prefix = prefix,
-                                    .max_concurrent =
-                                        limited ? self->max_concurrent : 0,
-                                    .first = e->first,
-                                    .foreign = true};
+        ct_basic_options options = {
+            .variants = {.num_samples = e->num_samples,
+                         .points = &points,
+                         .constant_grid = self->constant_grid,
+                         .functions_last = true,
+                         .ahead = pyct_rng_shared(self->rng),
+                         .rng = pyct_rng_source(self->rng),
+                         .ops = names == self->names ? &saving_ops : &function_ops,
+                         .ctx = s->ctx,
+                         .warn = warns ? warn : NULL},
+            .prefix = prefix,
+            .max_concurrent = limited ? self->max_concurrent : 0,
+            .first = e->first,
+            .foreign = true};
         st = ct_basic_new(&s->inner, s->space, &options, err);
     }
     ct_value_deinit(&points);
@@ -1336,6 +1363,76 @@ basic_complete(PyObject *op, PyObject *ignored)
     Py_RETURN_NONE;
 }
 
+/* save() -> (number of the experiment, where in it or None). */
+static PyObject *
+basic_py_save(PyObject *op, PyObject *ignored)
+{
+    pyct_basic *self = (pyct_basic *)op;
+    ct_err err = CT_ERR_INIT;
+    ct_value position = ct_nil();
+    (void)ignored;
+    if (self->current != NULL) {
+        ct_searcher *inner = ((py_basic *)self->current)->inner;
+        ct_names *names = pyct_names_table(self->names);
+        if (inner->ops->save(inner, names, &position, &err) != CT_OK) {
+            return pyct_raise(self->state, &err);
+        }
+    }
+    PyObject *saved = pyct_value_to_object(self->state, self->names, &position);
+    ct_value_deinit(&position);
+    return saved != NULL ? Py_BuildValue("(nN)", (Py_ssize_t)self->at, saved) : NULL;
+}
+
+/* restore(saved): what save() gave, once the same experiments are added. */
+static PyObject *
+basic_py_restore(PyObject *op, PyObject *saved_tuple)
+{
+    pyct_basic *self = (pyct_basic *)op;
+    ct_err err = CT_ERR_INIT;
+    ct_searcher *made = NULL;
+    PyObject *position;
+    Py_ssize_t at;
+    if (!PyTuple_Check(saved_tuple)) {
+        PyErr_SetString(PyExc_TypeError, "saved must be a tuple, as save() gives it");
+        return NULL;
+    }
+    if (!PyArg_ParseTuple(saved_tuple, "nO", &at, &position)) {
+        return NULL;
+    }
+    if (at < 0 || (size_t)at > self->count ||
+        ((size_t)at == self->count && position != Py_None)) {
+        PyErr_Format(PyExc_ValueError, "there is no experiment %zd among %zu", at,
+                     self->count);
+        return NULL;
+    }
+    if (position != Py_None) {
+        ct_value saved = ct_nil();
+        made = experiment_searcher(self, &self->experiments[at], self->names, false,
+                                   false, true, &err);
+        if (made == NULL) {
+            return pyct_raise(self->state, &err);
+        }
+        ct_searcher *inner = ((py_basic *)made)->inner;
+        ct_names *names = pyct_names_table(self->names);
+        ct_status st =
+            pyct_value_from_object(self->state, self->names, position, &saved) < 0
+                ? pyct_foreign(&err)
+                : inner->ops->restore(inner, names, &saved, &err);
+        ct_value_deinit(&saved);
+        if (st != CT_OK) {
+            made->ops->free(made);
+            return pyct_raise(self->state, &err);
+        }
+    }
+    ct_searcher *old = self->current;
+    self->current = made;
+    self->at = (size_t)at;
+    if (old != NULL) {
+        old->ops->free(old);
+    }
+    Py_RETURN_NONE;
+}
+
 static PyObject *
 basic_get_total(PyObject *op, void *closure)
 {
@@ -1352,6 +1449,10 @@ static PyMethodDef basic_methods[] = {
      "next($self, /)\n--\n\nA tuple; None: not now; False: never again."},
     {"complete", basic_complete, METH_NOARGS,
      "complete($self, /)\n--\n\nA trial ended: its place is free."},
+    {"save", basic_py_save, METH_NOARGS,
+     "save($self, /)\n--\n\nThe number of the experiment, and where in it."},
+    {"restore", basic_py_restore, METH_O,
+     "restore($self, saved, /)\n--\n\nTakes back what save() gave."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -472,6 +472,11 @@ batch = _ctune.ConcurrencyLimiter(f, 2, True)
             "add": "o = new(); o.add(config, 1); fails(o.add, 3, 1)",
             "next": "o = new(); o.add(config, 1); o.next(); o.next(); o.next()",
             "complete": "o = new(); o.add(config, 1); o.next(); o.complete()",
+            "save": "o = new(); o.save(); o.add(config, 1); o.next(); o.save()",
+            "restore": "o = new(); o.add(config, 1); o.next(); o.restore(o.save()); o.next(); "
+            "o.restore((1, None)); fails(o.restore, 3); fails(o.restore, (2, None)); "
+            "fails(o.restore, (0, {})); fails(o.restore, (0, {**o.save()[1], 'rng': 3}) "
+            "if o.save()[1] else (0, 3))",
         },
     ),
     "Domain": ("", {}),

@@ -11,6 +11,7 @@ from typing import Any
 from ctune import _ctune
 from ctune.error import TuneError
 from ctune.experiment.trial import Trial
+from ctune.search._files import newest, read_newest, write
 from ctune.search.search_algorithm import SearchAlgorithm
 
 __all__ = ["SERIALIZATION_THRESHOLD", "BasicVariantGenerator"]
@@ -39,6 +40,8 @@ class BasicVariantGenerator(SearchAlgorithm):
         TypeError: An argument has the wrong type.
     """
 
+    CKPT_FILE_TMPL = "basic-variant-state-{}.json"
+
     def __init__(
         self,
         points_to_evaluate: Sequence[dict[str, Any]] | None = None,
@@ -62,11 +65,17 @@ class BasicVariantGenerator(SearchAlgorithm):
                 )
         prefix = os.environ.get("_TEST_TUNE_TRIAL_UUID") or uuid.uuid1().hex[:5]
         self.max_concurrent = max_concurrent
-        self._runs: list[str] = []  # what each experiment trains
+        # (what to train, config, number of samples) of each experiment.
+        self._added: list[tuple[str, dict[str, Any], int]] = []
         self._live: set[str] = set()
-        self._search: _ctune.BasicSearch = _ctune.BasicSearch(
-            points, max_concurrent, constant_grid_search, random_state, f"{prefix}_"
+        self._options: tuple[Any, int, bool, Any, str] = (
+            points,
+            max_concurrent,
+            constant_grid_search,
+            random_state,
+            f"{prefix}_",
         )
+        self._search: _ctune.BasicSearch = _ctune.BasicSearch(*self._options)
 
     @property
     def total_samples(self) -> int:
@@ -102,8 +111,10 @@ class BasicVariantGenerator(SearchAlgorithm):
                     f"{experiment!r:.80}."
                 )
             run = spec["run"]
-            self._search.add(spec.get("config") or {}, spec.get("num_samples", 1))
-            self._runs.append(run if isinstance(run, str) else getattr(run, "__name__", str(run)))
+            config, samples = spec.get("config") or {}, spec.get("num_samples", 1)
+            self._search.add(config, samples)
+            name = run if isinstance(run, str) else getattr(run, "__name__", str(run))
+            self._added.append((name, config, samples))
 
     def next_trial(self) -> Trial | None:
         """Returns the next trial; None if there is none now, or none at all any more.
@@ -123,7 +134,7 @@ class BasicVariantGenerator(SearchAlgorithm):
         trial_id, tag, config, evaluated, number = made
         self._live.add(trial_id)
         return Trial(
-            self._runs[number],
+            self._added[number][0],
             config=config,
             trial_id=trial_id,
             evaluated_params=evaluated,
@@ -137,3 +148,40 @@ class BasicVariantGenerator(SearchAlgorithm):
         if trial_id in self._live:
             self._live.remove(trial_id)
             self._search.complete()
+
+    def get_state(self) -> dict[str, Any]:
+        """Returns everything, with the place in the search space and in the random stream."""
+        state = {key: value for key, value in vars(self).items() if key != "_search"}
+        return {**state, "position": self._search.save()}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Takes back what `get_state` returned, experiments included.
+
+        The random stream goes on from where it was; without a `random_state` of its own that
+        is the global stream of NumPy.
+        """
+        vars(self).update((key, value) for key, value in state.items() if key != "position")
+        self._search = _ctune.BasicSearch(*self._options)
+        for _, config, samples in self._added:
+            self._search.add(config, samples)
+        self._search.restore(state["position"])
+
+    __getstate__ = get_state
+    __setstate__ = set_state
+
+    def has_checkpoint(self, dirpath: str) -> bool:
+        """Returns whether the directory holds a state to restore."""
+        return newest(dirpath, self.CKPT_FILE_TMPL) is not None
+
+    def save_to_dir(self, dirpath: str, session_str: str = "default", **kwargs: Any) -> None:
+        """Saves the state as `basic-variant-state-<session_str>.json`, a pickle, whole or not
+        at all."""
+        write(dirpath, self.CKPT_FILE_TMPL.format(session_str), self.get_state())
+
+    def restore_from_dir(self, dirpath: str) -> None:
+        """Restores what `save_to_dir` saved last, by name. Unpickles: only your own files.
+
+        Raises:
+            RuntimeError: The directory holds no state.
+        """
+        self.set_state(read_newest(dirpath, self.CKPT_FILE_TMPL)[1])

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import glob
 import logging
-import os
-import pickle
 import sys
 import uuid
 from collections.abc import Iterator, Mapping
@@ -13,6 +10,7 @@ from typing import Any
 
 from ctune.error import TuneError
 from ctune.experiment.trial import Trial
+from ctune.search._files import newest, read_newest, write
 from ctune.search._searcher import Searcher
 from ctune.search._texts import set_search_properties
 from ctune.search.repeater import Repeater
@@ -180,23 +178,18 @@ class SearchGenerator(SearchAlgorithm):
 
     def has_checkpoint(self, dirpath: str) -> bool:
         """Returns whether the directory holds a state to restore."""
-        return _newest(dirpath, self.CKPT_FILE_TMPL) is not None
+        return newest(dirpath, self.CKPT_FILE_TMPL) is not None
 
     def save_to_dir(self, dirpath: str, session_str: str = "default", **kwargs: Any) -> None:
         """Saves the generator, what wraps the searcher, and the searcher itself.
 
         Each file is written whole or not at all.
         """
-        import cloudpickle
-
         state = self.get_state()
         for name, wrapper in _wrappers(self.searcher):
             state[name] = wrapper.get_state()
         _innermost(self.searcher).save_to_dir(dirpath, session_str)
-        aside = os.path.join(dirpath, f".{uuid.uuid4().hex}-tmp-generator")
-        with open(aside, "wb") as file:
-            cloudpickle.dump(state, file)
-        os.replace(aside, os.path.join(dirpath, self.CKPT_FILE_TMPL.format(session_str)))
+        write(dirpath, self.CKPT_FILE_TMPL.format(session_str), state)
 
     def restore_from_dir(self, dirpath: str) -> None:
         """Restores what `save_to_dir` saved last, by name.
@@ -204,11 +197,7 @@ class SearchGenerator(SearchAlgorithm):
         Raises:
             RuntimeError: The directory holds no state.
         """
-        path = _newest(dirpath, self.CKPT_FILE_TMPL)
-        if path is None:
-            raise RuntimeError(f"No state ({self.CKPT_FILE_TMPL.format('*')}) in {dirpath}.")
-        with open(path, "rb") as file:
-            state = pickle.load(file)
+        path, state = read_newest(dirpath, self.CKPT_FILE_TMPL)
         for name, wrapper in _wrappers(self.searcher):
             if name in state:
                 wrapper.set_state(state[name])
@@ -244,11 +233,6 @@ def _innermost(searcher: Any) -> Any:
     while hasattr(searcher, "searcher"):
         searcher = searcher.searcher
     return searcher
-
-
-def _newest(directory: str, template: str) -> str | None:
-    pattern = os.path.join(glob.escape(directory), template.format("*"))
-    return max(glob.glob(pattern), default=None)
 
 
 def _is_function(value: Any) -> bool:
