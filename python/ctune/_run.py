@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import numbers
 import os
 import pickle
 import signal
@@ -24,6 +25,7 @@ from ctune.callback import Callback, CallbackList
 from ctune.error import TuneError
 from ctune.experiment._state import write_state
 from ctune.experiment.trial import Trial
+from ctune.utils.util import flatten_dict
 
 if TYPE_CHECKING:
     from ctune._plan import ExperimentPlan, Plan
@@ -124,7 +126,32 @@ def _hooks(plan: Plan, display: Display | _NoDisplay) -> dict[str, tuple[Callabl
             hooks[note] = tuple(calls)
     for note, call in display.hooks().items():
         hooks[note] = (*hooks.get(note, ()), call)
+    if plan.checkpoint_config.checkpoint_score_attribute is not None:
+        hooks["CHECKPOINT"] = (
+            *hooks.get("CHECKPOINT", ()),
+            _score_watch(plan.checkpoint_config.checkpoint_score_attribute),
+        )
     return hooks
+
+
+def _score_watch(attribute: str) -> Callable[..., None]:
+    """Returns what tells of checkpoints without a score, once per trial: they rank last."""
+    told: set[str] = set()
+
+    def look(*, trial: Trial, **info: Any) -> None:
+        value = flatten_dict(trial.last_result).get(attribute)
+        if trial.trial_id not in told and not isinstance(value, numbers.Number):
+            told.add(trial.trial_id)
+            logger.error(
+                "checkpoint_score_attribute: the result of trial %s has %s; its checkpoint "
+                "counts as worse than all with a number.",
+                trial,
+                f"no {attribute!r}"
+                if value is None
+                else f"no number in {attribute!r}: {value!r:.40}",
+            )
+
+    return look
 
 
 def _executor(plan: Plan) -> Any:

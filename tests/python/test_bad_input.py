@@ -137,7 +137,7 @@ BAD_ARGUMENTS = [
     ({"resume": "AUTO+NEVER"}, ValueError, r"resume.*NEVER"),
     ({"restore": "/x"}, ValueError, r"restore.*'/x' is not a directory"),
     ({"restore": 3}, ValueError, r"restore.*3"),
-    ({"log_to_file": 3}, ValueError, r"log_to_file.*3"),
+    ({"log_to_file": 3}, ValueError, r"log_to_file.*3"),  # R92k
     ({"log_to_file": ("a", "b", "c")}, ValueError, r"log_to_file.*3"),
     ({"log_to_file": ("a", 3)}, ValueError, r"log_to_file.*3"),
     ({"export_formats": [3]}, ValueError, r"export_formats.*3"),

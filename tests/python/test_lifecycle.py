@@ -622,3 +622,32 @@ def test_a_callback_may_reorder_its_list_of_trials(run):
     assert len({trial.trial_id for trial in analysis.trials}) == 6
     for trial in analysis.trials:
         assert trial.last_result["loss"] == trial.config["x"] - STEPS
+
+
+def test_before_its_first_result_a_trial_says_who_will_report(run, executor):
+    seen = []
+
+    class Looks(ctune.Callback):
+        def on_trial_start(self, trial, **info):
+            seen.append((trial.last_result, trial.has_reported_at_least_once, trial.node_ip))
+
+    def never(config):
+        pass
+
+    [trial] = run(never, config={"x": 3}, callbacks=[Looks()]).trials
+    [(result, reported, address)] = seen
+    # Which keys these are in Ray Tune 2.24 was asked there.
+    assert sorted(result) == [
+        "config",
+        "date",
+        "hostname",
+        "node_ip",
+        "pid",
+        "timestamp",
+        "trial_id",
+    ]
+    assert (result["trial_id"], result["config"]["x"]) == (trial.trial_id, 3)
+    assert (result["pid"] == os.getpid()) == (executor == "inline")
+    assert address == result["node_ip"] and not reported
+    assert not trial.has_reported_at_least_once
+    assert trial.last_result == result

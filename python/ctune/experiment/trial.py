@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+import numbers
 import os
 import pickle
 import re
 import uuid
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from ctune import _ctune
 from ctune._checkpoint import Checkpoint, TrainingResult
 from ctune._config import CheckpointConfig
 from ctune._files import LOCAL, Files
@@ -20,7 +23,18 @@ from ctune._unpickle import read_pickle
 from ctune._work import Care
 from ctune.error import TuneError
 from ctune.experiment import _state
-from ctune.result import DONE, EXPR_ERROR_FILE, EXPR_ERROR_PICKLE_FILE, NODE_IP
+from ctune.result import (
+    CONFIG,
+    DATE,
+    DONE,
+    EXPR_ERROR_FILE,
+    EXPR_ERROR_PICKLE_FILE,
+    HOSTNAME,
+    NODE_IP,
+    PID,
+    TIMESTAMP,
+    TRIAL_ID,
+)
 from ctune.utils.serialization import FALLBACK
 from ctune.utils.util import flatten_dict, is_nan
 
@@ -307,12 +321,30 @@ class Trial:
 
     @property
     def last_result(self) -> dict[str, Any]:
-        """The newest result, nested as it was reported; {} before the first."""
+        """The newest result, nested as it was reported.
+
+        Before the first: who will report, once the trial has started, and {} before that.
+        """
         if self._view is not None:
-            return self._view.last_result
+            return self._view.last_result or self._first_facts(self._view)
         given = getattr(self.__dict__.get("run_metadata"), "last_result", None)
         found: dict[str, Any] = self.__dict__.get("_last_result", {}) if given is None else given
         return found
+
+    def _first_facts(self, view: TrialView) -> dict[str, Any]:
+        if not view.pid:
+            return {}
+        hostname, address, _ = _ctune.host()
+        started = datetime.fromtimestamp(view.start_time)
+        return {
+            TRIAL_ID: view.trial_id,
+            DATE: started.strftime("%Y-%m-%d_%H-%M-%S"),
+            TIMESTAMP: int(view.start_time),
+            PID: view.pid,
+            HOSTNAME: hostname,
+            NODE_IP: address,
+            CONFIG: view.config,
+        }
 
     @property
     def metric_analysis(self) -> dict[str, dict[str, float]]:
@@ -384,7 +416,7 @@ class Trial:
     @property
     def has_reported_at_least_once(self) -> bool:
         """Whether there is a result."""
-        return bool(self.last_result)
+        return bool(self.last_result if self._view is None else self._view.last_result)
 
     def is_finished(self) -> bool:
         """Returns whether the trial ended, well or with an error."""
@@ -987,11 +1019,8 @@ _METADATA = frozenset(
 
 def _score(metrics: Mapping[str, Any], name: str, sign: float) -> tuple[bool, float]:
     """Returns by what checkpoints are ordered: NaN before minus infinity before numbers."""
-    value = flatten_dict(metrics).get(name, -math.inf)
-    try:
-        score = sign * value
-    except TypeError:
-        score = -math.inf
+    value = flatten_dict(metrics).get(name)
+    score = sign * float(value) if isinstance(value, numbers.Real) else -math.inf
     return (False, -math.inf) if is_nan(score) else (True, score)
 
 
