@@ -335,3 +335,13 @@ def test_a_connection_refuses_bytes_that_are_no_frame():
     with pytest.raises(RuntimeError, match="damaged frame"):
         connection.serve(TrialHost(Counter))
     ours.close()
+
+
+def test_a_trainable_knows_whether_it_lives_in_a_worker(tmp_path):
+    class Where(tune.Trainable):
+        def step(self):
+            return {"worker": self.is_actor(), "done": True}
+
+    analysis = tune.run(Where, storage_path=tmp_path, verbose=0)
+    assert analysis.trials[0].last_result["worker"] is True
+    assert Where().is_actor() is False

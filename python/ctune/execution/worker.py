@@ -53,6 +53,10 @@ def process_options(plan: Plan) -> dict[str, Any]:
     }
 
 
+# Whether this process, or the one that it was forked from, is a helper.
+is_worker = False
+
+
 def helper_argv(logs: bool = False) -> list[str]:
     """Returns the helper's command line, to which the pool adds the socket's number.
 
@@ -72,6 +76,8 @@ def helper_argv(logs: bool = False) -> list[str]:
 
 def main(control: int, logs: bool = False) -> None:
     """The helper: loads the trainable and forks workers until the driver is gone."""
+    global is_worker
+    is_worker = True
     if logs:
         prepare_process()
     kept = os.environ.pop(_PAYLOAD_FDS, None)

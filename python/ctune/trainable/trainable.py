@@ -6,6 +6,7 @@ import copy
 import logging
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -332,6 +333,11 @@ class Trainable(_ctune.TrainableBase):
         from ctune.utils.util import auto_filled_metrics
 
         return auto_filled_metrics(self, now, time_this_iter, timestamp, debug_metrics_only)
+
+    def is_actor(self) -> bool:
+        """Returns whether it lives in a worker process."""
+        worker = sys.modules.get("ctune.execution.worker")
+        return worker is not None and bool(worker.is_worker)
 
     def get_current_ip_pid(self) -> tuple[str, int]:
         """Returns this machine's address and the number of this process."""
