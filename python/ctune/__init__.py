@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from ctune.error import TuneError
     from ctune.execution.placement_groups import PlacementGroupFactory
     from ctune.experiment.experiment import Experiment
+    from ctune.progress_reporter import CLIReporter, JupyterNotebookReporter, ProgressReporter
     from ctune.registry import register_env, register_trainable
     from ctune.result_grid import ResultGrid
     from ctune.schedulers import create_scheduler
@@ -65,13 +66,16 @@ if TYPE_CHECKING:
     from ctune.tuner import Tuner
 
 __all__ = [
+    "CLIReporter",
     "Callback",
     "Checkpoint",
     "CheckpointConfig",
     "Experiment",
     "ExperimentAnalysis",
     "FailureConfig",
+    "JupyterNotebookReporter",
     "PlacementGroupFactory",
+    "ProgressReporter",
     "Result",
     "ResultGrid",
     "ResumeConfig",
@@ -136,6 +140,7 @@ _HOMES = {
     "error": ("TuneError",),
     "execution.placement_groups": ("PlacementGroupFactory",),
     "experiment.experiment": ("Experiment",),
+    "progress_reporter": ("CLIReporter", "JupyterNotebookReporter", "ProgressReporter"),
     "registry": ("register_env", "register_trainable"),
     "result_grid": ("ResultGrid",),
     "schedulers": ("create_scheduler",),
@@ -170,7 +175,9 @@ _SUBMODULES = frozenset(
         "error",
         "execution",
         "experiment",
+        "experimental",
         "logger",
+        "progress_reporter",
         "registry",
         "resources",
         "result",

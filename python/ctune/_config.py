@@ -267,7 +267,7 @@ class RunConfig(_NonDefaultRepr):
         failure_config: Retries, and when to end everything.
         checkpoint_config: When trials are saved, and what is kept.
         sync_config: How results reach remote storage.
-        verbose: As the argument of run(). Default: 1.
+        verbose: As the argument of run(), with the same defaults.
         local_dir: Deprecated: use `storage_path`.
 
     Raises:
@@ -288,6 +288,7 @@ class RunConfig(_NonDefaultRepr):
     local_dir: str | None = None
 
     def __post_init__(self) -> None:
+        from ctune.utils.log import default_verbosity
         from ctune.utils.util import default_storage_path
 
         path = instead_of_local_dir(self.storage_path, self.local_dir)
@@ -303,4 +304,4 @@ class RunConfig(_NonDefaultRepr):
             elif not isinstance(given, kind):
                 raise ValueError(f"{name}: must be a {kind.__name__}, got {given!r:.80}.")
         if self.verbose is None:
-            self.verbose = 1
+            self.verbose = default_verbosity()

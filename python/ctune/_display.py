@@ -1,4 +1,4 @@
-"""What people see of a run: one live block on a terminal, plain lines elsewhere."""
+"""What the reporters of a run share: a look at it, tables as text, the live block."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 from ctune.experiment.trial import Trial
 from ctune.result import (
-    AUTO_RESULT_KEYS,
-    DEFAULT_METRIC,
-    DONE,
-    EXPERIMENT_TAG,
+    EPISODE_REWARD_MEAN,
+    MEAN_ACCURACY,
+    MEAN_LOSS,
     TIME_TOTAL_S,
+    TIMESTEPS_TOTAL,
     TRAINING_ITERATION,
-    TRIAL_ID,
 )
 from ctune.utils.util import flatten_dict
 
@@ -25,35 +24,78 @@ if TYPE_CHECKING:
     from rich.live import Live
     from rich.text import Text
 
-    from ctune._plan import Plan
+__all__ = ["Block", "Listed", "Look", "Running", "boxed", "say"]
 
-__all__ = ["Display"]
-
-_STATUSES = (
-    Trial.RUNNING,
-    Trial.PAUSED,
-    Trial.PENDING,
-    Trial.TERMINATED,
-    Trial.ERROR,
-)
+# Result keys that every table shows, and how it calls them.
+DEFAULT_COLUMNS = {
+    MEAN_ACCURACY: "acc",
+    MEAN_LOSS: "loss",
+    TRAINING_ITERATION: "iter",
+    TIME_TOTAL_S: "total time (s)",
+    TIMESTEPS_TOTAL: "ts",
+    EPISODE_REWARD_MEAN: "reward",
+}
 _STYLES = {
     Trial.RUNNING: "cyan",
     Trial.PAUSED: "yellow",
     Trial.TERMINATED: "green",
     Trial.ERROR: "red",
 }
+_MAX_RETRIES_LOOKED_FOR = 2_000
 
-_FIRST_BLOCK_S = 0.3  # a shorter run needs no live block, nor rich
-_PLAIN_PERIOD_S = 10.0
-_CELL_MAX = 20
-_NAME_MAX = 40
-_MAX_RANKED = 20_000  # trials that are ranked for the last table
-_LAST_ROWS = 10
-_MAX_FAILED = 10
+
+# --- a look at the trials ------------------------------------------------------------
+
+
+class Look(Protocol):
+    """What reporters ask about trials."""
+
+    def counts(self) -> dict[str, int]:
+        """Returns status -> number of trials."""
+
+    def trials_with(self, status: str, limit: int) -> list[Trial]:
+        """Returns the first trials of a status."""
+
+    def best(self, metric: str, mode: str) -> Trial | None:
+        """Returns the trial whose newest value of a metric is best."""
+
+    def failed(self, limit: int) -> tuple[int, list[Trial]]:
+        """Returns how many trials have failed at some time, and the first of them."""
+
+
+class Listed:
+    """A look at a list of trials. Each question walks over it."""
+
+    def __init__(self, trials: Sequence[Trial]) -> None:
+        self._trials = trials
+
+    def counts(self) -> dict[str, int]:
+        counts: dict[str, int] = {}
+        for trial in self._trials:
+            counts[trial.status] = counts.get(trial.status, 0) + 1
+        return counts
+
+    def trials_with(self, status: str, limit: int) -> list[Trial]:
+        return [trial for trial in self._trials if trial.status == status][:limit]
+
+    def best(self, metric: str, mode: str) -> Trial | None:
+        best, record = None, 0.0
+        for trial in self._trials:
+            value = flatten_dict(trial.last_result or {}).get(metric)
+            if not is_number(value):
+                continue
+            score = value if mode == "max" else -value
+            if best is None or score > record:
+                best, record = trial, score
+        return best
+
+    def failed(self, limit: int) -> tuple[int, list[Trial]]:
+        failed = [t for t in self._trials if t.status == Trial.ERROR or t.num_failures]
+        return len(failed), failed[:limit]
 
 
 class RunningDriver(Protocol):
-    """What the display asks of a run. All but `trials` cost little."""
+    """What a look at a run asks of it. All but `trials` cost little."""
 
     @property
     def trials(self) -> list[Trial]: ...
@@ -61,225 +103,259 @@ class RunningDriver(Protocol):
     def trials_with(self, status: str, limit: int) -> list[Trial]: ...
     def best(self, metric: str, mode: str, scope: str = "last") -> Trial | None: ...
     def used_resources(self) -> dict[str, tuple[float, float]]: ...
+    def describe(self) -> str: ...
 
 
-class Display:
-    """Shows one run.
+class Running:
+    """A look at a run, whose engine answers. What it costs hardly grows with the trials."""
+
+    def __init__(self, driver: RunningDriver) -> None:
+        self.driver = driver
+
+    def counts(self) -> dict[str, int]:
+        return self.driver.counts()
+
+    def trials_with(self, status: str, limit: int) -> list[Trial]:
+        return self.driver.trials_with(status, limit)
+
+    def best(self, metric: str, mode: str) -> Trial | None:
+        return self.driver.best(metric, mode)
+
+    def failed(self, limit: int) -> tuple[int, list[Trial]]:
+        counts = self.driver.counts()
+        if sum(counts.values()) <= _MAX_RETRIES_LOOKED_FOR:
+            return Listed(self.driver.trials).failed(limit)
+        return counts.get(Trial.ERROR, 0), self.driver.trials_with(Trial.ERROR, limit)
+
+    def resources(self) -> str:
+        """Returns a line about what trials hold of the machine."""
+        used = self.driver.used_resources()
+        cpus, gpus = used.get("CPU", (0.0, 0.0)), used.get("GPU", (0.0, 0.0))
+        parts = [f"{cpus[0]:g}/{cpus[1]:g} CPUs", f"{gpus[0]:g}/{gpus[1]:g} GPUs"]
+        for name, (held, total) in used.items():
+            if name not in ("CPU", "GPU", "memory") and total:
+                parts.append(f"{held:g}/{total:g} {name}")
+        return f"Resources in use: {', '.join(parts)}"
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether a value of a result can be compared: a number, and not NaN."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
+
+
+def is_summary_type(kind: type[Any]) -> bool:
+    """Whether values of a type are numbers, also those of NumPy."""
+    if kind.__module__ == "numpy":
+        return kind.__name__.startswith(("int", "uint", "float"))
+    return kind is int or kind is float
+
+
+def summary_types() -> set[type[Any]]:
+    """Returns the types whose values are shown as metrics. Loads NumPy."""
+    import numpy as np
+
+    return {int, float, type(None), np.float32, np.float64, np.int32, np.int64}
+
+
+def user_metrics(
+    results: Iterable[dict[str, Any]],
+    hidden: Iterable[str],
+    limit: int,
+    wanted: Callable[[type[Any]], bool],
+) -> list[str]:
+    """Returns the first keys of flattened results that are the user's.
 
     Args:
-        plan: The run. With `verbose=0` nothing is shown.
+        results: Flattened results.
+        hidden: Keys that are not.
+        limit: How many to return at most.
+        wanted: Whether values of a type count.
     """
+    if limit <= 0:
+        return []
+    found: dict[str, None] = {}
+    unwanted = {*hidden, *DEFAULT_COLUMNS}
+    for result in results:
+        for key, value in result.items():
+            name = str(key)
+            if wanted(type(value)) and name not in unwanted and not name.startswith("config/"):
+                found[name] = None
+                if len(found) >= limit:
+                    return list(found)
+    return list(found)
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self.wanted = plan.verbose >= 1
-        self._driver: RunningDriver | None = None
-        self._live: Live | None = None
-        self._on_terminal = False
-        self._start = 0.0
-        self._next_line = 0.0
 
-    def hooks(self) -> dict[str, Callable[..., None]]:
-        """Returns note -> what hears it."""
-        if not self.wanted:
-            return {}
-        hooks: dict[str, Callable[..., None]] = {"TRIAL_FAILURE": self._failure}
-        if self._plan.verbose >= 2:
-            hooks["RESULT"] = self._result
-            hooks["CHECKPOINT"] = self._checkpoint
-        return hooks
+# --- tables --------------------------------------------------------------------------
 
-    def start(self, driver: RunningDriver) -> None:
-        """Prints what is going to run."""
-        self._driver = driver
-        self._start = time.monotonic()
-        self._next_line = self._start + _PLAIN_PERIOD_S
-        if not self.wanted:
-            return
-        self._on_terminal = _is_terminal()
-        plan = self._plan
-        total = plan.total_samples
-        facts = [
-            f"Experiment {plan.name}",
-            f"  results    {plan.experiment_dir}",
-            f"  search     {_searcher_name(plan.search_alg)}, {_number(total)} trials",
-            f"  scheduler  {type(plan.scheduler).__name__}",
-        ]
-        if plan.metric:
-            direction = f" ({plan.mode})" if plan.mode else ""
-            facts.append(f"  metric     {plan.metric}{direction}")
-        self._print(*facts)
+_UTF = ("╭", "╮", "├", "┤", "╰", "╯", "─", "│")
+_ASCII = ("+", "+", "+", "+", "+", "+", "-", "|")
 
-    def heartbeat(self) -> None:
-        """Brings the block up to date, or prints a line when it is time for one."""
-        now = time.monotonic()
-        if self._on_terminal:
-            if now - self._start >= _FIRST_BLOCK_S:
-                self._show_block()
-        elif now >= self._next_line:
-            self._next_line = now + _PLAIN_PERIOD_S
-            self._print(" | ".join(self._summary()))
 
-    def end(self, failed: bool = False) -> None:
-        """Prints how it ended.
+def boxed(head: Sequence[str], rows: Sequence[Sequence[str]], right: Iterable[int] = ()) -> str:
+    """Returns a table in a frame, of lines of the same width.
 
-        Args:
-            failed: Whether an error is about to leave run().
-        """
-        if not self.wanted or self._driver is None:
-            return
-        if self._live is not None:
-            self._live.update("", refresh=True)
-            self._live.stop()
-            self._live = None
-        width = _width()
-        lines = self._last_table(width)
-        lines += self._failed_trials()
-        best = self._best_line()
-        if best:
-            lines.append(best)
-        word = "ended with an error" if failed else "ended"
-        lines.append(
-            f"{word.capitalize()} after {_clock(time.monotonic() - self._start)}: {self._counts()}"
+    Args:
+        head: Names of the columns; fewer than a row has if one name is for all.
+        rows: Cells as text.
+        right: Columns that end at the right.
+    """
+    sides = set(right)
+    sizes = [max(len(row[i]) for row in rows) if rows else 0 for i in range(len(head))]
+    sizes = [max(size, len(name)) for size, name in zip(sizes, head, strict=True)]
+    a, b, c, d, e, f, bar, wall = _UTF if _speaks_utf() else _ASCII
+
+    def line(cells: Sequence[str]) -> str:
+        shown = (
+            cell.rjust(size) if i in sides else cell.ljust(size)
+            for i, (cell, size) in enumerate(zip(cells, sizes, strict=True))
         )
-        lines.append(f"Results: {self._plan.experiment_dir}")
-        self._print(*lines)
+        return f"{wall} {'   '.join(shown)} {wall}"
 
-    # Events.
+    rule = bar * (sum(sizes) + 3 * len(sizes) - 1)
+    lines = [a + rule + b, line(head), c + rule + d, *map(line, rows), e + rule + f]
+    return "\n".join(lines)
 
-    def _failure(self, trial: Trial, error: str = "", **info: Any) -> None:
-        text = error.strip() or "no reason was given"
-        if not self._plan.log_trial_errors:
-            text = text.splitlines()[-1]
-        self._print(f"Trial {trial} failed:", *_indented(text))
 
-    def _result(self, trial: Trial, result: dict[str, Any], **info: Any) -> None:
-        shown = ", ".join(
-            f"{key}={_cell(value)}"
-            for key, value in flatten_dict(result).items()
-            if key not in _NOT_SHOWN and not str(key).startswith("config/")
-        )
-        iteration = result.get(TRAINING_ITERATION, "?")
-        self._print(f"Trial {trial} result {iteration}: {shown}")
+def _speaks_utf() -> bool:
+    return "utf" in (getattr(sys.stdout, "encoding", None) or "utf-8").lower()
 
-    def _checkpoint(self, trial: Trial, checkpoint: Any, **info: Any) -> None:
-        self._print(f"Trial {trial} saved {checkpoint.path}")
 
-    # Parts of what is shown.
+def tail(text: str, limit: int) -> str:
+    """Cuts a text's beginning off, where names and paths differ least."""
+    return text if len(text) <= limit else f"...{text[len(text) - max(0, limit - 3) :]}"
 
-    def _show_block(self) -> None:
-        if self._live is None:
-            self._live = _start_live()
-        self._live.update(_styled(self._block()), refresh=True)
 
-    def _block(self) -> list[str]:
-        size = shutil.get_terminal_size()
-        width = _width()
-        rows = max(3, min(16, size.lines - 9))
-        lines = ["", " | ".join(self._summary(best=False))]
-        best = self._best_line()
-        if best:
-            lines.append(best)
-        lines += _table(self._current_trials(rows), self._plan.metric, width)
-        # A line that the terminal wraps would break the block's height.
-        return [_cut(line, width) for line in lines]
+def cut(text: str, width: int) -> str:
+    """Cuts a line so that a terminal does not wrap it."""
+    return text if len(text) <= width else f"{text[: max(0, width - 3)]}..."
 
-    def _summary(self, best: bool = True) -> list[str]:
-        parts = [_clock(time.monotonic() - self._start), self._counts()]
-        resources = self._resources()
-        if resources:
-            parts.append(resources)
-        line = self._best_line() if best else None
-        if line:
-            parts.append(line)
-        return parts
 
-    def _counts(self) -> str:
-        assert self._driver is not None
-        counts = self._driver.counts()
-        ended = counts.get(Trial.TERMINATED, 0) + counts.get(Trial.ERROR, 0)
-        shown = ", ".join(f"{counts[s]} {s}" for s in _STATUSES if counts.get(s))
-        total = self._plan.total_samples
-        return f"{ended}/{_number(total)} trials" + (f" ({shown})" if shown else "")
+def cell(value: Any, limit: int = 20) -> str:
+    """Returns a value as a short text."""
+    if value is None:
+        return ""
+    if isinstance(value, float) or (is_summary_type(type(value)) and not isinstance(value, int)):
+        return f"{float(value):.6g}"
+    try:
+        return tail(str(value).replace("\n", " "), limit)
+    except Exception:  # a user's object that cannot be printed
+        return f"<{type(value).__name__}>"
 
-    def _resources(self) -> str:
-        assert self._driver is not None
-        shown = []
-        for name, (used, total) in self._driver.used_resources().items():
-            if name == "memory" or (name != "CPU" and total == 0):
-                continue
-            shown.append(f"{name} {used:g}/{total:g}")
-        return ", ".join(shown)
 
-    def _best_line(self) -> str | None:
-        assert self._driver is not None
-        metric, mode = self._plan.metric, self._plan.mode
-        if not metric or not mode:
-            return None
-        best = self._driver.best(metric, mode)
-        if best is None:
-            return None
-        value = flatten_dict(best.last_result).get(metric)
-        params = ", ".join(f"{key}={_cell(value)}" for key, value in best.evaluated_params.items())
-        return f"Best: {metric}={_cell(value)} by {best}" + (f" with {params}" if params else "")
+def five_decimals(value: Any) -> str:
+    """Returns a value of one trial as text: up to 5 decimals, or 5 digits if that is more."""
+    if isinstance(value, float) and value == value and abs(value) < 1e15:
+        if value and abs(value) < 1e-3:
+            return f"{value:.5g}"
+        return f"{value:.5f}".rstrip("0").rstrip(".")
+    return cell(value)
 
-    def _current_trials(self, limit: int) -> list[Trial]:
-        """Running trials first; then the best one, paused and failed ones."""
-        assert self._driver is not None
-        chosen: dict[Trial, None] = {}
-        metric, mode = self._plan.metric, self._plan.mode
-        best = self._driver.best(metric, mode) if metric and mode else None
-        if best is not None:
-            chosen[best] = None
-        for status in (Trial.RUNNING, Trial.PAUSED, Trial.ERROR, Trial.TERMINATED):
-            for trial in self._driver.trials_with(status, limit):
-                if len(chosen) < limit:
-                    chosen[trial] = None
-        return sorted(chosen, key=lambda trial: _STATUSES.index(trial.status))
 
-    def _last_table(self, width: int) -> list[str]:
-        assert self._driver is not None
-        metric, mode = self._plan.metric, self._plan.mode
-        if sum(self._driver.counts().values()) > _MAX_RANKED:
-            return []
-        trials = self._driver.trials
-        more = len(trials) - _LAST_ROWS
-        if metric and mode:
-            sign = -1.0 if mode == "max" else 1.0
-            trials = sorted(trials, key=lambda t: _rank(t, metric, sign))
-        lines = _table(trials[:_LAST_ROWS], metric, width)
-        if more > 0:
-            lines.append(f"... and {more} more trials")
-        return lines
+# --- time ----------------------------------------------------------------------------
 
-    def _failed_trials(self) -> list[str]:
-        assert self._driver is not None
-        number = self._driver.counts().get(Trial.ERROR, 0)
-        if not number:
-            return []
-        lines = [f"Failed trials ({number}):"]
-        for trial in self._driver.trials_with(Trial.ERROR, _MAX_FAILED):
-            lines.append(f"  {trial}: {trial.error_file or 'no error file'}")
-        if number > _MAX_FAILED:
-            lines.append(f"  ... and {number - _MAX_FAILED} more")
-        return lines
 
-    def _print(self, *lines: str) -> None:
-        # While a block is live, rich moves it below what is printed.
+def now() -> str:
+    """Returns the time as people write it."""
+    return time.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def duration(seconds: float) -> str:
+    """Returns a duration such as "1hr 2min 3s"."""
+    whole = int(seconds)
+    days, hours, minutes = whole // 86400, whole // 3600 % 24, whole // 60 % 60
+    parts = [f"{days}d" if days else "", f"{hours}hr" if whole >= 3600 else ""]
+    parts += [f"{minutes}min" if whole >= 60 else "", f"{whole % 60}s"]
+    return " ".join(filter(None, parts))
+
+
+def total_text(total: int | None) -> str:
+    """Returns the number of trials of a run; one without an end has no number."""
+    return "infinite" if total is None or total >= sys.maxsize else str(total)
+
+
+# --- the output ----------------------------------------------------------------------
+
+
+def say(*lines: str) -> bool:
+    """Prints lines at once. Returns whether there is anybody to read them."""
+    # While a block is live, rich moves it below what is printed.
+    text = "\n".join(lines)
+    try:
         try:
-            print("\n".join(lines), flush=True)
-        except (BrokenPipeError, ValueError):
-            self.wanted = False  # nobody reads any more; the run goes on
+            print(text, flush=True)
+        except UnicodeEncodeError:
+            print(text.encode("ascii", "replace").decode(), flush=True)
+    except (BrokenPipeError, ValueError):
+        return False  # the run goes on
+    return True
 
 
-# --- the live block ------------------------------------------------------------------
-
-
-def _is_terminal() -> bool:
+def on_terminal() -> bool:
+    """Returns whether what is printed can be redrawn."""
     try:
         return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
     except (AttributeError, ValueError):
         return False
+
+
+def width() -> int:
+    """Returns how many columns there are, at least 40."""
+    return max(40, shutil.get_terminal_size((100, 24)).columns)
+
+
+def height() -> int:
+    """Returns how many lines there are."""
+    return shutil.get_terminal_size((100, 24)).lines
+
+
+class Block:
+    """Lines at the bottom of a terminal that are redrawn as a run goes on.
+
+    As soon as somebody starts a debugger in this process the block is taken away for good, so
+    that nothing is drawn over its prompt.
+    """
+
+    def __init__(self) -> None:
+        self.possible = on_terminal() and sys.gettrace() is None
+        self._live: Live | None = None
+        self._debugger: Callable[..., None] | None = None
+
+    def show(self, lines: Iterable[str]) -> None:
+        """Draws the block anew; it must be possible."""
+        if self._live is None:
+            self._live = _start_live()
+            self._watch_for_debuggers()
+        columns = width()
+        # A line that the terminal wraps would break the block's height.
+        self._live.update(_styled([cut(line, columns) for line in lines]), refresh=True)
+
+    def clear(self) -> None:
+        """Takes the block off the terminal."""
+        live, self._live = self._live, None
+        if live is not None:
+            self._unwatch()
+            live.update("", refresh=True)
+            live.stop()
+
+    def _watch_for_debuggers(self) -> None:
+        import bdb
+
+        original = bdb.Bdb.__init__
+        self._debugger = original
+
+        def begin(debugger: bdb.Bdb, *args: Any, **kwargs: Any) -> None:
+            self.possible = False
+            self.clear()
+            original(debugger, *args, **kwargs)
+
+        bdb.Bdb.__init__ = begin  # type: ignore[method-assign, assignment]
+
+    def _unwatch(self) -> None:
+        import bdb
+
+        if self._debugger is not None:
+            bdb.Bdb.__init__ = self._debugger  # type: ignore[method-assign]
+            self._debugger = None
 
 
 def _start_live() -> Live:
@@ -303,122 +379,3 @@ def _styled(lines: list[str]) -> Text:
     for status, style in _STYLES.items():
         text.highlight_words([status], style)
     return text
-
-
-# --- tables --------------------------------------------------------------------------
-
-_NOT_SHOWN = frozenset((*AUTO_RESULT_KEYS, DONE, TRIAL_ID, EXPERIMENT_TAG, "should_checkpoint"))
-
-
-def _table(trials: Sequence[Trial], metric: str | None, width: int) -> list[str]:
-    """One row per trial; parameters that find no room are left out and counted."""
-    if not trials:
-        return []
-    results = [flatten_dict(trial.last_result) for trial in trials]
-    metrics = [metric] if metric else _user_metrics(results)
-    columns = [
-        _column("trial", [str(trial) for trial in trials], _NAME_MAX),
-        _column("status", [trial.status for trial in trials]),
-    ]
-    for name in metrics:
-        columns.append(_column(name, [_cell(r.get(name)) for r in results]))
-    columns.append(_column("iter", [_cell(r.get(TRAINING_ITERATION)) for r in results]))
-    columns.append(_column("time s", [_time(r.get(TIME_TOTAL_S)) for r in results]))
-    params = [
-        _column(key, [_cell(trial.evaluated_params.get(key)) for trial in trials])
-        for key in _parameters(trials)
-    ]
-    kept = len(params)
-    while kept > 0 and _total(columns + params[:kept]) > width:
-        kept -= 1
-    columns += params[:kept]
-    rows = zip(*columns, strict=True)
-    lines = [_cut("  ".join(row).rstrip(), width) for row in rows]
-    lines.insert(1, "-" * min(width, _total(columns)))
-    if kept < len(params):
-        lines.append(f"({len(params) - kept} more parameters)")
-    return lines
-
-
-def _column(head: str, cells: Iterable[str], limit: int = _CELL_MAX) -> list[str]:
-    texts = [_shorten(text, limit) for text in (head, *cells)]
-    size = max(map(len, texts))
-    return [text.ljust(size) for text in texts]
-
-
-def _total(columns: Sequence[Sequence[str]]) -> int:
-    return sum(len(column[0]) for column in columns) + 2 * (len(columns) - 1)
-
-
-def _parameters(trials: Sequence[Trial]) -> list[str]:
-    keys: dict[str, None] = {}
-    for trial in trials:
-        keys.update(dict.fromkeys(map(str, trial.evaluated_params)))
-    return list(keys)
-
-
-def _user_metrics(results: Sequence[dict[str, Any]], limit: int = 2) -> list[str]:
-    found: dict[str, None] = {}
-    for result in results:
-        for key, value in result.items():
-            automatic = key in _NOT_SHOWN or str(key).startswith("config/")
-            if not automatic and isinstance(value, (int, float)):
-                found[str(key)] = None
-    if list(found) == [DEFAULT_METRIC]:
-        return [DEFAULT_METRIC]
-    return list(found)[:limit]
-
-
-def _rank(trial: Trial, metric: str, sign: float) -> tuple[int, float]:
-    """Sorts best first; trials without a number come last."""
-    value = flatten_dict(trial.last_result).get(metric)
-    if not isinstance(value, (int, float)) or value != value:
-        return (1, 0.0)
-    return (0, sign * value)
-
-
-# --- text ----------------------------------------------------------------------------
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return f"{value:.5g}"
-    return _shorten(str(value).replace("\n", " "), _CELL_MAX)
-
-
-def _time(seconds: Any) -> str:
-    return f"{seconds:.2f}" if isinstance(seconds, (int, float)) else ""
-
-
-def _shorten(text: str, limit: int) -> str:
-    return text if len(text) <= limit else f"{text[: limit - 3]}..."
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else f"{text[: max(0, width - 3)]}..."
-
-
-def _indented(text: str) -> list[str]:
-    return [f"  {line}" for line in text.splitlines()]
-
-
-def _number(total: int | None) -> str:
-    return "endless" if total is None or total >= sys.maxsize else str(total)
-
-
-def _clock(seconds: float) -> str:
-    whole = int(seconds)
-    if whole < 60:
-        return f"{seconds:.1f} s"
-    return f"{whole // 3600:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}"
-
-
-def _width() -> int:
-    return max(40, shutil.get_terminal_size((100, 24)).columns)
-
-
-def _searcher_name(search_alg: Any) -> str:
-    inner = getattr(search_alg, "searcher", None)
-    return type(search_alg).__name__ if inner is None else _searcher_name(inner)

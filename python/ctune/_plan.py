@@ -44,6 +44,12 @@ from ctune.experiment.experiment import (
     samples,
     shown,
 )
+from ctune.experimental.output import (
+    AirVerbosity,
+    ProgressReporter,
+    TrainReporter,
+    TuneTerminalReporter,
+)
 from ctune.logger import (
     CSVLogger,
     CSVLoggerCallback,
@@ -53,6 +59,11 @@ from ctune.logger import (
     Logger,
     TBXLogger,
     TBXLoggerCallback,
+)
+from ctune.progress_reporter import (
+    CLIReporter,
+    JupyterNotebookReporter,
+    TrialProgressCallback,
 )
 from ctune.schedulers import (
     FIFOScheduler,
@@ -72,6 +83,7 @@ from ctune.search import (
 )
 from ctune.search.sample import Domain
 from ctune.trainable.trainable import Trainable
+from ctune.utils.log import default_verbosity, in_notebook, set_verbosity
 from ctune.utils.util import date_str
 
 if TYPE_CHECKING:
@@ -144,7 +156,9 @@ class Plan:
         search_alg: A SearchAlgorithm that knows the experiment.
         scheduler: A TrialScheduler.
         checkpoint_config: When to save and what to keep.
-        verbose: 0 silent, 1 progress, 2 also each result.
+        verbose: Level of the output: 0 silent, 1 progress, 2 also each result, and with the
+            older reporters 3.
+        progress_reporter: What reports with the older kind of output; None: a callback does.
         fail_fast: False, True or "raise".
         raise_on_failed_trial: Whether run() raises if a trial failed.
         reuse_actors: Whether workers serve several trials.
@@ -185,6 +199,7 @@ class Plan:
     scheduler: TrialScheduler
     checkpoint_config: CheckpointConfig
     verbose: int
+    progress_reporter: Any
     fail_fast: bool | Literal["raise"]
     raise_on_failed_trial: bool
     reuse_actors: bool
@@ -317,7 +332,8 @@ def make_plan(
         NotImplementedError: It is documented but not implemented.
         OSError: The directory cannot be made or written to.
     """
-    words = WORDS[Entrypoint.of(_entrypoint)]
+    entry = Entrypoint.of(_entrypoint)
+    words = WORDS[entry]
     runtime = _runtime_for_run(words)
     refuse_what_is_missing(_remote=_remote or None, _remote_string_queue=_remote_string_queue)
     _warn_of_environment()
@@ -325,9 +341,9 @@ def make_plan(
     if mode and mode not in ("min", "max"):
         raise ValueError(f'mode: {words.entry} takes "min" or "max", got {mode!r}.')
     _check_metric(metric)
-    level = _verbosity(verbose)
+    started = time.time()
+    level, older = _output(verbose)
     space = _space(config, words)
-    refuse_what_is_missing(progress_reporter=progress_reporter)
     checkpoints = _checkpoint_config(
         checkpoint_config,
         keep_checkpoints_num,
@@ -375,7 +391,9 @@ def make_plan(
     if space:
         _search_properties(algorithm, given, metric, mode, space, experiment.public_spec, words)
     _scheduler_properties(scheduler_, metric, mode, experiment.public_spec, words)
-    hooks, json, csv = _callbacks(callbacks)
+    reporting = _reporting(entry, older, level, metric, mode, trainable, experiment.spec, space)
+    hooks, json, csv = _callbacks(callbacks, reporting)
+    reporter = _progress_reporter(progress_reporter, older, level, entry)
     if fail_fast_ == "raise":
         warnings.warn(
             'fail_fast="raise" raises a trial\'s error in the driver at once; other '
@@ -415,6 +433,7 @@ def make_plan(
         scheduler=scheduler_,
         checkpoint_config=experiment.checkpoint_config,
         verbose=level,
+        progress_reporter=reporter,
         fail_fast=fail_fast_,
         raise_on_failed_trial=bool(raise_on_failed_trial),
         reuse_actors=bool(reuse_actors),
@@ -437,7 +456,7 @@ def make_plan(
         resize=bool(resources_per_trial),
         resume_hint=words.resume.format(path=experiment.storage.place),
         subject=words.subject,
-        started=time.time(),
+        started=started,
         session=date_str(),
     )
 
@@ -510,6 +529,7 @@ def make_simulation_plan(
         scheduler=scheduler_,
         checkpoint_config=CheckpointConfig(),
         verbose=0,
+        progress_reporter=None,
         fail_fast=False,
         raise_on_failed_trial=False,
         reuse_actors=reuse_actors,
@@ -549,8 +569,6 @@ def _warn_of_environment() -> None:
                 DeprecationWarning,
                 stacklevel=5,
             )
-    if os.environ.get("RAY_AIR_NEW_OUTPUT") == "0":
-        logger.warning("RAY_AIR_NEW_OUTPUT=0 has no effect: there is one kind of output here.")
 
 
 # --- one argument each ---------------------------------------------------------------
@@ -562,9 +580,11 @@ def _check_metric(metric: Any) -> None:
         raise ValueError(f"metric: must be the name of a key in the results, got {metric!r:.80}.")
 
 
-def _verbosity(verbose: Any) -> int:
+def _output(verbose: Any) -> tuple[int, bool]:
+    """Returns the level of the output, and whether the older reporters speak."""
+    older = os.environ.get("RAY_AIR_NEW_OUTPUT") == "0"
     if verbose is None:
-        return 1
+        verbose = default_verbosity()
     value = getattr(verbose, "value", verbose)  # an enum of levels
     if not isinstance(value, numbers.Integral):
         raise ValueError(f"verbose: must be 0, 1 or 2, got {verbose!r}.")
@@ -572,7 +592,66 @@ def _verbosity(verbose: Any) -> int:
         raise ValueError(
             f"verbose: must be 0 (silent), 1 (progress) or 2 (results), got {verbose!r}."
         )
-    return min(2, int(value))
+    level = int(value)
+    if not older:
+        level = min(2, level)
+        if in_notebook():
+            logger.info("This is a notebook: progress is shown as HTML.")
+            older = True
+    set_verbosity(level if older else 0)
+    return level, older
+
+
+def _reporting(
+    entry: Entrypoint,
+    older: bool,
+    level: int,
+    metric: Any,
+    mode: str | None,
+    trainable: Any,
+    spec: dict[str, Any],
+    space: dict[str, Any],
+) -> Callback:
+    """The callback that tells of trials."""
+    first = next(iter(trainable.values())) if isinstance(trainable, dict) else trainable
+    shown = getattr(first, "_progress_metrics", None)  # the only keys of results to show
+    if not isinstance(metric, str):
+        metric = mode = None  # of several metrics no trial is best
+    if older:
+        return TrialProgressCallback(metric, shown)
+    if entry is Entrypoint.TRAINER:
+        return TrainReporter(AirVerbosity(level), shown)
+    return TuneTerminalReporter(
+        AirVerbosity(level),
+        spec["num_samples"],
+        metric,
+        mode or None,
+        space or spec["config"],
+        shown,
+    )
+
+
+def _progress_reporter(given: Any, older: bool, level: int, entry: Entrypoint) -> Any:
+    """What reports with the older kind of output; None with the other."""
+    if not older:
+        if given is not None:
+            logger.warning(
+                "progress_reporter is ignored: only with the environment variable "
+                "RAY_AIR_NEW_OUTPUT=0, or in a notebook, %s would report.",
+                type(given).__name__,
+            )
+        return None
+    if given is None:
+        if in_notebook() and entry is not Entrypoint.TRAINER:
+            return JupyterNotebookReporter(overwrite=level < 2)
+        return CLIReporter()
+    missing = [m for m in ("setup", "should_report", "report") if not hasattr(given, m)]
+    if missing or isinstance(given, type):
+        raise ValueError(
+            "progress_reporter: must be a ProgressReporter object such as CLIReporter(), got "
+            f"{given!r:.80}."
+        )
+    return given
 
 
 def _space(config: Any, words: Words) -> dict[str, Any]:
@@ -751,9 +830,7 @@ def _required(metric: str | None, scheduler: Any, search_alg: Any) -> tuple[str,
     """Metrics that every result must hold (strict checking)."""
     if int(os.environ.get("TUNE_DISABLE_STRICT_METRIC_CHECKING", "0")) == 1:
         return ()
-    found: Any = (
-        metric or getattr(scheduler, "metric", None) or getattr(search_alg, "metric", None)
-    )
+    found: Any = metric or getattr(scheduler, "metric", None) or getattr(search_alg, "metric", None)
     if not found or found == "_metric":
         return ()
     return tuple(found) if isinstance(found, (list, tuple)) else (found,)
@@ -1106,20 +1183,39 @@ _LOGGERS: tuple[tuple[type[Callback], type[Logger]], ...] = (
 )
 
 
-def _callbacks(callbacks: Sequence[Callback] | None) -> tuple[list[Callback], bool, bool]:
-    """What the engine calls, and whether it writes result.json and progress.csv."""
+def _callbacks(
+    callbacks: Sequence[Callback] | None, reporting: Callback
+) -> tuple[list[Callback], bool, bool]:
+    """What the engine calls, and whether it writes result.json and progress.csv.
+
+    Args:
+        callbacks: What the caller gave.
+        reporting: What tells of trials, unless the caller gave such a thing.
+    """
     if callbacks is not None and not isinstance(callbacks, (list, tuple)):
         raise ValueError(f"callbacks: must be a list of Callback objects, got {callbacks!r:.80}.")
     every = callbacks if isinstance(callbacks, list) else list(callbacks or ())
     for callback in every:
         if isinstance(callback, type) or not hasattr(callback, "on_trial_result"):
             raise ValueError(f"callbacks: must hold Callback objects, got {callback!r:.80}.")
-    # In the caller's list too, which then shows everything that was told.
     every += _callbacks_of_environment()
+    if isinstance(reporting, ProgressReporter):
+        if any(isinstance(callback, TrialProgressCallback) for callback in every):
+            logger.warning(
+                "The TrialProgressCallback is ignored: it speaks only with the environment "
+                "variable RAY_AIR_NEW_OUTPUT=0, or in a notebook."
+            )
+            every = [c for c in every if not isinstance(c, TrialProgressCallback)]
+        kind: type[Callback] = ProgressReporter
+    else:
+        kind = TrialProgressCallback
+    # In the caller's list too, which then shows everything that was told.
+    if not any(isinstance(callback, kind) for callback in every):
+        every.append(reporting)
     if os.environ.get("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS") != "1":
-        for kind, legacy in _LOGGERS:
-            if not any(_logs_like(callback, kind, legacy) for callback in every):
-                _add_logger(every, kind)
+        for logs, legacy in _LOGGERS:
+            if not any(_logs_like(callback, logs, legacy) for callback in every):
+                _add_logger(every, logs)
     json = any(isinstance(callback, JsonLoggerCallback) for callback in every)
     csv = any(isinstance(callback, CSVLoggerCallback) for callback in every)
     # These two only stand for writers of the engine.

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ctune import _ctune
-from ctune._display import Display
 from ctune._lock import locked
+from ctune._progress import Progress
 from ctune._resume import keep_searcher, recover, run_settings
 from ctune._runtime import SYNC_POLICIES
 from ctune._upload import Uploads
@@ -95,6 +95,8 @@ class _Interrupts:
 
 def _overridden(callback: Callback, name: str) -> bool:
     """Whether the callback does something of its own in this hook."""
+    if name in getattr(callback, "_deaf_to", ()):
+        return False
     method = getattr(type(callback), name, None)
     if name in vars(callback):
         return True
@@ -113,7 +115,7 @@ def _logged(hook: Callable[..., Any]) -> Callable[..., None]:
     return call
 
 
-def _hooks(plan: Plan, display: Display | _NoDisplay) -> dict[str, tuple[Callable[..., Any], ...]]:
+def _hooks(plan: Plan, progress: Progress) -> dict[str, tuple[Callable[..., Any], ...]]:
     """Note -> the callables that hear it, callbacks first, in list order."""
     hooks: dict[str, tuple[Callable[..., Any], ...]] = {}
     for note, name in _HOOKS.items():
@@ -124,7 +126,7 @@ def _hooks(plan: Plan, display: Display | _NoDisplay) -> dict[str, tuple[Callabl
             calls = []  # called by execute(), also when the run fails
         if calls:
             hooks[note] = tuple(calls)
-    for note, call in display.hooks().items():
+    for note, call in progress.hooks().items():
         hooks[note] = (*hooks.get(note, ()), call)
     if plan.checkpoint_config.checkpoint_score_attribute is not None:
         hooks["CHECKPOINT"] = (
@@ -240,7 +242,7 @@ def _as_list(stop: Any) -> list[Any]:
 
 
 def _options(
-    plan: Plan, trials_of: Any, display: Display | _NoDisplay, settings: str | None
+    plan: Plan, trials_of: Any, progress: Progress, settings: str | None
 ) -> dict[str, Any]:
     checkpoint = plan.checkpoint_config
     return {
@@ -254,10 +256,10 @@ def _options(
         "request_hook": _request_hook(plan),
         "name_hook": _namer(plan, "trial_name_creator"),
         "dirname_hook": _namer(plan, "trial_dirname_creator"),
-        "heartbeat": display.heartbeat if isinstance(display, Display) and display.wanted else None,
+        "heartbeat": progress.heartbeat if progress.wanted else None,
         "heartbeat_s": _HEARTBEAT_S,
         "checkpoint_factory": _checkpoints(plan),
-        "hooks": _hooks(plan, display),
+        "hooks": _hooks(plan, progress),
         "write_params": int(plan.json),
         "experiments": [_facts(one) for one in plan.experiments],
         "experiment_dir": plan.experiment_dir,
@@ -369,9 +371,32 @@ def _write_states(plan: Plan, trials: list[Trial]) -> None:
             )
 
 
-def _end_callbacks(plan: Plan, trials: list[Trial], failing: bool) -> None:
-    """Each callback hears of the end, also after another one or the run failed."""
-    failure: Exception | None = None
+def _begin(progress: Progress, driver: _ctune.Driver) -> None:
+    try:
+        progress.start(driver)
+    except ValueError:
+        raise
+    except Exception as error:
+        raise TuneError(_traceback_of(error)) from error
+
+
+def _last_report(progress: Progress, failing: bool) -> Exception | None:
+    """Returns what a reporter raised, if that is to be raised when all is put away."""
+    try:
+        progress.end()
+    except Exception as error:
+        if not failing:
+            failure = TuneError(_traceback_of(error))
+            failure.__cause__ = error
+            return failure
+        logger.exception("The last report failed, too.")
+    return None
+
+
+def _end_callbacks(
+    plan: Plan, trials: list[Trial], failing: bool, failure: Exception | None
+) -> None:
+    """Each callback hears of the end, also after another one, the run or a report failed."""
     for callback in plan.callbacks:
         if not _overridden(callback, "on_experiment_end"):
             continue
@@ -402,10 +427,10 @@ def execute(plan: Plan) -> ExperimentAnalysis:
 
 
 def _execute(plan: Plan) -> ExperimentAnalysis:
-    display = Display(plan)
+    progress = Progress(plan)
     uploads = Uploads([one.storage for one in plan.experiments])
     settings = run_settings(plan, keep_searcher(plan))
-    options = _options(plan, Trial._attached(plan), display, settings)
+    options = _options(plan, Trial._attached(plan), progress, settings)
     for note, call in uploads.hooks().items():
         options["hooks"][note] = (*options["hooks"].get(note, ()), call)
     driver = _ctune.Driver(options)
@@ -416,33 +441,36 @@ def _execute(plan: Plan) -> ExperimentAnalysis:
             recover(plan, driver)
         _write_states(plan, driver.trials)  # those of earlier runs are not part of this one
         CallbackList(plan.callbacks).setup(**plan.public_spec, total_num_samples=plan.total_samples)
-        display.start(driver)
+        _begin(progress, driver)
         with _Interrupts(driver):
             _drive(plan, driver)
             interrupted = driver.interrupted()
         _finish(plan, driver, time.monotonic() - start)
     finally:
         failing = sys.exc_info()[0] is not None
-        display.end(failed=failing)
+        failure = _last_report(progress, failing)
         driver.close(0.0 if failing else _CLOSE_GRACE_S)
         if plan.payload is not None:
             plan.payload.close()
         if _trials(driver) * _STATE_S_PER_TRIAL <= max(_STATE_S, 0.01 * (time.monotonic() - start)):
             _write_states(plan, driver.trials)
         try:
-            _end_callbacks(plan, driver.trials, failing)
+            _end_callbacks(plan, driver.trials, failing, failure)
         finally:
             uploads.close(broken_off=isinstance(sys.exc_info()[1], KeyboardInterrupt))
-    return _conclude(plan, driver, interrupted)
+    return _conclude(plan, driver, interrupted, progress)
 
 
-def _conclude(plan: Plan, driver: _ctune.Driver, interrupted: bool) -> ExperimentAnalysis:
+def _conclude(
+    plan: Plan, driver: _ctune.Driver, interrupted: bool, progress: Progress
+) -> ExperimentAnalysis:
     trials = driver.trials
     incomplete = [t for t in trials if t.status != Trial.TERMINATED]
     if incomplete and plan.raise_on_failed_trial and not interrupted:
         raise TuneError("Trials did not complete", incomplete)
     if incomplete:
         logger.error("Trials did not complete: %s", incomplete)
+    progress.conclude()
     if interrupted:
         logger.warning(
             "%s was interrupted. What it has is in %s. To go on: %s",
@@ -459,20 +487,13 @@ def _conclude(plan: Plan, driver: _ctune.Driver, interrupted: bool) -> Experimen
     )
 
 
-class _NoDisplay:
-    wanted = False
-
-    def hooks(self) -> dict[str, Callable[..., Any]]:
-        return {}
-
-
 def execute_simulation(plan: Plan) -> _ctune.Driver:
     """Runs a plan of simulated workers: no files, no display. The driver knows the result.
 
     Raises:
         TuneError: A policy failed, or lets no trial run although some wait.
     """
-    options = _options(plan, Trial._attached(plan), _NoDisplay(), None)
+    options = _options(plan, Trial._attached(plan), Progress(plan), None)
     driver = _ctune.Driver({**options, "journal": -1})
     try:
         with _Interrupts(driver):

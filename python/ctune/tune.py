@@ -113,8 +113,12 @@ def run(
             Default: FIFOScheduler, which lets all trials finish.
         checkpoint_config: When class trainables are saved, and how many checkpoints of
             a trial are kept. Default: only what the trainable asks for, and all.
-        verbose: 0: silent; 1: progress; 2: also each result. Default: 1.
-        progress_reporter: Not implemented.
+        verbose: 0: silent; 1: progress; 2: also each result and checkpoint. Default: 1. With
+            the environment variable RAY_AIR_NEW_OUTPUT=0: 0: silent; 1: status; 2: also a
+            line for results; 3: also whole results, and tables on the way. Default: 3.
+        progress_reporter: What reports with RAY_AIR_NEW_OUTPUT=0 or in a notebook: a
+            ProgressReporter such as `CLIReporter(max_report_frequency=30)`. Otherwise it is
+            ignored, with a warning; the reporters of `ctune.experimental.output` are callbacks.
         log_to_file: Where what a trial prints goes besides. True: to the files `stdout` and
             `stderr` in the trial's directory; a name: both to that file; a pair of names:
             one each, None for no file. The file for stderr also gets ctune's log records.
@@ -153,7 +157,7 @@ def run(
             No trial has started then.
         NotImplementedError: An argument is documented but not implemented.
         TuneError: A trial failed, and `raise_on_failed_trial` is True; or a scheduler,
-            searcher, stopper or callback raised an error.
+            searcher, stopper, callback or reporter raised an error.
         OSError: `storage_path` cannot be written to.
 
     Example:

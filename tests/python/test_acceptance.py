@@ -390,7 +390,7 @@ def test_r115_r133_callbacks_are_set_up(run):
 def test_r118_r178_default_loggers(run, monkeypatch):
     given = [tune.Callback()]
     (trial,) = run(train, callbacks=given).trials
-    assert [type(c).__name__ for c in given[1:3]] == ["CSVLoggerCallback", "JsonLoggerCallback"]
+    assert [type(c).__name__ for c in given[2:4]] == ["CSVLoggerCallback", "JsonLoggerCallback"]
     assert {"result.json", "progress.csv"} <= set(os.listdir(trial.path))
     monkeypatch.setenv("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     (trial,) = run(train).trials

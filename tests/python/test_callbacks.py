@@ -426,7 +426,7 @@ def test_r118_older_loggers_write_what_the_default_ones_do(run):
     config = {"x": tune.choice([2]), "function": os.getcwd, "nested": {"b": (1, 2)}}
     given = [LegacyLoggerCallback([CSVLogger, JsonLogger, TBXLogger])]
     (old,) = run(train, config=config, callbacks=given).trials
-    assert len(given) == 1  # no other logger was added
+    assert len(given) == 2  # a reporter, and no other logger was added
     (new,) = run(train, config=config).trials
     names = ["params.json", "params.pkl", "progress.csv", "result.json"]
     for trial in (old, new):

@@ -1,5 +1,6 @@
 """What people see of a run: on terminals of two widths, in a pipe, and silent."""
 
+import bdb
 import io
 import shutil
 import sys
@@ -7,16 +8,27 @@ from types import SimpleNamespace
 
 import pytest
 
+import ctune as tune
 from ctune import _display
-from ctune._display import Display
+from ctune._display import Block, Listed, Running, boxed
 from ctune.experiment import Trial
-from ctune.schedulers import FIFOScheduler
+from ctune.experimental import output
+from ctune.experimental.output import (
+    AirVerbosity,
+    ProgressReporter,
+    TrainReporter,
+    TuneReporterBase,
+    TuneTerminalReporter,
+    get_air_verbosity,
+)
+from ctune.utils.log import Verbosity
 
 
 def make_trial(number, status, loss=None, params=None):
     trial = Trial(
         "train",
         trial_id=f"ab_{number:05d}",
+        config={**(params or {"lr": 0.1 * number, "layers": number}), "fixed": {"z": 1}},
         evaluated_params=params or {"lr": 0.1 * number, "layers": number},
     )
     trial.set_status(status)
@@ -26,6 +38,10 @@ def make_trial(number, status, loss=None, params=None):
             "other": 1,
             "training_iteration": number,
             "time_total_s": 1.5,
+            "config": {"lr": 1},
+            "nested": {"a": 2.0},
+            "hostname": "h",
+            "nothing": None,
         }
     return trial
 
@@ -34,39 +50,26 @@ class Driver:
     """A run that stands still."""
 
     def __init__(self, *trials):
-        self.trials = list(trials)
+        self.all = list(trials)
+
+    @property
+    def trials(self):
+        return self.all
 
     def counts(self):
-        out = dict.fromkeys(("PENDING", "RUNNING", "PAUSED", "TERMINATED", "ERROR"), 0)
-        for trial in self.trials:
-            out[trial.status] += 1
-        return out
+        return Listed(self.all).counts()
 
     def trials_with(self, status, limit):
-        return [t for t in self.trials if t.status == status][:limit]
+        return Listed(self.all).trials_with(status, limit)
 
     def best(self, metric, mode, scope="last"):
-        known = [t for t in self.trials if metric in t.last_result]
-        sign = 1 if mode == "min" else -1
-        return min(known, key=lambda t: sign * t.last_result[metric], default=None)
+        return Listed(self.all).best(metric, mode)
 
     def used_resources(self):
-        return {"CPU": (1.5, 2.0), "GPU": (0.0, 0.0), "memory": (0.0, 1e9)}
+        return {"CPU": (1.5, 2.0), "GPU": (0.0, 0.0), "memory": (0.0, 1e9), "disk": (1.0, 4.0)}
 
-
-def make_plan(**changes):
-    settings = dict(
-        verbose=1,
-        name="exp",
-        experiment_dir="/results/exp",
-        metric="loss",
-        mode="min",
-        total_samples=64,
-        search_alg=SimpleNamespace(searcher=Driver()),
-        scheduler=FIFOScheduler(),
-        log_trial_errors=True,
-    )
-    return SimpleNamespace(**{**settings, **changes})
+    def describe(self):
+        return "Using FIFO."
 
 
 @pytest.fixture
@@ -80,179 +83,443 @@ def driver():
     )
 
 
-def width(monkeypatch, columns, lines=24):
+class Clock:
+    """Stands in for `time`; goes on when it is told to."""
+
+    def __init__(self, monkeypatch):
+        self.now = 1_700_000_000.0
+        for module in (output, _display):
+            monkeypatch.setattr(module, "time", self)
+
+    def time(self):
+        return self.now
+
+    def strftime(self, form):
+        return "2023-11-14 22:13:20"
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    return Clock(monkeypatch)
+
+
+def make(level=1, kind=TuneTerminalReporter, samples=64, **arguments):
+    arguments.setdefault("metric", "loss")
+    arguments.setdefault("mode", "min")
+    reporter = kind(AirVerbosity(level), samples, **arguments)
+    reporter.setup(start_time=output.time.time(), total_samples=samples)
+    return reporter
+
+
+def begin(reporter, **changes):
+    facts = dict(
+        experiment_name="exp",
+        experiment_path="/results/exp",
+        searcher_str="Search",
+        scheduler_str="FIFOScheduler",
+        total_num_samples=64,
+        tensorboard_path="/results/exp",
+    )
+    reporter.experiment_started(**{**facts, **changes})
+
+
+def beat(reporter, driver, force=False):
+    reporter.print_heartbeat(driver.trials, Running(driver).resources(), force=force)
+
+
+class Terminal(io.StringIO):
+    encoding = "utf-8"
+
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    size(monkeypatch, 100)
+    monkeypatch.setattr(output, "_FIRST_BLOCK_S", 0.0)
+    # A tracer of the test run itself is no debugger.
+    monkeypatch.setattr(sys, "gettrace", lambda: None)
+
+    def enter():  # in the test itself: pytest puts a stream of its own there before it
+        out = Terminal()
+        monkeypatch.setattr(sys, "stdout", out)
+        return out
+
+    return enter
+
+
+def size(monkeypatch, columns, lines=24):
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setenv("LINES", str(lines))
     assert shutil.get_terminal_size().columns == columns
 
 
+# --- levels ---
+
+
+def test_levels_end_at_two_and_are_none_with_the_older_output(monkeypatch):
+    assert [get_air_verbosity(v) for v in (0, 1, 2, 3, 7)] == [0, 1, 2, 2, 2]
+    assert get_air_verbosity(Verbosity.V3_TRIAL_DETAILS) is AirVerbosity.VERBOSE
+    with pytest.raises(ValueError, match="-1"):
+        get_air_verbosity(-1)
+    monkeypatch.setenv("RAY_AIR_NEW_OUTPUT", "0")
+    assert get_air_verbosity(2) is None
+
+
+def test_the_names_of_the_module_are_there():
+    for name in output.__all__:
+        assert getattr(output, name) is not None
+    assert output.ORDER[0] == "RUNNING" and "config" in output.BLACKLISTED_KEYS
+    assert float in output.VALID_SUMMARY_TYPES
+    assert output.DEFAULT_COLUMNS["training_iteration"] == "iter"
+    with pytest.raises(AttributeError, match="nothing"):
+        output.nothing  # noqa: B018
+
+
 def test_silent_means_no_output_and_no_hooks(driver, capsys):
-    display = Display(make_plan(verbose=0))
-    assert not display.wanted and display.hooks() == {}
-    display.start(driver)
-    display.end()
+    reporter = make(0)
+    begin(reporter)
+    beat(reporter, driver, force=True)
+    for hook in (reporter.on_trial_start, reporter.on_trial_complete, reporter.on_trial_error):
+        hook(iteration=1, trials=driver.trials, trial=driver.trials[0])
     assert capsys.readouterr().out == ""
+    assert set(reporter._deaf_to) == {
+        "on_trial_start", "on_trial_complete", "on_trial_result", "on_trial_error",
+        "on_trial_recover", "on_checkpoint",
+    }  # fmt: skip
 
 
-def test_in_a_pipe_the_start_and_the_end_are_plain_lines(driver, capsys):
-    display = Display(make_plan())
-    display.start(driver)
-    start = capsys.readouterr().out
-    for word in ("exp", "/results/exp", "Driver", "64 trials", "FIFOScheduler", "loss"):
-        assert word in start
-    display.heartbeat()
-    assert capsys.readouterr().out == ""
-    display.end()
-    end = capsys.readouterr().out
-    assert "Best: loss=1.25 by train_ab_00002 with lr=0.2, layers=2" in end
-    assert "3/64 trials (1 RUNNING, 1 PENDING, 2 TERMINATED, 1 ERROR)" in end
-    assert "Failed trials (1):" in end and "/results/exp" in end
-    assert "\x1b" not in start + end
+def test_a_run_calls_the_hooks_that_a_subclass_overrides():
+    class Mine(TuneTerminalReporter):
+        def on_trial_complete(self, iteration, trials, trial, **info):
+            pass
+
+    assert "on_trial_complete" in make(1)._deaf_to
+    assert "on_trial_complete" not in make(1, Mine)._deaf_to
+    assert make(2)._deaf_to == ()
 
 
-def test_in_a_pipe_a_line_comes_every_ten_seconds(driver, capsys, monkeypatch):
-    clock = [100.0]
-    monkeypatch.setattr(_display.time, "monotonic", lambda: clock[0])
-    display = Display(make_plan())
-    display.start(driver)
-    capsys.readouterr()
-    lines = 0
-    for _ in range(100):
-        clock[0] += 0.25
-        display.heartbeat()
-        lines += len(capsys.readouterr().out.splitlines())
-    assert lines == 2
-    display.end()
-    assert "Ended after 25.0 s" in capsys.readouterr().out
+# --- in a pipe ---
 
 
-def test_a_line_says_how_far_what_is_used_and_what_is_best(driver, monkeypatch):
-    display = Display(make_plan())
-    display.start(driver)
-    line = " | ".join(display._summary())
-    assert "3/64 trials" in line
-    assert "CPU 1.5/2" in line
-    assert "GPU" not in line and "memory" not in line
-    assert "Best: loss=1.25" in line
-
-
-@pytest.mark.parametrize("columns", [80, 160])
-def test_the_block_fits_the_terminal(driver, monkeypatch, columns):
-    width(monkeypatch, columns)
-    many = {f"parameter_{i}": i / 3 for i in range(12)}
-    for number in range(10, 60):
-        driver.trials.append(make_trial(number, "RUNNING", 5.0, many))
-    display = Display(make_plan())
-    display.start(driver)
-    block = display._block()
-    assert max(map(len, block)) <= columns
-    assert len(block) <= 24
-    text = "\n".join(block)
-    assert "train_ab_00001" in text and "train_ab_00002" in text
-    assert "more parameters" in text
-
-
-def test_wide_terminals_show_more_parameters(driver, monkeypatch):
-    many = {f"parameter_{i}": i / 3 for i in range(6)}
-    driver.trials = [make_trial(1, "RUNNING", 5.0, many)]
-    shown = {}
-    for columns in (80, 160):
-        width(monkeypatch, columns)
-        display = Display(make_plan())
-        display.start(driver)
-        table = "\n".join(line for line in display._block() if "Best" not in line)
-        shown[columns] = table.count("parameter_")
-    assert shown[80] < shown[160] == 6
-
-
-def test_on_a_terminal_one_live_block_is_redrawn(driver, monkeypatch):
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
-    monkeypatch.setenv("TERM", "xterm")
-    width(monkeypatch, 100)
-    monkeypatch.setattr(_display, "_FIRST_BLOCK_S", 0.0)
-    out = Terminal()
-    monkeypatch.setattr(sys, "stdout", out)
-    display = Display(make_plan())
-    display.start(driver)
-    for _ in range(3):
-        display.heartbeat()
-    drawn = out.getvalue()
-    assert drawn.count("CPU 1.5/2") == 3
-    assert "\x1b[" in drawn
-    display.end()
-    assert out.getvalue().rstrip().endswith("Results: /results/exp")
-    assert display._live is None
-
-
-def test_a_short_run_draws_no_block(driver, monkeypatch):
-    monkeypatch.setattr(_display, "_is_terminal", lambda: True)
-    monkeypatch.setattr(_display, "_start_live", lambda: pytest.fail("drew a block"))
-    display = Display(make_plan())
-    display.start(driver)
-    display.heartbeat()
-    display.end()
-
-
-def test_failures_are_shown_at_once(driver, capsys):
-    failed = driver.trials[3]
-    hooks = Display(make_plan()).hooks()
-    assert list(hooks) == ["TRIAL_FAILURE"]
-    hooks["TRIAL_FAILURE"](trial=failed, error="Traceback\nKeyError: 'x'\n")
+def test_r137_the_start_says_what_runs_and_where(capsys):
+    """R137."""
+    reporter = make()
+    begin(reporter)
     out = capsys.readouterr().out
-    assert "train_ab_00004 failed" in out
-    assert "  KeyError: 'x'" in out and "Traceback" in out
-    hooks = Display(make_plan(log_trial_errors=False)).hooks()
-    hooks["TRIAL_FAILURE"](trial=failed, error="Traceback\nKeyError: 'x'\n")
+    assert "Configuration for experiment   exp" in out
+    for word in ("Search algorithm", "Search ", "FIFOScheduler", "Number of trials", "64"):
+        assert word in out
+    assert "View detailed results here: /results/exp\n" in out
+    assert "run: `tensorboard --logdir /results/exp`" in out
+    begin(reporter, tensorboard_path=None, total_num_samples=sys.maxsize)
     out = capsys.readouterr().out
-    assert "KeyError" in out and "Traceback" not in out
+    assert "tensorboard" not in out.lower()
+    assert "infinite" in out
 
 
-def test_results_are_shown_at_the_second_level_only(driver, capsys):
-    hooks = Display(make_plan(verbose=2)).hooks()
-    hooks["RESULT"](
-        trial=driver.trials[0],
-        result={"a": {"b": 0.123456789}, "training_iteration": 7, "config": {"x": 1}},
+def test_in_a_pipe_a_report_comes_every_thirty_seconds(driver, capsys, clock):
+    reporter = make()
+    reports = 0
+    for _ in range(300):
+        clock.now += 0.25
+        beat(reporter, driver)
+        reports += capsys.readouterr().out.count("Trial status:")
+    assert reports == 3  # at once, and after 30 and 60 of 75 seconds
+
+
+def test_a_report_says_how_far_what_is_used_and_what_is_best(driver, capsys, clock):
+    reporter = make()
+    clock.now += 3723.5
+    beat(reporter, driver)
+    out = capsys.readouterr().out
+    assert "Trial status: 1 RUNNING | 2 TERMINATED | 1 PENDING | 1 ERROR (of 64)\n" in out
+    assert "Current time: 2023-11-14 22:13:20. Total running time: 1hr 2min 3s\n" in out
+    assert "1.5/2 CPUs, 0/0 GPUs, 1/4 disk" in out and "memory" not in out
+    assert "Current best trial: ab_00002 with loss=1.25 and params={'lr': 0.2" in out
+    lines = [line for line in out.splitlines() if line.startswith("│")]
+    assert lines[0].split()[1:5] == ["Trial", "name", "status", "lr"]
+    assert [line.split()[2] for line in lines[1:]] == [
+        "RUNNING", "TERMINATED", "TERMINATED", "PENDING", "ERROR"
+    ]  # fmt: skip
+    assert "Number of errored trials" not in out
+    assert "\x1b" not in out
+
+
+def test_the_last_report_has_all_rows_and_the_errors(capsys, clock):
+    trials = [make_trial(n, "TERMINATED", float(n)) for n in range(30)]
+    trials += [make_trial(30, "ERROR"), make_trial(31, "TERMINATED", 5.0)]
+    trials[30].num_failures = trials[31].num_failures = 2
+    trials[30]._error_file = "/results/error.txt"
+    driver = Driver(*trials)
+    reporter = make(samples=32)
+    beat(reporter, driver)
+    out = capsys.readouterr().out
+    assert out.count("train_ab_") == 6
+    assert "26 more TERMINATED" in out
+    beat(reporter, driver, force=True)
+    out = capsys.readouterr().out
+    assert "more TERMINATED" not in out
+    table, errors = out.split("Number of errored trials: 2")
+    assert table.count("train_ab_") == 32
+    assert "/results/error.txt" in errors and "2*" in errors
+    assert "* ended well when it was tried again" in errors
+
+
+def test_a_report_shows_the_parameters_of_the_space(driver, capsys):
+    space = {"lr": tune.uniform(0, 1), "fixed": {"z": 1, "g": tune.grid_search([1])}}
+    reporter = make(config=space)
+    beat(reporter, driver)
+    head = next(line for line in capsys.readouterr().out.splitlines() if "Trial name" in line)
+    assert "lr" in head and "fixed/g" in head
+    assert "layers" not in head and "fixed/z" not in head
+
+
+def test_starts_and_ends_are_found_by_looking(driver, capsys, clock):
+    reporter = make()
+    reporter._watch(Running(driver))
+    driver.all = [make_trial(1, "RUNNING"), make_trial(2, "PENDING")]
+    beat(reporter, driver)
+    out = capsys.readouterr().out
+    assert "Trial train_ab_00001 started with configuration:\n╭" in out
+    assert "│ fixed/z" in out
+    assert "ab_00002 started" not in out and "completed" not in out
+    first, second = driver.all
+    first.set_status("TERMINATED")
+    first._last_result = {"loss": 0.123456, "training_iteration": 7, "pid": 3, "tiny": 1.5e-9}
+    second.set_status("TERMINATED")  # between two looks
+    clock.now += 1
+    beat(reporter, driver)
+    out = capsys.readouterr().out
+    assert "Trial train_ab_00001 completed after 7 iterations at 2023" in out
+    assert "training_iteration         7 │" in out and "0.12346 │" in out and "1.5e-09 │" in out
+    assert "pid" not in out
+    assert "ab_00002 started" in out and "ab_00002 completed after 0 iterations" in out
+    beat(reporter, driver)
+    assert "completed" not in capsys.readouterr().out
+
+
+def test_too_many_starts_and_ends_are_not_all_told(capsys, clock):
+    reporter = make(samples=50)
+    driver = Driver(*(make_trial(n, "RUNNING") for n in range(50)))
+    reporter._watch(Running(driver))
+    beat(reporter, driver)
+    out = capsys.readouterr().out
+    assert out.count("started with configuration") == 20
+    assert out.count("only some are told of") == 1
+    for trial in driver.all:
+        trial.set_status("TERMINATED")
+    clock.now += 6
+    beat(reporter, driver)
+    out = capsys.readouterr().out
+    assert out.count("completed after") == 3
+    assert "only some" not in out
+
+
+def test_level_2_tells_of_each_result_and_checkpoint_by_hooks(driver, capsys):
+    reporter = make(2)
+    reporter._watch(Running(driver))
+    trial = driver.trials[0]
+    beat(reporter, driver)
+    assert "started" not in capsys.readouterr().out  # the hook says it
+    what = {"iteration": 1, "trials": driver.trials, "trial": trial}
+    reporter.on_trial_start(**what)
+    reporter.on_trial_result(**what, result=trial.last_result)
+    reporter.on_checkpoint(**what, checkpoint=SimpleNamespace(path="/c"))
+    reporter.on_trial_complete(**what)
+    out = capsys.readouterr().out
+    assert "Trial train_ab_00001 started with configuration:" in out
+    assert "Trial train_ab_00001 finished iteration 1 at " in out
+    assert "Trial train_ab_00001 saved a checkpoint for iteration 1 at: (local)/c\n" in out
+    assert "Trial train_ab_00001 completed after 1 iterations at" in out
+    assert out.count("Trial train_ab_00001 result") == 1  # the last one had been shown
+    table = out[out.index("finished iteration") :]
+    rows = [line.split()[1] for line in table.splitlines() if line.startswith("│")][1:]
+    assert rows == ["time_total_s", "training_iteration", "loss", "nested/a", "other"]
+
+
+def test_errors_and_retries_name_the_error_file(driver, capsys):
+    reporter = make()
+    trial = driver.trials[3]
+    trial._error_file, trial.num_failures = "/results/error.txt", 1
+    reporter.on_trial_recover(iteration=1, trials=driver.trials, trial=trial)
+    out = capsys.readouterr().out
+    assert "errored after 0 iterations at" in out and "tried again; it has failed once" in out
+    reporter.on_trial_error(iteration=1, trials=driver.trials, trial=trial)
+    out = capsys.readouterr().out
+    assert "Trial train_ab_00004 errored after 0 iterations at" in out
+    assert "Error file: /results/error.txt\n" in out
+
+
+def test_r114_only_the_metrics_that_a_trainable_names_are_shown(driver, capsys):
+    """R114: default callbacks take what `_progress_metrics` says."""
+    reporter = make(2, progress_metrics=["loss"])
+    reporter.on_trial_result(
+        iteration=1, trials=[], trial=driver.trials[0], result={"loss": 0.5, "other": 2}
     )
-    assert capsys.readouterr().out == "Trial train_ab_00001 result 7: a/b=0.12346\n"
-    hooks["CHECKPOINT"](trial=driver.trials[0], checkpoint=SimpleNamespace(path="/c"))
-    assert "/c" in capsys.readouterr().out
-
-
-def test_without_a_metric_the_users_metrics_are_shown(driver, capsys):
-    display = Display(make_plan(metric=None, mode=None, total_samples=sys.maxsize))
-    display.start(driver)
-    display.end()
     out = capsys.readouterr().out
-    assert "Best" not in out
-    assert "loss" in out and "other" in out
-    assert "endless trials" in out
+    assert "loss" in out and "other" not in out
 
 
-def test_the_last_table_ranks_by_the_metric(driver, capsys):
-    driver.trials += [make_trial(n, "TERMINATED", 100.0 + n) for n in range(10, 30)]
-    display = Display(make_plan(mode="max"))
-    display.start(driver)
-    capsys.readouterr()
-    display.end()
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[2].startswith("train_ab_00029")
-    assert "... and 15 more trials" in lines
+def test_a_training_is_told_of_without_the_word_trial(driver, capsys):
+    reporter = TrainReporter(AirVerbosity.DEFAULT)
+    reporter.setup()
+    trial = driver.trials[0]
+    what = {"iteration": 1, "trials": driver.trials, "trial": trial}
+    assert reporter._deaf_to == ()
+    begin(reporter)
+    reporter.on_trial_start(**what)
+    reporter.on_trial_result(**what, result=trial.last_result)
+    beat(reporter, driver, force=True)
+    out = capsys.readouterr().out
+    assert "Training started with configuration" in out
+    assert "Training finished iteration 1" in out
+    assert "Trial" not in out
+
+
+def test_a_reporter_of_ones_own_needs_a_report():
+    class Mine(ProgressReporter):
+        pass
+
+    with pytest.raises(NotImplementedError, match="Mine"):
+        Mine(AirVerbosity.DEFAULT).print_heartbeat([], force=True)
+    assert issubclass(TuneReporterBase, ProgressReporter)
+
+
+def test_frames_are_of_ascii_where_others_cannot_be_printed(monkeypatch):
+    assert boxed(["a", "b"], [["1", "x"], ["22", "y"]], right=[0]) == (
+        "╭────────╮\n│  a   b │\n├────────┤\n│  1   x │\n│ 22   y │\n╰────────╯"
+    )
+    out = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
+    monkeypatch.setattr(sys, "stdout", out)
+    assert boxed(["a"], [["1"]]).isascii()
+    assert _display.say("Trial ❤ started")
+    out.seek(0)
+    assert out.read() == "Trial ? started\n"
+
+
+def test_values_that_cannot_be_printed_are_named(capsys):
+    class Sulks:
+        def __str__(self):
+            raise RuntimeError("no")
+
+    trial = make_trial(1, "RUNNING", params={"x": Sulks(), "text": "a\nb" * 50})
+    beat(make(), Driver(trial))
+    make()._say_start(trial)
+    out = capsys.readouterr().out
+    assert out.count("<Sulks>") == 2
+    assert "...a b" not in out.splitlines()[0] and max(map(len, out.splitlines()[4:])) < 200
 
 
 def test_a_closed_output_does_not_end_the_run(driver, monkeypatch):
     out = io.StringIO()
     monkeypatch.setattr(sys, "stdout", out)
-    display = Display(make_plan())
+    reporter = make()
     out.close()
-    display.start(driver)
-    display.end()
+    begin(reporter)
+    beat(reporter, driver, force=True)
 
 
 def test_a_run_without_trials_ends_quietly(capsys):
-    display = Display(make_plan())
-    display.start(Driver())
-    display.end(failed=True)
-    assert "Ended with an error" in capsys.readouterr().out
+    beat(make(), Driver(), force=True)
+    assert "Trial status: none yet" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0s"), (59, "59s"), (61, "1min 1s"), (3601, "1hr 0min 1s"), (172805, "2d 0hr 0min 5s")],
+)
+def test_durations_are_for_people(seconds, text):
+    assert _display.duration(seconds) == text
+
+
+# --- on a terminal ---
+
+
+@pytest.mark.parametrize("columns", [80, 160])
+def test_the_block_fits_the_terminal(driver, terminal, monkeypatch, columns):
+    terminal()
+    size(monkeypatch, columns)
+    many = {f"parameter_{i}": i / 3 for i in range(12)}
+    for number in range(10, 60):
+        driver.all.append(make_trial(number, "RUNNING", 5.0, many))
+    reporter = make()
+    reporter._watch(Running(driver))
+    shown = []
+    reporter._block.show = shown.extend
+    beat(reporter, driver)
+    assert len(shown) <= 24
+    text = "\n".join(shown)
+    table = [line for line in shown if line.startswith(("│", "╭"))]
+    assert max(map(len, table)) <= columns
+    assert "train_ab_00001" in text and "train_ab_00002" in text
+    assert "more parameters" in text
+
+
+def test_wide_terminals_show_more_parameters(terminal, monkeypatch):
+    many = {f"parameter_{i}": i / 3 for i in range(5)}
+    driver = Driver(make_trial(1, "RUNNING", 5.0, many))
+    shown = {}
+    for columns in (80, 160):
+        size(monkeypatch, columns)
+        reporter = make()
+        table = reporter._table(driver.trials, columns)
+        shown[columns] = table[0].count("parameter_")
+    assert shown[80] < shown[160] == 5
+
+
+def test_on_a_terminal_one_live_block_is_redrawn(driver, terminal):
+    out = terminal()
+    reporter = make()
+    reporter._watch(Running(driver))
+    for _ in range(3):
+        beat(reporter, driver)
+    drawn = out.getvalue()
+    assert drawn.count("1.5/2 CPUs") == 3
+    assert "\x1b[" in drawn
+    assert "started with configuration" not in drawn  # the block shows it
+    assert drawn.count("train_ab_00002 completed") == 1
+    beat(reporter, driver, force=True)
+    reporter._unwatch()
+    assert out.getvalue().endswith("╯\n")
+    assert sys.stdout is out
+
+
+def test_a_short_run_draws_no_block(driver, terminal, monkeypatch):
+    terminal()
+    monkeypatch.setattr(output, "_FIRST_BLOCK_S", 1000.0)
+    monkeypatch.setattr(_display, "_start_live", lambda: pytest.fail("drew a block"))
+    reporter = make()
+    reporter._watch(Running(driver))
+    beat(reporter, driver)
+    beat(reporter, driver, force=True)
+
+
+def test_a_debugger_gets_the_terminal_for_itself(driver, terminal):
+    out = terminal()
+    reporter = make()
+    reporter._watch(Running(driver))
+    beat(reporter, driver)
+    assert sys.stdout is not out  # rich moves what others print above the block
+    before = bdb.Bdb.__init__
+    debugger = bdb.Bdb()
+    assert debugger.breaks == {}
+    assert sys.stdout is out
+    assert bdb.Bdb.__init__ is not before
+    shown = len(out.getvalue())
+    beat(reporter, driver)
+    text = out.getvalue()[shown:]
+    assert "\x1b" not in text and "Trial status" in text  # plain from here on
+    reporter._unwatch()
+
+
+def test_under_a_debugger_there_is_no_block(terminal, monkeypatch):
+    terminal()
+    monkeypatch.setattr(sys, "gettrace", lambda: print)
+    assert not Block().possible
+    monkeypatch.setattr(sys, "gettrace", lambda: None)
+    assert Block().possible
+    monkeypatch.setenv("TERM", "dumb")
+    assert not Block().possible

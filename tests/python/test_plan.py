@@ -16,6 +16,7 @@ from ctune._pickling import find_unpicklable
 from ctune._plan import make_plan
 from ctune.callback import Callback
 from ctune.execution.placement_groups import PlacementGroupFactory
+from ctune.experimental.output import TuneTerminalReporter
 from ctune.logger import CSVLoggerCallback, JsonLoggerCallback, TBXLoggerCallback
 from ctune.schedulers import ASHAScheduler, FIFOScheduler
 from ctune.search import BasicVariantGenerator, ConcurrencyLimiter, Searcher
@@ -84,7 +85,7 @@ def test_defaults(plan, tmp_path):
     assert p.checkpoint_config == CheckpointConfig()
     assert (p.verbose, own.max_failures, p.fail_fast) == (1, 0, False)
     assert p.raise_on_failed_trial and not p.reuse_actors
-    assert [type(c) for c in p.callbacks] == [TBXLoggerCallback]
+    assert [type(c) for c in p.callbacks] == [TuneTerminalReporter, TBXLoggerCallback]
     assert p.json and p.csv
     assert p.executor == "inline"
     assert p.total_resources["CPU"] == 2
@@ -249,7 +250,6 @@ def test_a_bad_argument_is_one_error_that_names_it(plan, tmp_path, arguments, er
 @pytest.mark.parametrize(
     ("parameter", "value"),
     [
-        ("progress_reporter", object()),
         ("_remote", True),
         ("_remote_string_queue", object()),
     ],
@@ -570,19 +570,21 @@ def test_default_loggers_are_added_to_the_callers_list(plan):
     mine = Mine()
     given = [mine]
     p = plan(callbacks=given)
-    defaults = [CSVLoggerCallback, JsonLoggerCallback, TBXLoggerCallback]
+    defaults = [
+        TuneTerminalReporter, CSVLoggerCallback, JsonLoggerCallback, TBXLoggerCallback
+    ]  # fmt: skip
     assert [type(c) for c in given] == [Mine, *defaults]
-    assert p.callbacks == [mine, given[3]]
+    assert p.callbacks == [mine, given[1], given[4]]
     plan(callbacks=given)
-    assert len(given) == 4
+    assert len(given) == 5
 
 
 def test_default_loggers_can_be_switched_off(plan, monkeypatch):
     monkeypatch.setenv("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     p = plan()
-    assert (p.json, p.csv, p.callbacks) == (False, False, [])
+    assert (p.json, p.csv, len(p.callbacks)) == (False, False, 1)
     p = plan(callbacks=[JsonLoggerCallback()])
-    assert (p.json, p.csv, p.callbacks) == (True, False, [])
+    assert (p.json, p.csv, len(p.callbacks)) == (True, False, 1)
 
 
 def test_a_subclass_of_a_default_logger_is_called_too(plan):

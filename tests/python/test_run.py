@@ -761,11 +761,12 @@ def test_the_display_shows_a_real_run(executor, run, capfd):
             verbose=2,
         )
     out = capfd.readouterr().out
-    assert "Experiment shown" in out
+    assert "Configuration for experiment   shown" in out
     assert "failed" in out and "KeyError: 'mine'" in out
-    assert "result 2: count=2" in out
-    assert "Best: count=2" in out
-    assert "2/2 trials (1 TERMINATED, 1 ERROR)" in out
+    assert "finished iteration 2" in out
+    assert " with count=2 and params={" in out
+    assert "Trial status: 1 TERMINATED | 1 ERROR" in out
+    assert "Number of errored trials: 1" in out
 
 
 def test_the_time_of_a_run_is_its_own(inline, run):

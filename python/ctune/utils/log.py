@@ -1,15 +1,27 @@
-"""How much is printed."""
+"""How much the reporters of the older kind say, and whether they speak to a notebook."""
 
 from __future__ import annotations
 
+import enum
+import os
 import sys
-from enum import Enum
 
-__all__ = ["Verbosity", "disable_ipython", "has_verbosity", "set_verbosity"]
+__all__ = [
+    "Verbosity",
+    "default_verbosity",
+    "disable_ipython",
+    "has_verbosity",
+    "in_notebook",
+    "set_verbosity",
+]
 
 
-class Verbosity(Enum):
-    """Levels of `verbose`, from nothing to each result in full."""
+class Verbosity(enum.Enum):
+    """Levels of `verbose` with RAY_AIR_NEW_OUTPUT=0: each says what those below it say, too.
+
+    V0_MINIMAL: nothing. V1_EXPERIMENT: status of the experiment. V2_TRIAL_NORM: a line for
+    results, and a last table of trials. V3_TRIAL_DETAILS: whole results, and tables on the way.
+    """
 
     V0_MINIMAL = 0
     V1_EXPERIMENT = 1
@@ -24,24 +36,41 @@ verbosity = Verbosity.V3_TRIAL_DETAILS
 
 
 def set_verbosity(level: int | Verbosity) -> None:
-    """Sets the level that has_verbosity() compares with.
+    """Sets the level of this process. run() does it, too.
 
     Raises:
-        ValueError: It is no level.
+        ValueError: There is no such level.
     """
     global verbosity
-    verbosity = level if isinstance(level, Verbosity) else Verbosity(level)
+    try:
+        verbosity = level if isinstance(level, Verbosity) else Verbosity(int(level))
+    except (ValueError, TypeError):
+        raise ValueError(f"verbose: must be 0, 1, 2 or 3, got {level!r:.80}.") from None
 
 
 def has_verbosity(level: int | Verbosity) -> bool:
-    """Returns whether what belongs to `level` is to be printed."""
+    """Returns whether what belongs to a level is said."""
     return int(verbosity) >= int(level)
 
 
 def disable_ipython() -> None:
-    """Keeps IPython, if it runs, from showing its own tracebacks and completions."""
+    """Puts IPython out of use, if it runs: what runs say is plain text from then on."""
     if "IPython" not in sys.modules:
         return
     from IPython.core.interactiveshell import InteractiveShell
 
     InteractiveShell.clear_instance()
+
+
+def in_notebook() -> bool:
+    """Returns whether this is the kernel of a notebook, which shows HTML."""
+    ipython = sys.modules.get("IPython")
+    if ipython is None:
+        return False
+    kind = type(ipython.get_ipython())
+    return kind.__name__ == "ZMQInteractiveShell" or "google.colab" in kind.__module__
+
+
+def default_verbosity() -> int:
+    """Returns the level that run() takes if it is given none."""
+    return 3 if os.environ.get("RAY_AIR_NEW_OUTPUT") == "0" else 1

@@ -1,0 +1,1 @@
+"""Modules of Ray Tune's experimental package."""
