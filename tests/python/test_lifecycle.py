@@ -651,3 +651,28 @@ def test_before_its_first_result_a_trial_says_who_will_report(run, executor):
     assert address == result["node_ip"] and not reported
     assert not trial.has_reported_at_least_once
     assert trial.last_result == result
+
+
+@pytest.mark.parametrize("length", ["1", "5", "1000"])
+def test_r175_all_results_come_in_their_order_whatever_the_buffer(
+    run, trainable, monkeypatch, length
+):
+    # Results come one by one here, which nobody should notice.
+    monkeypatch.setenv("TUNE_RESULT_BUFFER_LENGTH", length)
+    monkeypatch.setenv("TUNE_RESULT_BUFFER_MIN_TIME_S", "10")
+    heard = []
+
+    class Hears(ctune.Callback):
+        def on_trial_result(self, trial, result, **info):
+            heard.append((trial.trial_id, result["n"]))
+
+    keep = {"checkpoint_frequency": 2} if trainable is Job else {}
+    analysis = run(
+        trainable,
+        num_samples=2,
+        callbacks=[Hears()],
+        checkpoint_config=ctune.CheckpointConfig(**keep),
+    )
+    for trial in analysis.trials:
+        assert [n for name, n in heard if name == trial.trial_id] == ALL == lines(trial)
+    assert os.environ["TUNE_RESULT_BUFFER_LENGTH"] == length

@@ -43,11 +43,12 @@ class Executor:
         """
         raise NotImplementedError(f"{type(self).__name__}.capacity() is missing.")
 
-    def prepare(self, trainable: type[Any] | dict[str, type[Any]]) -> None:
+    def prepare(self, trainable: Any) -> None:
         """Hears what will be trained, before the first command of each run.
 
         Args:
-            trainable: What `TrialHost` takes. It can be pickled by cloudpickle.
+            trainable: What `TrialHost` takes; nothing to look into. It can be pickled by
+                cloudpickle.
         """
 
     def submit(self, command: Command) -> None:
