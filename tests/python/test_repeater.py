@@ -71,6 +71,17 @@ def test_none_and_finished_are_passed_on():
     assert repeater.suggest("1") == Searcher.FINISHED
 
 
+def test_metric_and_mode_of_the_run_are_seen_through_a_limiter():
+    class Takes(Counting):
+        def set_search_properties(self, metric, mode, config, **spec):
+            self._metric, self._mode = metric, mode
+            return True
+
+    repeater = Repeater(ConcurrencyLimiter(Takes(metric=None, mode=None), 1))
+    assert repeater.set_search_properties("m", "max", {})
+    assert (repeater.metric, repeater.mode) == ("m", "max")
+
+
 def test_an_unknown_trial_is_an_error(caplog):
     with pytest.raises(KeyError):
         Repeater(Counting()).on_trial_complete("who", {})

@@ -58,9 +58,12 @@ class ConcurrencyLimiter(_ctune.ConcurrencyLimiter, Searcher):
     ) -> bool:
         """Hands the settings of the run, and the limit, to the searcher."""
         self._hand_over()
-        return set_search_properties(
+        accepted = set_search_properties(
             self.searcher.set_search_properties, metric, mode, config, **spec
         )
+        # What wraps this one, such as a Repeater, asks it for them.
+        self._metric, self._mode = self.searcher.metric, self.searcher.mode
+        return accepted
 
     def add_evaluated_point(
         self,

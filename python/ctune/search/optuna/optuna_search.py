@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import time
 import warnings
 from collections.abc import Callable
@@ -86,7 +87,12 @@ class OptunaSearch(Searcher):
         self._space: Any = space or None
         self._points = points_to_evaluate or []
         self._rewards = evaluated_rewards
-        self._sampler = sampler or optuna.samplers.TPESampler(seed=seed)
+        if sampler is None:
+            # Optuna's streams without a seed begin when first used, after the run has kept the
+            # searcher's state to resume with.
+            seed = random.SystemRandom().randrange(2**32) if seed is None else seed
+            sampler = optuna.samplers.TPESampler(seed=seed)
+        self._sampler = sampler
         self._study_name = study_name
         self._storage = storage
         self._trials: dict[str, Any] = {}
