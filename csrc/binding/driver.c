@@ -117,6 +117,13 @@ pyct_driver_trials(PyObject *driver)
     pyct_driver *self = (pyct_driver *)driver;
     size_t n = ct_trials_count(pyct_driver_board(self)->trials);
 
+    if (self->went_on && self->iteration > 0) { /* some may have been replaced */
+        self->went_on = false;
+        self->made = 0;
+        if (PyList_SetSlice(self->shown, 0, PY_SSIZE_T_MAX, NULL) < 0) {
+            return NULL;
+        }
+    }
     for (; self->made < n; self->made++) {
         if (ct_trials_get(pyct_driver_board(self)->trials, (ct_trial_id)self->made)
                 ->replaced) {
@@ -1398,11 +1405,7 @@ driver_recover(PyObject *op, PyObject *dir)
     if (st != CT_OK) {
         return pyct_raise(self->state, &err);
     }
-    self->made = 0; /* some of the trials may be replaced when the run goes on */
-    Py_XSETREF(self->shown, PyList_New(0));
-    if (self->shown == NULL) {
-        return NULL;
-    }
+    self->went_on = true;
     return Py_BuildValue("{sOsKsKsn}", "found", r.found ? Py_True : Py_False, "events",
                          (unsigned long long)r.events, "turns",
                          (unsigned long long)r.turns, "differing",

@@ -60,6 +60,8 @@ def check_past(past: Mapping[str, Any], now: Mapping[str, Any], directory: str) 
         past, now: The part "run" of the settings of both.
     """
     where = f"The experiment in {directory!r}"
+    if past.get("trainables") == now["trainables"]:
+        _check_objective(past, now, where)
     for key, parameter, what in (
         ("trainables", "run_or_experiment", "the trainable"),
         ("scheduler", "scheduler", "the scheduler"),
@@ -72,13 +74,6 @@ def check_past(past: Mapping[str, Any], now: Mapping[str, Any], directory: str) 
                 "experiment."
             )
     _check_spaces(past.get("spaces", []), now["spaces"], where)
-    decides = now["scheduler"][0] != FIFOScheduler.__name__ or len(now["searcher"]) > 1
-    for key in ("metric", "mode"):
-        if decides and past.get(key) != now[key]:
-            raise ValueError(
-                f"{key}: {where} was begun with {past.get(key)!r} and cannot go on with "
-                f"{now[key]!r}: trials were judged by it. Use the same."
-            )
     if len(now["num_samples"]) > 1 and past.get("num_samples") != now["num_samples"]:
         raise ValueError(
             f"num_samples: {where} holds several experiments, whose trials are made one after "
@@ -86,10 +81,22 @@ def check_past(past: Mapping[str, Any], now: Mapping[str, Any], directory: str) 
         )
 
 
+def _check_objective(past: Mapping[str, Any], now: Mapping[str, Any], where: str) -> None:
+    if now["scheduler"][0] == FIFOScheduler.__name__ and len(now["searcher"]) == 1:
+        return  # nothing was decided by it
+    for key in ("metric", "mode"):
+        if past.get(key) != now[key]:
+            raise ValueError(
+                f"{key}: {where} was begun with {past.get(key)!r} and cannot go on with "
+                f"{now[key]!r}: trials were judged by it. Use the same."
+            )
+
+
 def _words(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    return str(value)
+    if not isinstance(value, list) or not value:
+        return str(value)
+    first, *rest = map(str, value)
+    return f"{first}({', '.join(rest)})" if rest else first
 
 
 def _check_spaces(past: list[Any], now: list[Any], where: str) -> None:

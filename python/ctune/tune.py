@@ -135,8 +135,14 @@ def run(
             from here at once. Both need max_failures=0.
         restore: Directory of a checkpoint that every trial starts from, until it has one of
             its own. Iterations count from 0.
-        resume: Not implemented.
-        resume_config: Not implemented.
+        resume: True: go on with the run that `name` and `storage_path` tell, where it was
+            cut or has ended. What decided about its trials (trainable, space, scheduler,
+            searcher, metric) must be the same; `num_samples`, `stop`, `time_budget_s` and
+            what concerns the machine may be new. With "AUTO+ERRORED" failed trials go on
+            from their checkpoints, with "AUTO+RESTART_ERRORED" they start anew; with
+            "AUTO+ERRORED_ONLY" and "AUTO+RESTART_ERRORED_ONLY" unfinished ones do not go on.
+            With nothing to resume a new experiment begins.
+        resume_config: The same as a ResumeConfig, which wins over `resume`.
         reuse_actors: Let a worker serve further trials when one ends, through
             `reset_config`. Saves the start of a worker for each trial.
         raise_on_failed_trial: Raise TuneError at the end if a trial failed.

@@ -26,6 +26,7 @@ __all__ = ["Tuner"]
 logger = logging.getLogger("ctune")
 
 _FILE = "tuner.pkl"
+_SPACE = "param_space.pkl"
 
 
 class Tuner:
@@ -81,6 +82,7 @@ class Tuner:
         self._run_config = run_config
         self._experiment = experiment
         self._analysis: ExperimentAnalysis | None = None
+        self._resume_config: ResumeConfig | None = None
         self._keep()
 
     def _keep(self) -> None:
@@ -105,6 +107,13 @@ class Tuner:
             )
             return
         storage.write(_FILE, data)
+        try:
+            storage.write(_SPACE, cloudpickle.dumps(self._param_space))
+        except Exception as error:
+            logger.warning(
+                "param_space cannot be pickled (%s): Tuner.restore() has to be given it again.",
+                error,
+            )
 
     def fit(self) -> ResultGrid:
         """Runs the trials to their end.
@@ -155,18 +164,29 @@ class Tuner:
             callbacks=treated.callbacks,
             max_concurrent_trials=searched.max_concurrent_trials,
             chdir_to_trial_dir=searched.chdir_to_trial_dir,
+            resume_config=self._resume_config,
             _entrypoint=Entrypoint.TUNER,
         )
         return ResultGrid(self._analysis)
 
     def get_results(self) -> ResultGrid:
-        """Returns what fit() returned.
+        """Returns what fit() returned; of a restored experiment, what it has so far.
 
         Raises:
             RuntimeError: It was not called.
         """
+        from ctune.analysis.experiment_analysis import ExperimentAnalysis
         from ctune.result_grid import ResultGrid
 
+        if self._analysis is None and self._resume_config is not None:
+            return ResultGrid(
+                ExperimentAnalysis(
+                    self._experiment.path,
+                    storage_filesystem=self._run_config.storage_filesystem,
+                    default_metric=self._tune_config.metric,
+                    default_mode=self._tune_config.mode,
+                )
+            )
         if self._analysis is None:
             raise RuntimeError("There are no results yet: call Tuner.fit() first.")
         return ResultGrid(self._analysis)
@@ -183,30 +203,62 @@ class Tuner:
         storage_filesystem: Any = None,
         _resume_config: ResumeConfig | None = None,
     ) -> Tuner:
-        """Goes on with an experiment of an earlier Tuner. Not implemented.
+        """Returns a Tuner whose fit() goes on with the experiment of an earlier one.
+
+        Everything else is as it was given to that one. The experiment may have been moved.
 
         Args:
-            path: Its directory.
-            trainable: What it trained.
-            resume_unfinished: Whether trials that had not ended go on.
+            path: Its directory: a local path or a URI.
+            trainable: What it trained; under the same name.
+            resume_unfinished: Whether trials that had not ended go on. Default: they do.
             resume_errored: Whether failed trials go on from their latest checkpoint.
-            restart_errored: Whether failed trials start anew.
-            param_space: The search space, if it holds objects.
-            storage_filesystem: Where `path` is.
+            restart_errored: Whether failed trials start anew. `resume_errored` wins.
+            param_space: The search space, with the same keys. Default: as it was; needed if it
+                could not be pickled.
+            storage_filesystem: A `pyarrow.fs.FileSystem`; `path` is a bare path on it then.
 
         Raises:
             FileNotFoundError: There is no Tuner's experiment.
-            NotImplementedError: Otherwise.
+            ValueError: Trainable or search space are others.
+            OSError: Storage does not answer.
         """
-        if not cls.can_restore(path, storage_filesystem):
+        filesystem, directory = locate("path", os.fspath(path), storage_filesystem)
+        parent, name = os.path.split(directory.rstrip("/"))
+        storage = StorageContext(parent, name, None, filesystem)
+        if not storage.holds(_FILE):
             raise FileNotFoundError(
                 f"path: {os.fspath(path)!r} is no directory of a Tuner's experiment: "
                 f"it has no {_FILE}."
             )
-        raise NotImplementedError(
-            f"path: going on with {os.fspath(path)!r} is not implemented. ExperimentAnalysis(path) "
-            "reads its results."
+        kept = _load(storage, _FILE)
+        if param_space is None and storage.holds(_SPACE):
+            param_space = _load(storage, _SPACE)
+        if isinstance(param_space, _Config):
+            param_space = param_space.to_dict()
+        _check_space(param_space, kept["param_space_keys"])
+        run_config = kept["run_config"]
+        run_config.name = name
+        run_config.storage_path = parent
+        run_config.storage_filesystem = filesystem
+        tuner = cls.__new__(cls)
+        tuner._trainable = trainable
+        tuner._param_space = param_space or {}
+        tuner._tune_config = kept["tune_config"]
+        tuner._run_config = run_config
+        tuner._experiment = Experiment(
+            name, trainable, storage_path=parent, storage_filesystem=filesystem
         )
+        tuner._analysis = None
+        tuner._resume_config = _resume_config or _fates(
+            resume_unfinished, resume_errored, restart_errored
+        )
+        if tuner._experiment.run_identifier != kept["trainable_name"]:
+            raise ValueError(
+                f"trainable: the experiment in {os.fspath(path)!r} trained "
+                f"{kept['trainable_name']!r}, not {tuner._experiment.run_identifier!r}. Give the "
+                "same trainable, or make a new Tuner."
+            )
+        return tuner
 
     @classmethod
     def can_restore(cls, path: str | os.PathLike[str], storage_filesystem: Any = None) -> bool:
@@ -222,6 +274,36 @@ class Tuner:
         """
         filesystem, directory = locate("path", os.fspath(path), storage_filesystem)
         return StorageContext(*os.path.split(directory), None, filesystem).holds(_FILE)
+
+
+def _load(storage: StorageContext, name: str) -> Any:
+    import cloudpickle
+
+    with storage.reader().open(os.path.join(storage.experiment_fs_path, name)) as file:
+        return cloudpickle.loads(file.read())
+
+
+def _check_space(space: Any, keys: list[str]) -> None:
+    if space is not None and not isinstance(space, dict):
+        raise ValueError(f"param_space: must be a dict of parameters, got {shown(space)}.")
+    found = sorted(flatten_dict(space or {}))
+    if found != keys:
+        raise ValueError(
+            f"param_space: has the keys {found}, but the experiment has {keys}. Give the search "
+            "space that it began with."
+        )
+
+
+def _fates(unfinished: bool, resume_errored: bool, restart_errored: bool) -> ResumeConfig:
+    kind = ResumeConfig.ResumeType
+    errored = kind.SKIP
+    if resume_errored:
+        errored = kind.RESUME
+    elif restart_errored:
+        errored = kind.RESTART
+    return ResumeConfig(
+        finished=kind.SKIP, unfinished=kind.RESUME if unfinished else kind.SKIP, errored=errored
+    )
 
 
 def _checked(parameter: str, given: Any, kind: type[Any]) -> Any:

@@ -247,3 +247,334 @@ def test_a_cut_run_with_a_python_searcher_suggests_as_the_uncut_one(tmp_path: Pa
     for k in range(0, len(ends), 5):
         cut(tmp_path / "whole" / "e", tmp_path / "part" / "e", ends[k])
         assert outcome(run(Curve, **again(k))) == expected, f"cut behind turn {k}"
+
+
+# --- forms of resume= --------------------------------------------------------------------
+
+
+class Fragile(Curve):
+    """Fails at its third step where a file says so."""
+
+    def step(self) -> dict[str, Any]:
+        if self.i == 2 and Path(self.config["flag"]).exists() and self.config["n"] in (1, 2):
+            raise RuntimeError("as asked")
+        return super().step()
+
+
+def fragile(tmp_path: Path, **more: Any) -> Any:
+    return run(
+        Fragile,
+        **{
+            "name": "e",
+            "storage_path": str(tmp_path),
+            "config": {
+                "flag": str(tmp_path / "flag"),
+                "n": tune.grid_search([0, 1, 2]),
+                "x": 0.5,
+            },
+            "stop": {"training_iteration": 4},
+            "raise_on_failed_trial": False,
+            "checkpoint_config": tune.CheckpointConfig(checkpoint_frequency=1),
+            "verbose": 0,
+            **more,
+        },
+    )
+
+
+def iterations(analysis: Any) -> dict[int, list[int]]:
+    """n of the config -> iterations in result.json."""
+    return {
+        t.config["n"]: [
+            json.loads(line)["training_iteration"]
+            for line in (Path(t.local_path) / "result.json").open()
+        ]
+        for t in analysis.trials
+    }
+
+
+@pytest.fixture
+def failed(tmp_path: Path) -> Any:
+    """An experiment of three trials, of which two have failed; the cause is mended."""
+    (tmp_path / "flag").touch()
+    analysis = fragile(tmp_path)
+    assert [t.status for t in analysis.trials] == ["TERMINATED", "ERROR", "ERROR"]
+    (tmp_path / "flag").unlink()
+    return analysis
+
+
+@pytest.mark.parametrize("resume", [True, "AUTO", "AUTO+", "whatever"])
+def test_by_default_failed_trials_stay_failed(failed: Any, tmp_path: Path, resume: Any) -> None:
+    # R59, R62: finished SKIP, unfinished RESUME, errored SKIP.
+    if resume == "AUTO+":
+        with pytest.raises(ValueError, match="resume: ''"):  # R67
+            fragile(tmp_path, resume=resume)
+        return
+    again = fragile(tmp_path, resume=resume)
+    assert [t.status for t in again.trials] == ["TERMINATED", "ERROR", "ERROR"]
+    assert [t.trial_id for t in again.trials] == [t.trial_id for t in failed.trials]
+    assert iterations(again) == {0: [1, 2, 3, 4], 1: [1, 2], 2: [1, 2]}
+    assert again.trials[1].error_file is not None
+
+
+@pytest.mark.parametrize(
+    "resume", ["AUTO+ERRORED", "AUTO+ERRORED_ONLY", "AUTO+RESTART_ERRORED+ERRORED"]
+)
+def test_failed_trials_go_on_from_their_checkpoints(
+    failed: Any, tmp_path: Path, resume: str
+) -> None:
+    # R60, R63, R65, R68: the last setting counts.
+    again = fragile(tmp_path, resume=resume)
+    assert [t.status for t in again.trials] == ["TERMINATED"] * 3
+    assert [t.trial_id for t in again.trials] == [t.trial_id for t in failed.trials]
+    assert iterations(again) == {n: [1, 2, 3, 4] for n in range(3)}
+    assert again.trials[1].error_file is None
+    assert again.trials[1].num_failures == 1
+
+
+@pytest.mark.parametrize("resume", ["AUTO+RESTART_ERRORED", "AUTO+RESTART_ERRORED_ONLY"])
+def test_failed_trials_start_anew_as_new_trials(failed: Any, tmp_path: Path, resume: str) -> None:
+    # R64, R66
+    again = fragile(tmp_path, resume=resume)
+    assert [t.status for t in again.trials] == ["TERMINATED"] * 3
+    before = {t.trial_id for t in failed.trials}
+    assert [t.trial_id in before for t in again.trials] == [True, False, False]
+    assert iterations(again) == {n: [1, 2, 3, 4] for n in range(3)}
+    assert {t.config["n"] for t in again.trials} == {0, 1, 2}
+    third = fragile(tmp_path, resume=True)  # a replay gives the new trials the same ids
+    assert [t.trial_id for t in third.trials] == [t.trial_id for t in again.trials]
+
+
+def test_resume_config_wins_over_resume(failed: Any, tmp_path: Path) -> None:
+    # R28, R56: even over a malformed one. R71: the enum.
+    kind = tune.ResumeConfig.ResumeType
+    assert [kind("resume"), kind("restart"), kind("skip")] == [
+        kind.RESUME,
+        kind.RESTART,
+        kind.SKIP,
+    ]
+    config = tune.ResumeConfig(finished=kind.RESTART, errored=kind.SKIP)
+    again = fragile(tmp_path, resume="LOCAL+nonsense", resume_config=config)
+    assert sorted(t.status for t in again.trials) == ["ERROR", "ERROR", "TERMINATED"]
+    assert failed.trials[0].trial_id not in [t.trial_id for t in again.trials]
+
+
+@pytest.mark.parametrize("base", ["LOCAL", "REMOTE", "PROMPT", "ERRORED_ONLY"])
+def test_forms_that_are_gone(tmp_path: Path, base: str) -> None:
+    with pytest.raises(DeprecationWarning, match=f"{base}.*'AUTO'"):  # R61
+        fragile(tmp_path, resume=base)
+
+
+@pytest.mark.parametrize("resume", [None, False])
+def test_without_resume_a_new_experiment_begins(failed: Any, tmp_path: Path, resume: Any) -> None:
+    again = fragile(tmp_path, resume=resume)  # R57, R58
+    assert {t.trial_id for t in again.trials}.isdisjoint(t.trial_id for t in failed.trials)
+    assert [t.status for t in again.trials] == ["TERMINATED"] * 3
+
+
+def test_with_nothing_to_resume_a_new_experiment_begins(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="ctune")
+    analysis = fragile(tmp_path, resume=True)  # R70
+    assert [t.status for t in analysis.trials] == ["TERMINATED"] * 3
+    levels = [r.levelname for r in caplog.records if r.message.startswith("The")]
+    assert levels == ["ERROR", "INFO"]
+    with pytest.raises(tune.TuneError, match="no experiment to resume"):
+        fragile(tmp_path, name="other", resume=True, fail_fast=True)
+
+
+def test_unfinished_trials_may_be_skipped_or_start_anew(tmp_path: Path) -> None:
+    kind = tune.ResumeConfig.ResumeType
+    whole = fragile(tmp_path / "whole")
+    (segment,) = Path(whole.experiment_path).glob("journal-*.ctj")
+    end = turns(segment)[8]  # all three are under way
+    for fate, ids in ((kind.SKIP, True), (kind.RESTART, False)):
+        cut(tmp_path / "whole" / "e", tmp_path / "part" / "e", end)
+        again = fragile(tmp_path / "part", resume_config=tune.ResumeConfig(unfinished=fate))
+        assert [t.status for t in again.trials] == ["TERMINATED"] * 3
+        known = {t.trial_id for t in whole.trials}
+        assert all((t.trial_id in known) is ids for t in again.trials)
+        told = iterations(again)
+        assert all((len(lines) < 4) is ids for lines in told.values()), told
+
+
+# --- a finished run is extended ----------------------------------------------------------
+
+
+def test_a_finished_run_takes_more_samples(tmp_path: Path) -> None:
+    first = run(Curve, **arguments("fifo", tmp_path))
+    more = run(Curve, **arguments("fifo", tmp_path, num_samples=9, resume=True))
+    assert outcome(more)[:6] == outcome(first)
+    assert len(more.trials) == 9
+    whole = run(Curve, **arguments("fifo", tmp_path / "whole", num_samples=9))
+    assert outcome(more) == outcome(whole)
+
+
+def test_a_finished_run_goes_on_to_a_later_stop(tmp_path: Path) -> None:
+    run(Curve, **arguments("asha", tmp_path, stop={"training_iteration": 3}))
+    more = run(Curve, **arguments("asha", tmp_path, resume=True))
+    ended = [t.last_result["training_iteration"] for t in more.trials]
+    assert max(ended) == 5
+    for _, _, lines in outcome(more):
+        assert [line["training_iteration"] for line in lines] == list(range(1, len(lines) + 1))
+
+
+def test_the_time_between_two_runs_costs_no_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(Curve, **arguments("fifo", tmp_path / "whole", time_budget_s=1000))
+    (segment,) = Path(whole.experiment_path).glob("journal-*.ctj")
+    cut(tmp_path / "whole" / "e", tmp_path / "part" / "e", turns(segment)[9])
+    data = bytearray((tmp_path / "part" / "e" / segment.name).read_bytes())
+    age(data, 100_000.0)  # as if it had been cut long ago
+    (tmp_path / "part" / "e" / segment.name).write_bytes(data)
+    again = run(Curve, **arguments("fifo", tmp_path / "part", time_budget_s=1000, resume=True))
+    assert outcome(again) == outcome(whole)
+
+
+def age(data: bytearray, seconds: float) -> None:
+    """Makes each turn of a segment, and each event in it, older."""
+    from ctune import _ctune
+
+    at = 0
+    while at < len(data):
+        (n,) = struct.unpack_from("<I", data, at)
+        kind, start = data[at + 4], at + 5
+        place = start if kind == TURN else None
+        if kind == 2:  # EVENT: kind byte, trial, serial (varints), time
+            place = start + 1
+            for _ in range(2):
+                while data[place] & 0x80:
+                    place += 1
+                place += 1
+        if place is not None:
+            (time,) = struct.unpack_from("<d", data, place)
+            struct.pack_into("<d", data, place, time - seconds)
+        struct.pack_into("<I", data, at + 4 + n, _ctune.crc32c(bytes(data[at + 4 : at + 4 + n])))
+        at += 4 + n + 4
+
+
+def test_a_run_that_its_budget_ended_goes_on_with_a_longer_one(tmp_path: Path) -> None:
+    class Slow(Curve):
+        def step(self) -> dict[str, Any]:
+            return {**super().step(), "x": self.x}
+
+    class Once(tune.Stopper):
+        def __init__(self) -> None:
+            self.asked = 0
+
+        def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+            self.asked += 1
+            return False
+
+        def stop_all(self) -> bool:
+            return self.asked == 7
+
+    first = run(Slow, **arguments("fifo", tmp_path, stop=Once()))
+    assert sum(t.last_result.get("training_iteration", 0) for t in first.trials) < 10
+    more = run(Slow, **arguments("fifo", tmp_path, resume=True))  # stop: another one
+    assert all(len(lines) == 5 for _, _, lines in outcome(more))
+
+
+# --- what may not change -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"run_or_experiment": curve}, "run_or_experiment: .*Curve.*curve"),
+        ({"scheduler": HyperBandScheduler()}, "scheduler: .*AsyncHyperBandScheduler.*HyperBand"),
+        ({"scheduler": ASHAScheduler(max_t=7)}, "scheduler: "),
+        ({"search_alg": MySearcher()}, "search_alg: .*BasicVariantGenerator"),
+        ({"config": {"x": tune.uniform(0, 1), "y": 1}}, "config: .*'y' is new"),
+        ({"config": {}}, "config: .*'x' is missing"),
+        ({"config": {"x": tune.uniform(0, 2)}}, r"config: .*\(0, 2\)"),
+        ({"metric": "accuracy"}, "metric: .*'loss'.*'accuracy'"),
+    ],
+)
+def test_what_decided_about_trials_must_be_the_same(
+    tmp_path: Path, change: dict[str, Any], words: str
+) -> None:
+    run(Curve, **arguments("asha", tmp_path))
+    before = sorted(path.name for path in (tmp_path / "e").iterdir())
+    again = {"run_or_experiment": Curve} | arguments("asha", tmp_path, resume=True) | change
+    if "metric" not in change and "search_alg" in change:
+        again |= {"config": {}}
+    with pytest.raises(ValueError, match=words):
+        tune.run(**again)
+    assert sorted(path.name for path in (tmp_path / "e").iterdir()) == before
+
+
+def test_a_constant_may_change_for_trials_to_come(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    space = {"x": tune.uniform(0, 1), "path": "a"}
+    run(Curve, **arguments("fifo", tmp_path, config=space))
+    again = arguments("fifo", tmp_path, config=space | {"path": "b"}, num_samples=8, resume=True)
+    more = run(Curve, **again)
+    assert [t.config["path"] for t in more.trials] == ["a"] * 6 + ["b"] * 2
+    assert "'path' was 'a' and is 'b' now" in caplog.text
+
+
+def test_an_experiment_may_be_moved(tmp_path: Path) -> None:
+    whole = run(Curve, **arguments("pbt", tmp_path / "whole"))
+    (segment,) = Path(whole.experiment_path).glob("journal-*.ctj")
+    cut(tmp_path / "whole" / "e", tmp_path / "part" / "other", turns(segment)[40])
+    (tmp_path / "whole").rename(tmp_path / "elsewhere")
+    again = run(Curve, **arguments("pbt", tmp_path / "part", name="other", resume=True))
+    assert [o[2] for o in outcome(again)]
+    assert all(str(tmp_path / "part" / "other") in t.local_path for t in again.trials)
+    for trial in again.trials:
+        assert trial.checkpoint is None or str(tmp_path / "part") in trial.checkpoint.path
+
+
+def test_pending_trials_get_new_resources(tmp_path: Path) -> None:
+    whole = run(Curve, **arguments("fifo", tmp_path / "whole"))
+    (segment,) = Path(whole.experiment_path).glob("journal-*.ctj")
+    cut(tmp_path / "whole" / "e", tmp_path / "part" / "e", turns(segment)[2])
+    again = run(
+        Curve, **arguments("fifo", tmp_path / "part", resources_per_trial={"cpu": 2}, resume=True)
+    )  # R132
+    asked = [t.placement_group_factory.required_resources["CPU"] for t in again.trials]
+    assert asked.count(2) >= 3
+    assert outcome(again) == outcome(whole)
+
+
+# --- Tuner.restore -----------------------------------------------------------------------
+
+
+def tuner(tmp_path: Path) -> Any:
+    return tune.Tuner(
+        Fragile,
+        param_space={"flag": str(tmp_path / "flag"), "n": tune.grid_search([0, 1, 2]), "x": 0.5},
+        tune_config=tune.TuneConfig(metric="loss", mode="min"),
+        run_config=tune.RunConfig(
+            name="e", storage_path=str(tmp_path), stop={"training_iteration": 4}, verbose=0
+        ),
+    )
+
+
+def test_a_tuner_is_restored(tmp_path: Path) -> None:
+    (tmp_path / "flag").touch()
+    grid = tuner(tmp_path).fit()
+    assert grid.num_errors == 2
+    (tmp_path / "flag").unlink()
+    again = tune.Tuner.restore(str(tmp_path / "e"), Fragile)
+    assert again.get_results().num_errors == 2
+    assert again.fit().num_errors == 2
+    (tmp_path / "e").rename(tmp_path / "moved")
+    again = tune.Tuner.restore(str(tmp_path / "moved"), Fragile, resume_errored=True)
+    grid = again.fit()
+    assert grid.num_errors == 0
+    assert [r.metrics["training_iteration"] for r in grid] == [4, 4, 4]
+    assert grid.get_best_result().config["n"] in (0, 1, 2)
+
+
+def test_what_tuner_restore_refuses(tmp_path: Path) -> None:
+    tuner(tmp_path).fit()
+    with pytest.raises(FileNotFoundError, match="path: .*nowhere"):
+        tune.Tuner.restore(str(tmp_path / "nowhere"), Fragile)
+    with pytest.raises(ValueError, match="trainable: .*'Fragile', not 'Curve'"):
+        tune.Tuner.restore(str(tmp_path / "e"), Curve)
+    with pytest.raises(ValueError, match="param_space: "):
+        tune.Tuner.restore(str(tmp_path / "e"), Fragile, param_space={"z": 1})
