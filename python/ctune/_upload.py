@@ -147,16 +147,17 @@ class Uploader:
             Local path -> error, of what could not be copied. Without any, the local folder is
             removed: storage has everything.
         """
+        if self._thread is None:
+            return {}
         with self._change:
             self._closing = True
             self._change.notify_all()
         until = self._clock() + 2 * self._timeout_s + _CLOSE_GRACE_S
-        thread = self._thread
-        while thread is not None and thread.is_alive() and self._clock() < until:
-            thread.join(1.0)
-        if thread is not None and thread.is_alive():
+        while self._alive() and self._clock() < until:
+            self._thread.join(1.0)
+        if self._alive():
             self._abandoned = True
-            self._unsent = {part: "the storage does not answer" for part in self._not_sent()}
+            self._unsent = dict.fromkeys(["", *self._not_sent()], "the storage does not answer")
         unsent = {os.path.join(self._local, part): why for part, why in self._unsent.items()}
         if unsent:
             self._report(unsent)
@@ -237,7 +238,7 @@ class Uploader:
                 self._send_next()
         except Exception as error:  # what nobody foresaw must not be lost with the thread
             logger.exception("The upload to %s ended.", self._storage.place)
-            self._unsent = {part: str(error) for part in self._not_sent()}
+            self._unsent = dict.fromkeys(["", *self._not_sent()], str(error))
         finally:
             with self._change:
                 self._change.notify_all()

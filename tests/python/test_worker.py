@@ -12,6 +12,7 @@ import pytest
 import ctune as tune
 from ctune import _ctune
 from ctune._pickling import Payload
+from ctune._storage import StorageContext
 from ctune.execution import TrialHost
 from ctune.execution._host import failure_text
 from ctune.execution.worker import helper_argv, process_options
@@ -283,7 +284,7 @@ def test_the_helper_imports_from_where_the_driver_does_also_after_a_chdir(monkey
 def test_libraries_get_the_threads_that_a_trial_has_cpus_for(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
-    one = SimpleNamespace(resources={"CPU": 2.0})
+    one = SimpleNamespace(resources={"CPU": 2.0}, storage=StorageContext("/tmp", "e"))
     plan = SimpleNamespace(
         payload=Payload(b"x"), experiments=(one,), trainable=Counter, trial_timeout_s=0.0
     )
