@@ -40,6 +40,7 @@ logger = logging.getLogger("ctune")
 _ATTEMPTS = 6
 _FIRST_WAIT_S = 0.5
 _MOST_WAITING = 16  # checkpoints, before the run waits
+_HELD_PER_WAITING = 4  # given up while a sync copies them, for each that may wait
 _MOST_STALE = 16  # checkpoints given up that storage still has, before a sync for their sake
 _STALE_S = 10.0
 _CLOSE_GRACE_S = 30.0
@@ -104,6 +105,9 @@ class Uploader:
         self._change = threading.Condition()
         self._waiting: deque[str] = deque()
         self._dropped: set[str] = set()
+        self._held = 0  # how many of these could not be removed here yet
+        self._in_flight: str | None = None
+        self._in_sync = False
         self._closing = False
         self._abandoned = False
         self._told = False
@@ -121,7 +125,7 @@ class Uploader:
         with self._change:
             self._waiting.append(path)
             self._change.notify_all()
-            if len(self._waiting) <= self._most_waiting:
+            if not self._behind():
                 return
             if not self._told:
                 self._told = True
@@ -131,14 +135,28 @@ class Uploader:
                     self._storage.place,
                     len(self._waiting),
                 )
-            while len(self._waiting) > self._most_waiting and self._alive():
+            while self._behind() and self._alive():
                 self._change.wait(1.0)
 
+    def _behind(self) -> bool:
+        most = self._most_waiting
+        return len(self._waiting) > most or self._held > _HELD_PER_WAITING * most
+
     def drop(self, path: str) -> None:
-        """Hands over a checkpoint that is to be removed, here and in storage."""
+        """Hands over a checkpoint that is to be removed, here and in storage.
+
+        Here it goes at once, unless it is being copied.
+        """
         with self._change:
+            held = self._in_sync or path == self._in_flight
+            if held:
+                self._held += 1
+            elif path in self._waiting:
+                self._waiting.remove(path)
             self._dropped.add(path)
             self._change.notify_all()
+        if not held:
+            _discard(path)
 
     def close(self) -> dict[str, str]:
         """Copies what is left and ends the thread.
@@ -245,7 +263,7 @@ class Uploader:
 
     def _send_next(self) -> None:
         with self._change:
-            path = self._waiting[0] if self._waiting else None
+            path = self._in_flight = self._waiting[0] if self._waiting else None
         if path is None:
             return
         part = self._part(path)
@@ -259,19 +277,18 @@ class Uploader:
         with self._change:  # one that could not be sent waits for the next sync
             if path in self._waiting:
                 self._waiting.remove(path)
+            self._in_flight = None
             self._change.notify_all()
         return sent
 
     def _forget(self) -> None:
         """Removes from this machine what the run gave up, and remembers what storage has."""
         with self._change:
-            dropped, self._dropped = self._dropped, set()
-            kept = [path for path in self._waiting if path not in dropped]
-            if len(kept) < len(self._waiting):
-                self._waiting = deque(kept)
-                self._change.notify_all()
+            dropped, self._dropped, self._held = self._dropped, set(), 0
+            self._waiting = deque(path for path in self._waiting if path not in dropped)
+            self._change.notify_all()
         for path in dropped:
-            shutil.rmtree(path, ignore_errors=True)
+            _discard(path)
             part = self._part(path)
             self._unsent.pop(part, None)
             if self._ledger.checkpoints.pop(part, None) is not None:
@@ -280,6 +297,16 @@ class Uploader:
     # A sync.
 
     def _sync(self, last: bool = False) -> None:
+        """Copies everything that is there now."""
+        with self._change:
+            self._in_sync = True
+        try:
+            self._copy_all(last)
+        finally:
+            with self._change:
+                self._in_sync = False
+
+    def _copy_all(self, last: bool) -> None:
         self._deadline = self._clock() + self._timeout_s
         self._forget()
         stale = set(self._stale)
@@ -512,6 +539,18 @@ class Uploader:
 def _number(name: str) -> int:
     found = _JOURNAL.fullmatch(name)
     return -1 if found is None else int(found[2])
+
+
+def _discard(path: str) -> None:
+    """Removes a checkpoint; it is gone at once, and nobody sees a part of it."""
+    parent, name = os.path.split(path)
+    aside = os.path.join(parent, f".{name}.gone")
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        os.rename(path, aside)
+    except OSError:  # it is gone already
+        return
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _whole_lines(path: str, size: int) -> int:
