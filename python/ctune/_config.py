@@ -170,16 +170,18 @@ class SyncConfig:
     """How results reach remote storage.
 
     In local storage files are written where they stay, so nothing of this applies.
+    Checkpoints are copied at once; everything else with the next sync, and at the end.
 
     Attributes:
         sync_period: Seconds between two syncs.
-        sync_timeout: Seconds after which a sync is given up.
+        sync_timeout: Seconds after which a sync is given up. The next one goes on.
         sync_artifacts: Copy files of the trials' working directories too.
-        sync_artifacts_on_checkpoint: Do that with each checkpoint.
+        sync_artifacts_on_checkpoint: Do that with each checkpoint, too, not only with a sync.
         upload_dir, syncer, sync_on_checkpoint: Gone.
 
     Raises:
         DeprecationWarning: One of those that are gone is given.
+        ValueError: A time is no number of seconds.
     """
 
     sync_period: int = 300
@@ -199,6 +201,10 @@ class SyncConfig:
         for name, remedy in remedies.items():
             if getattr(self, name) != _GONE:
                 raise DeprecationWarning(f"{name} is gone: {remedy}.")
+        for name in ("sync_period", "sync_timeout"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not (isinstance(value, (int, float)) and value >= 0):
+                raise ValueError(f"{name}: must be seconds, 0 or more, got {value!r}.")
 
 
 @dataclass

@@ -39,6 +39,7 @@ logger = logging.getLogger("ctune")
 
 _ATTEMPTS = 6
 _FIRST_WAIT_S = 0.5
+_LEAST_PERIOD_S = 0.01
 _MOST_WAITING = 16  # checkpoints, before the run waits
 _HELD_PER_WAITING = 4  # given up while a sync copies them, for each that may wait
 _MOST_STALE = 16  # checkpoints given up that storage still has, before a sync for their sake
@@ -88,7 +89,7 @@ class Uploader:
         self._most_waiting = most_waiting
         self._clock = clock
         settings = storage.sync_config
-        self._period_s = float(settings.sync_period)
+        self._period_s = max(_LEAST_PERIOD_S, float(settings.sync_period))
         self._timeout_s = float(settings.sync_timeout)
         self._artifacts = settings.sync_artifacts
         self._artifacts_on_checkpoint = (

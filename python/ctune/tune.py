@@ -104,9 +104,11 @@ def run(
             Default: one CPU. An error if the trainable declares resources itself.
         num_samples: How often the space is sampled; each point of a grid is tried that
             often. -1: endlessly, until something else ends the experiment.
-        storage_path: Local directory below which the experiment's directory is made.
-            Default: ~/ray_results.
-        storage_filesystem: Not implemented.
+        storage_path: Directory below which the experiment's directory is made: a local path,
+            or a URI that pyarrow knows ("s3://bucket/results", "file:///data"). Remote
+            storage is filled beside the run; trials write to a staging folder in
+            ~/.cache/ctune, or CTUNE_STAGING_DIR. Default: ~/ray_results.
+        storage_filesystem: A `pyarrow.fs.FileSystem`; `storage_path` is a bare path on it.
         search_alg: What suggests configurations: a Searcher, a SearchAlgorithm, or a
             name. Default: BasicVariantGenerator, grid and random search.
         scheduler: What stops and pauses trials early: a TrialScheduler, or a name.
@@ -126,7 +128,7 @@ def run(
             trainable's name and the trial's id.
         trial_dirname_creator: Function of a trial that returns the name of its
             directory. Default: name, parameters and date.
-        sync_config: Only the default.
+        sync_config: When files are copied to remote storage, and which.
         export_formats: What the trainable's `export_model()` is told to export when a trial
             ends, e.g. ["model"]. A trial whose export fails is a failed trial.
         max_failures: How often a failed trial is tried again, from its latest
@@ -164,7 +166,7 @@ def run(
         NotImplementedError: An argument is documented but not implemented.
         TuneError: A trial failed, and `raise_on_failed_trial` is True; or a scheduler,
             searcher, stopper, callback or reporter raised an error.
-        OSError: `storage_path` cannot be written to.
+        OSError: `storage_path` cannot be written to, or the storage does not answer.
 
     Example:
         >>> def train(config):

@@ -635,6 +635,32 @@ def test_the_run_waits_when_too_many_checkpoints_wait(filesystem, faults, caplog
     assert uploader.close() == {}
 
 
+def test_what_retention_gives_up_takes_no_place_in_the_queue(filesystem, faults, far):
+    storage = staged(filesystem, sync_period=3600)
+    uploader = Uploader(storage, most_waiting=3)
+    uploader.start()
+    faults.gate.clear()
+    uploader.checkpoint(save(storage, 0))
+    wait_until(lambda: faults.count("write", "checkpoint_000000") > 0)
+    folder = os.path.join(storage.experiment_local_path, "t_00000")
+    for number in range(1, 30):  # would wait for ever at the fourth
+        uploader.checkpoint(save(storage, number))
+        uploader.drop(os.path.join(folder, f"checkpoint_{number - 1:06d}"))
+    # The one under way is not touched; all others are gone.
+    assert sorted(n for n in os.listdir(folder) if n.startswith("checkpoint_")) == [
+        "checkpoint_000000", "checkpoint_000029",
+    ]  # fmt: skip
+    faults.gate.set()
+    assert uploader.close() == {}
+    assert whole_checkpoints(far) == ["checkpoint_000029"]
+
+
+@pytest.mark.parametrize("given", [{"sync_period": -1}, {"sync_timeout": "1h"}])
+def test_times_of_a_sync_config_are_checked(given):
+    with pytest.raises(ValueError, match=f"^{next(iter(given))}: must be seconds"):
+        SyncConfig(**given)
+
+
 def test_the_run_does_not_wait_for_a_slow_storage(filesystem, faults, far):
     """Nothing can be written there until the last trial has ended; then all of it is."""
     trials_ended = []

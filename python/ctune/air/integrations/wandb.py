@@ -158,7 +158,7 @@ class WandbLoggerCallback(LoggerCallback):
     def log_trial_save(self, trial: Trial) -> None:
         """Stores the newest checkpoint, if that is wanted."""
         if self.upload_checkpoints and trial.checkpoint is not None:
-            self._runs.send("save", trial.trial_id, str(trial), trial.checkpoint.path)
+            self._runs.send("save", trial.trial_id, str(trial), trial.checkpoint.staged_path)
 
     def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
         """Ends the trial's run."""
