@@ -70,6 +70,22 @@ pyct_names_table(pyct_names *n)
     return n->table;
 }
 
+const char *
+pyct_utf8(PyObject *str, Py_ssize_t *len)
+{
+    const char *utf8 = PyUnicode_AsUTF8AndSize(str, len);
+
+    if (utf8 == NULL && PyErr_ExceptionMatches(PyExc_UnicodeEncodeError)) {
+        PyErr_Clear();
+        PyErr_Format(
+            PyExc_ValueError,
+            "the text %.200A cannot be written as UTF-8, because of a lone "
+            "surrogate in it; use text.encode(\"utf-8\", \"replace\").decode()",
+            str);
+    }
+    return utf8;
+}
+
 int
 pyct_name_of(pyct_names *n, PyObject *text, ct_name *out)
 {
@@ -80,8 +96,7 @@ pyct_name_of(pyct_names *n, PyObject *text, ct_name *out)
         return 0;
     }
     Py_ssize_t len;
-    const char *utf8 =
-        PyUnicode_Check(text) ? PyUnicode_AsUTF8AndSize(text, &len) : NULL;
+    const char *utf8 = PyUnicode_Check(text) ? pyct_utf8(text, &len) : NULL;
     if (utf8 == NULL) {
         if (!PyErr_Occurred()) {
             PyErr_Format(PyExc_TypeError, "a key must be a str, got %.100s",

@@ -17,6 +17,8 @@ void pyct_names_free(pyct_names *n);
 ct_names *pyct_names_table(pyct_names *n); /* borrowed */
 /* The name of a str. -1 with an exception set (not a str, not UTF-8, memory). */
 int pyct_name_of(pyct_names *n, PyObject *text, ct_name *out);
+/* The UTF-8 of a str, borrowed. NULL: a ValueError says what stands in the way. */
+const char *pyct_utf8(PyObject *str, Py_ssize_t *len);
 /* The str of a name: borrowed, cached. NULL with an exception set. */
 PyObject *pyct_name_text(pyct_names *n, ct_name name);
 int pyct_names_visit(pyct_names *n, visitproc visit, void *arg);

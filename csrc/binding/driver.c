@@ -207,6 +207,34 @@ hook_request(void *ctx, uint32_t experiment, const ct_value *config, ct_value *o
     return st;
 }
 
+/* Borrowed; NULL with an exception set if that is no name. */
+static const char *
+name_text(const char *parameter, PyObject *name, Py_ssize_t *len)
+{
+    if (!PyUnicode_Check(name)) {
+        PyObject *shown = PyObject_Repr(name);
+        if (shown == NULL) {
+            PyErr_Clear(); /* its type has to do */
+        }
+        PyErr_Format(PyExc_TypeError, "%s must return a str, got %.100s%s%.200V",
+                     parameter, Py_TYPE(name)->tp_name, shown == NULL ? "" : ": ",
+                     shown, "");
+        Py_XDECREF(shown);
+        return NULL;
+    }
+    const char *text = PyUnicode_AsUTF8AndSize(name, len);
+    if (text == NULL || strlen(text) != (size_t)*len) {
+        PyErr_Clear();
+        PyErr_Format(
+            PyExc_ValueError,
+            "%s returned %.200A, in which a character cannot be part of a name: "
+            "a null or a lone surrogate",
+            parameter, name);
+        return NULL;
+    }
+    return text;
+}
+
 static ct_status
 call_namer(pyct_driver *self, const char *parameter, PyObject *namer, ct_trial_id t,
            ct_buf *out, ct_err *err)
@@ -218,16 +246,11 @@ call_namer(pyct_driver *self, const char *parameter, PyObject *namer, ct_trial_i
     const char *text;
     ct_status st = CT_OK;
 
-    if (name != NULL && name != Py_None && !PyUnicode_Check(name)) {
-        PyErr_Format(PyExc_TypeError, "%s must return a str, got %.100s: %R", parameter,
-                     Py_TYPE(name)->tp_name, name);
-        Py_CLEAR(name);
-    }
-    if (name == NULL) {
-        st = pyct_foreign(err);
-    } else if (name != Py_None) {
-        text = PyUnicode_AsUTF8AndSize(name, &len);
+    if (name != NULL && name != Py_None) {
+        text = name_text(parameter, name, &len);
         st = text == NULL ? pyct_foreign(err) : ct_buf_put(out, text, (size_t)len, err);
+    } else if (name == NULL) {
+        st = pyct_foreign(err);
     }
     Py_XDECREF(name);
     Py_XDECREF(trial);

@@ -321,7 +321,7 @@ fill_text(PyObject *text, const char **out, size_t *len)
         return 0;
     }
     Py_ssize_t n;
-    *out = PyUnicode_AsUTF8AndSize(text, &n);
+    *out = pyct_utf8(text, &n);
     *len = *out == NULL ? 0 : (size_t)n;
     return *out == NULL ? -1 : 0;
 }

@@ -239,7 +239,7 @@ threshold_read(PyObject *key, PyObject *value, ct_threshold *out)
         PyErr_Format(PyExc_ValueError, "stop: a key must be a str, got %R", key);
         return -1;
     }
-    out->key = PyUnicode_AsUTF8AndSize(key, &len);
+    out->key = pyct_utf8(key, &len);
     if (out->key == NULL) {
         return -1;
     }

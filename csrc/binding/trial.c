@@ -264,8 +264,7 @@ static ct_name
 find_name(pyct_view *self, PyObject *name)
 {
     Py_ssize_t len;
-    const char *utf8 =
-        PyUnicode_Check(name) ? PyUnicode_AsUTF8AndSize(name, &len) : NULL;
+    const char *utf8 = PyUnicode_Check(name) ? pyct_utf8(name, &len) : NULL;
 
     if (utf8 == NULL) {
         if (!PyErr_Occurred()) {

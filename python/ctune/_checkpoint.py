@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ctune._encode import brief
 from ctune._files import LOCAL, Files, arrow, download_folder, is_uri, locate
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Checkpoint(metaclass=_CheckpointMeta):
     ) -> None:
         text: object = os.fspath(path) if isinstance(path, (str, os.PathLike)) else None
         if not isinstance(text, str):
-            raise TypeError(f"path: must be the path of a directory, got {path!r:.80}.")
+            raise TypeError(f"path: must be the path of a directory, got {brief(path)}.")
         self.path = text
         if filesystem is not None or is_uri(text):
             self._filesystem, self.path = locate("path", text, filesystem)
@@ -176,7 +177,7 @@ class Checkpoint(metaclass=_CheckpointMeta):
             text = json.dumps(dict(metadata))
         except (TypeError, ValueError) as error:
             raise type(error)(
-                f"metadata: must be a dict of JSON values, got {metadata!r:.80}: {error}."
+                f"metadata: must be a dict of JSON values, got {brief(metadata)}: {error}."
             ) from None
         local = self.local_path
         if local is not None:

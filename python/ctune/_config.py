@@ -11,6 +11,8 @@ from dataclasses import MISSING, dataclass, field, fields
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
+from ctune._encode import brief
+
 if TYPE_CHECKING:
     from ctune.callback import Callback
     from ctune.experiment.trial import Trial
@@ -91,23 +93,23 @@ class CheckpointConfig(_NonDefaultRepr):
                 raise DeprecationWarning(f"{name} is gone; leave it out.")
         if self.num_to_keep is not None and not _count(self.num_to_keep, 1):
             raise ValueError(
-                f"num_to_keep: must be at least 1, or None for all, got {self.num_to_keep!r}."
+                f"num_to_keep: must be at least 1, or None for all, got {brief(self.num_to_keep)}."
             )
         if self.checkpoint_score_order not in (MAX, MIN):
             raise ValueError(
                 'checkpoint_score_order: must be "max" or "min", got '
-                f"{self.checkpoint_score_order!r}."
+                f"{brief(self.checkpoint_score_order)}."
             )
         if not _count(self.checkpoint_frequency or 0, 0):
             raise ValueError(
                 "checkpoint_frequency: must be 0 (never) or more iterations, got "
-                f"{self.checkpoint_frequency!r}."
+                f"{brief(self.checkpoint_frequency)}."
             )
         score = self.checkpoint_score_attribute
         if score is not None and not isinstance(score, str):
             raise ValueError(
                 "checkpoint_score_attribute: must be the name of a key in the results, "
-                f"got {score!r}."
+                f"got {brief(score)}."
             )
 
 
@@ -134,7 +136,7 @@ class FailureConfig(_NonDefaultRepr):
     def __post_init__(self) -> None:
         check_fail_fast(self.fail_fast)
         if not isinstance(self.max_failures, numbers.Integral):
-            raise ValueError(f"max_failures: must be an integer, got {self.max_failures!r}.")
+            raise ValueError(f"max_failures: must be an integer, got {brief(self.max_failures)}.")
         check_failures(self.fail_fast, self.max_failures)
 
 
@@ -149,7 +151,7 @@ def check_fail_fast(fail_fast: Any) -> bool | Literal["raise"]:
             return "raise"
     elif isinstance(fail_fast, (bool, numbers.Integral)) or fail_fast is None:
         return bool(fail_fast)
-    raise ValueError(f'fail_fast: must be True, False or "raise", got {fail_fast!r}.')
+    raise ValueError(f'fail_fast: must be True, False or "raise", got {brief(fail_fast)}.')
 
 
 def check_failures(fail_fast: Any, max_failures: int) -> None:
@@ -160,8 +162,8 @@ def check_failures(fail_fast: Any, max_failures: int) -> None:
     """
     if fail_fast and max_failures != 0:
         raise ValueError(
-            f"max_failures: must be 0 with fail_fast={fail_fast!r}, got "
-            f"{max_failures!r}: a trial is either tried again or ends the experiment."
+            f"max_failures: must be 0 with fail_fast={brief(fail_fast)}, got "
+            f"{brief(max_failures)}: a trial is either tried again or ends the experiment."
         )
 
 
@@ -308,6 +310,6 @@ class RunConfig(_NonDefaultRepr):
             if given is None:
                 setattr(self, name, kind())
             elif not isinstance(given, kind):
-                raise ValueError(f"{name}: must be a {kind.__name__}, got {given!r:.80}.")
+                raise ValueError(f"{name}: must be a {kind.__name__}, got {brief(given)}.")
         if self.verbose is None:
             self.verbose = default_verbosity()

@@ -11,7 +11,7 @@ import pickle
 import sys
 from typing import Any
 
-__all__ = ["SafeFallbackEncoder", "dumps", "json_text", "loads"]
+__all__ = ["SafeFallbackEncoder", "brief", "check_text", "dumps", "json_text", "loads"]
 
 
 def _plain(value: Any) -> Any:
@@ -51,6 +51,33 @@ class SafeFallbackEncoder(json.JSONEncoder):
         if plain != plain:
             return self.nan_str
         return plain
+
+
+def brief(value: Any, length: int = 80) -> str:
+    """Returns the beginning of repr(value) for a message, also where that fails."""
+    try:
+        text = repr(value)
+    except Exception:
+        text = object.__repr__(value)
+    return text[:length]
+
+
+def check_text(parameter: str, text: str) -> str:
+    """Returns a text that can be written to files as UTF-8.
+
+    Raises:
+        ValueError: It cannot: it holds a lone surrogate.
+    """
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(
+                f"{parameter}: {brief(text)} cannot be written as UTF-8, because of the lone "
+                f"surrogate at {error.start}. Such characters stand for bytes that were no "
+                'text; use text.encode("utf-8", "replace").decode().'
+            ) from None
+    return text
 
 
 def json_text(value: Any) -> str:

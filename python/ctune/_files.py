@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
+from ctune._encode import brief
+
 if TYPE_CHECKING:
     import pyarrow.fs
 
@@ -82,19 +84,20 @@ def locate(parameter: str, path: str, filesystem: Any = None) -> tuple[Any, str]
         if not isinstance(filesystem, fs.FileSystem):
             raise TypeError(
                 "storage_filesystem: must be a pyarrow.fs.FileSystem, got "
-                f"{filesystem!r:.80}. Wrap one of fsspec: PyFileSystem(FSSpecHandler(...))."
+                f"{brief(filesystem)}. Wrap one of fsspec: PyFileSystem(FSSpecHandler(...))."
             )
         if is_uri(path):
             raise ValueError(
-                f"{parameter}: must be a bare path on storage_filesystem, got the URI {path!r}. "
+                f"{parameter}: must be a bare path on storage_filesystem, got the URI "
+                f"{brief(path)}. "
                 "Leave out the scheme, or storage_filesystem."
             )
     elif is_uri(path):
-        fs = arrow(f"{parameter}: {path!r}")
+        fs = arrow(f"{parameter}: {brief(path)}")
         try:
             filesystem, path = fs.FileSystem.from_uri(path)
         except (ValueError, OSError) as error:
-            raise type(error)(f"{parameter}: {path!r} cannot be opened: {error}") from None
+            raise type(error)(f"{parameter}: {brief(path)} cannot be opened: {error}") from None
     if filesystem is None or filesystem.type_name == "local":
         return None, os.path.abspath(os.path.expanduser(path))
     return filesystem, path.rstrip("/") or path

@@ -30,6 +30,8 @@ from ctune._config import (
     check_failures,
     instead_of_local_dir,
 )
+from ctune._encode import brief, check_text
+from ctune._environment import environment_number
 from ctune._storage import StorageContext
 from ctune._transfer import fetch_experiment
 from ctune._work import Care, Work
@@ -247,7 +249,7 @@ class Entrypoint(enum.Enum):
         if name in cls.__members__:
             return cls[name]
         raise ValueError(
-            f"_entrypoint: must be one of {', '.join(cls.__members__)}, got {given!r:.80}."
+            f"_entrypoint: must be one of {', '.join(cls.__members__)}, got {brief(given)}."
         )
 
 
@@ -339,7 +341,7 @@ def make_plan(
     _warn_of_environment()
     storage_path = instead_of_local_dir(storage_path, local_dir)
     if mode and mode not in ("min", "max"):
-        raise ValueError(f'mode: {words.entry} takes "min" or "max", got {mode!r}.')
+        raise ValueError(f'mode: {words.entry} takes "min" or "max", got {brief(mode)}.')
     _check_metric(metric)
     started = time.time()
     level, older = _output(verbose)
@@ -382,8 +384,7 @@ def make_plan(
     experiment = experiments[0]
     trainable = _work(experiments)
     payload = _payload(runtime.executor, trainable, experiment.run_identifier)
-    fail_fast_ = check_fail_fast(fail_fast)
-    check_failures(fail_fast_, integer("max_failures", max_failures))
+    check_failures(fail_fast, integer("max_failures", max_failures))
     searched = bool(search_alg) and not isinstance(search_alg, BasicVariantGenerator)
     plans = tuple(_experiment_plan(one, runtime, searched) for one in experiments)
     given = search_alg
@@ -391,9 +392,13 @@ def make_plan(
     if space:
         _search_properties(algorithm, given, metric, mode, space, experiment.public_spec, words)
     _scheduler_properties(scheduler_, metric, mode, experiment.public_spec, words)
-    reporting = _reporting(entry, older, level, metric, mode, trainable, experiment.spec, space)
+    reporting = _reporting(
+        entry, older, level, metric, mode, _trainables(experiments), experiment.spec, space
+    )
     hooks, json, csv = _callbacks(callbacks, reporting)
     reporter = _progress_reporter(progress_reporter, older, level, entry)
+    resumed = resume_config or resume_config_of(resume)
+    fail_fast_ = check_fail_fast(fail_fast)
     if fail_fast_ == "raise":
         warnings.warn(
             'fail_fast="raise" raises a trial\'s error in the driver at once; other '
@@ -413,7 +418,6 @@ def make_plan(
         stop=_criteria_of(experiments),
         time_budget_s=experiment.budget_s,
     )
-    resumed = resume_config or resume_config_of(resume)
     past = _past(resumed, identity, experiment, fail_fast_)
     for one in experiments:
         one.storage.prepare()
@@ -443,8 +447,8 @@ def make_plan(
         executor=runtime.executor,
         total_resources=dict(runtime.resources),
         max_pending=_max_pending(algorithm, runtime.resources),
-        max_dirname=int(os.environ.get("TUNE_MAX_LEN_IDENTIFIER", "130")),
-        force_stop_s=float(os.environ.get("TUNE_FORCE_TRIAL_CLEANUP_S", "600")),
+        max_dirname=environment_number("TUNE_MAX_LEN_IDENTIFIER", 130),
+        force_stop_s=environment_number("TUNE_FORCE_TRIAL_CLEANUP_S", 600.0),
         journal_sync=runtime.journal_sync,
         trial_timeout_s=runtime.trial_timeout_s,
         log_trial_errors=os.environ.get("TUNE_PRINT_ALL_TRIAL_ERRORS", "1") == "1",
@@ -484,7 +488,7 @@ def make_simulation_plan(
             its name.
     """
     if mode not in ("min", "max"):
-        raise ValueError(f'mode: simulate() takes "min" or "max", got {mode!r}.')
+        raise ValueError(f'mode: simulate() takes "min" or "max", got {brief(mode)}.')
     space = _space(config, WORDS[Entrypoint.TUNE_RUN])
     number = samples(num_samples)
     scheduler_ = _scheduler(scheduler)
@@ -577,7 +581,10 @@ def _warn_of_environment() -> None:
 def _check_metric(metric: Any) -> None:
     names = metric if isinstance(metric, (list, tuple)) else [metric]
     if metric is not None and not all(isinstance(name, str) for name in names):
-        raise ValueError(f"metric: must be the name of a key in the results, got {metric!r:.80}.")
+        raise ValueError(f"metric: must be the name of a key in the results, got {brief(metric)}.")
+    for name in names:
+        if name is not None:
+            check_text("metric", name)
 
 
 def _output(verbose: Any) -> tuple[int, bool]:
@@ -587,10 +594,10 @@ def _output(verbose: Any) -> tuple[int, bool]:
         verbose = default_verbosity()
     value = getattr(verbose, "value", verbose)  # an enum of levels
     if not isinstance(value, numbers.Integral):
-        raise ValueError(f"verbose: must be 0, 1 or 2, got {verbose!r}.")
+        raise ValueError(f"verbose: must be 0, 1 or 2, got {brief(verbose)}.")
     if value < 0:
         raise ValueError(
-            f"verbose: must be 0 (silent), 1 (progress) or 2 (results), got {verbose!r}."
+            f"verbose: must be 0 (silent), 1 (progress) or 2 (results), got {brief(verbose)}."
         )
     level = int(value)
     if not older:
@@ -649,7 +656,7 @@ def _progress_reporter(given: Any, older: bool, level: int, entry: Entrypoint) -
     if missing or isinstance(given, type):
         raise ValueError(
             "progress_reporter: must be a ProgressReporter object such as CLIReporter(), got "
-            f"{given!r:.80}."
+            f"{brief(given)}."
         )
     return given
 
@@ -667,9 +674,10 @@ def _space(config: Any, words: Words) -> dict[str, Any]:
             )
     if config and _is_grid(config):
         raise ValueError(
-            f"config: is itself a grid, {config!r:.80}. Give the parameter a name: "
+            f"config: is itself a grid, {brief(config)}. Give the parameter a name: "
             '{"x": grid_search([...])}.'
         )
+    _check_keys(config or {})
     try:
         return copy.deepcopy(config or {})
     except Exception as error:
@@ -679,6 +687,18 @@ def _space(config: Any, words: Words) -> dict[str, Any]:
             f"({error}). Make such objects inside the trainable, or hand them over with "
             "with_parameters()."
         ) from error
+
+
+def _check_keys(node: Any) -> None:
+    """Names of parameters become columns, tags and paths: they must be texts that can."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if isinstance(key, str):
+                check_text("config", key)
+            _check_keys(value)
+    elif isinstance(node, (list, tuple)):
+        for value in node:
+            _check_keys(value)
 
 
 def _copies(value: Any) -> bool:
@@ -828,7 +848,7 @@ def _past(
 
 def _required(metric: str | None, scheduler: Any, search_alg: Any) -> tuple[str, ...]:
     """Metrics that every result must hold (strict checking)."""
-    if int(os.environ.get("TUNE_DISABLE_STRICT_METRIC_CHECKING", "0")) == 1:
+    if environment_number("TUNE_DISABLE_STRICT_METRIC_CHECKING", 0) == 1:
         return ()
     found: Any = metric or getattr(scheduler, "metric", None) or getattr(search_alg, "metric", None)
     if not found or found == "_metric":
@@ -857,7 +877,7 @@ def _checkpoint_config(
     if config is None:
         config = CheckpointConfig()
     elif not isinstance(config, CheckpointConfig):
-        raise ValueError(f"checkpoint_config: must be a CheckpointConfig, got {config!r:.80}.")
+        raise ValueError(f"checkpoint_config: must be a CheckpointConfig, got {brief(config)}.")
     if keep is not None:
         _deprecated("keep_checkpoints_num", "CheckpointConfig(num_to_keep=...)")
         at_least("keep_checkpoints_num", keep, 1)
@@ -866,7 +886,7 @@ def _checkpoint_config(
         if not isinstance(score, str):
             raise ValueError(
                 "checkpoint_score_attr: must be the name of a key in the results, got "
-                f"{score!r:.80}."
+                f"{brief(score)}."
             )
         _deprecated("checkpoint_score_attr", "CheckpointConfig(checkpoint_score_attribute=...)")
         if score.startswith("min-"):
@@ -904,7 +924,7 @@ def _scheduler(scheduler: Any) -> TrialScheduler:
         scheduler = FIFOScheduler()
     if not isinstance(scheduler, TrialScheduler):
         raise ValueError(
-            f"scheduler: must be a TrialScheduler, or the name of one, got {scheduler!r:.80}."
+            f"scheduler: must be a TrialScheduler, or the name of one, got {brief(scheduler)}."
         )
     return scheduler
 
@@ -914,7 +934,7 @@ def _check_resource_changing(scheduler: TrialScheduler, reuse_actors: Any) -> No
         return
     if reuse_actors:
         raise ValueError(
-            f"reuse_actors: {type(scheduler).__name__} needs False, got {reuse_actors!r}: a "
+            f"reuse_actors: {type(scheduler).__name__} needs False, got {brief(reuse_actors)}: a "
             "worker keeps the resources that it started with."
         )
 
@@ -957,7 +977,7 @@ def request_amounts(request: Any, parameter: str) -> dict[str, float]:
     if not isinstance(request, PlacementGroupFactory):
         raise ValueError(
             f'{parameter}: must be a dict such as {{"cpu": 1, "gpu": 0.5}} or a '
-            f"PlacementGroupFactory, got {request!r:.80}."
+            f"PlacementGroupFactory, got {brief(request)}."
         )
     return {name: float(amount) for name, amount in request.required_resources.items()}
 
@@ -1040,14 +1060,14 @@ def _declared(
 
 
 def _search_algorithm(search_alg: Any, limit: int | None, one_by_one: bool) -> SearchAlgorithm:
+    if isinstance(search_alg, str):
+        search_alg = create_searcher(search_alg)
     if limit is not None:
         limit = integer("max_concurrent_trials", limit)
         if limit < 0:
             raise ValueError(
                 f"max_concurrent_trials: must be at least 1, or None for no limit, got {limit}."
             )
-    if isinstance(search_alg, str):
-        search_alg = create_searcher(search_alg)
     if one_by_one:
         limit = 1
     if not search_alg:
@@ -1055,7 +1075,7 @@ def _search_algorithm(search_alg: Any, limit: int | None, one_by_one: bool) -> S
     if not isinstance(search_alg, (Searcher, SearchAlgorithm)):
         raise ValueError(
             "search_alg: must be a Searcher, a SearchAlgorithm or the name of one, got "
-            f"{search_alg!r:.80}."
+            f"{brief(search_alg)}."
         )
     if limit:
         search_alg = _limited(search_alg, limit, one_by_one)
@@ -1193,11 +1213,11 @@ def _callbacks(
         reporting: What tells of trials, unless the caller gave such a thing.
     """
     if callbacks is not None and not isinstance(callbacks, (list, tuple)):
-        raise ValueError(f"callbacks: must be a list of Callback objects, got {callbacks!r:.80}.")
+        raise ValueError(f"callbacks: must be a list of Callback objects, got {brief(callbacks)}.")
     every = callbacks if isinstance(callbacks, list) else list(callbacks or ())
     for callback in every:
         if isinstance(callback, type) or not hasattr(callback, "on_trial_result"):
-            raise ValueError(f"callbacks: must hold Callback objects, got {callback!r:.80}.")
+            raise ValueError(f"callbacks: must hold Callback objects, got {brief(callback)}.")
     every += _callbacks_of_environment()
     if isinstance(reporting, ProgressReporter):
         if any(isinstance(callback, TrialProgressCallback) for callback in every):

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from ctune import _ctune
 from ctune._config import ResumeConfig
+from ctune._encode import brief
+from ctune._environment import environment_number
 from ctune.error import TuneError
 from ctune.schedulers import FIFOScheduler
 from ctune.search import ConcurrencyLimiter, SearchAlgorithm, Searcher, SearchGenerator
@@ -147,7 +149,7 @@ def run_settings(plan: Plan, searcher_state: str | None) -> str:
         "fail_fast": {False: 0, True: 1, "raise": 2}[plan.fail_fast],
         "reuse_actors": plan.reuse_actors,
         "force_stop_s": plan.force_stop_s,
-        "restore_retries": int(os.environ.get("TUNE_RESTORE_RETRY_NUM", "0")),
+        "restore_retries": environment_number("TUNE_RESTORE_RETRY_NUM", 0),
         "utc_offset": time.localtime(plan.started).tm_gmtoff,
         "ordered": plan.executor == "inline",
         "required": list(plan.required),
@@ -402,11 +404,11 @@ def resume_config_checked(config: Any) -> ResumeConfig:
         ValueError: It is something else, or asks for what does not exist.
     """
     if not isinstance(config, ResumeConfig):
-        raise ValueError(f"resume_config: must be a ResumeConfig, got {config!r:.80}.")
+        raise ValueError(f"resume_config: must be a ResumeConfig, got {brief(config)}.")
     for name in ("finished", "unfinished", "errored"):
         value = getattr(config, name)
         if not isinstance(value, ResumeConfig.ResumeType):
             raise ValueError(
-                f"resume_config: {name} must be a ResumeConfig.ResumeType, got {value!r:.80}."
+                f"resume_config: {name} must be a ResumeConfig.ResumeType, got {brief(value)}."
             )
     return config

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ctune import _ctune
+from ctune._environment import environment_number
 from ctune._lock import locked
 from ctune._progress import Progress
 from ctune._resume import keep_searcher, recover, run_settings
@@ -72,7 +73,7 @@ class _Interrupts:
         if threading.current_thread() is not threading.main_thread():
             return
         signals = []
-        if int(os.environ.get("TUNE_DISABLE_SIGINT_HANDLER", "0")) == 0:
+        if environment_number("TUNE_DISABLE_SIGINT_HANDLER", 0) == 0:
             signals.append(signal.SIGINT)
         if hasattr(signal, "SIGUSR1"):
             signals.append(signal.SIGUSR1)
@@ -275,7 +276,7 @@ def _options(
         "score_min": int(checkpoint.checkpoint_score_order == "min"),
         "required": plan.required,
         "force_stop_s": plan.force_stop_s,
-        "restore_retries": int(os.environ.get("TUNE_RESTORE_RETRY_NUM", "0")),
+        "restore_retries": environment_number("TUNE_RESTORE_RETRY_NUM", 0),
         "json": int(plan.json),
         "csv": int(plan.csv),
         "errors": 1,

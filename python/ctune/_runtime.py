@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ctune._encode import brief
+
 __all__ = ["SYNC_POLICIES", "Runtime", "init", "is_initialized", "runtime", "shutdown"]
 
 logger = logging.getLogger("ctune")
@@ -99,7 +101,7 @@ def init(
         )
     if debug:
         if executor not in (None, "inline"):
-            raise ValueError(f'executor: must be "inline" with debug=True, got {executor!r:.80}.')
+            raise ValueError(f'executor: must be "inline" with debug=True, got {brief(executor)}.')
         executor = "inline"
     _current = _make(
         executor,
@@ -178,7 +180,7 @@ def _sync_policy(policy: Any) -> str:
         where = "CTUNE_JOURNAL_SYNC"
     if policy not in SYNC_POLICIES:
         raise ValueError(
-            f"{where}: must be one of {', '.join(map(repr, SYNC_POLICIES))}, got {policy!r:.80}."
+            f"{where}: must be one of {', '.join(map(repr, SYNC_POLICIES))}, got {brief(policy)}."
         )
     return str(policy)
 
@@ -197,7 +199,7 @@ def _timeout(limit: Any) -> float:
         seconds = -1.0
     if not 0 < seconds < float("inf"):
         raise ValueError(
-            f"{where}: must be a number of seconds above 0, got {given!r:.80}. Leave it out for "
+            f"{where}: must be a number of seconds above 0, got {brief(given)}. Leave it out for "
             "no limit."
         )
     return seconds
@@ -212,14 +214,14 @@ def _check_executor(executor: Any) -> Any:
         if executor not in _NAMES:
             raise ValueError(
                 f"{where}: must be one of {', '.join(map(repr, _NAMES))} or an executor "
-                f"object, got {executor!r}."
+                f"object, got {brief(executor)}."
             )
         return executor
     lacking = [name for name in _METHODS if not callable(getattr(executor, name, None))]
     if isinstance(executor, type) or lacking:
         raise ValueError(
             f"{where}: must be one of {', '.join(map(repr, _NAMES))} or an object with "
-            f"the methods {', '.join(_METHODS)}, got {executor!r}."
+            f"the methods {', '.join(_METHODS)}, got {brief(executor)}."
         )
     return executor
 
@@ -228,13 +230,15 @@ def _further(resources: Any) -> Mapping[str, float]:
     if resources is None:
         return {}
     if not isinstance(resources, Mapping):
-        raise ValueError(f'resources: must be a dict such as {{"disk": 2}}, got {resources!r:.80}.')
+        raise ValueError(
+            f'resources: must be a dict such as {{"disk": 2}}, got {brief(resources)}.'
+        )
     for name in resources:
         if not isinstance(name, str):
-            raise ValueError(f"resources: names must be texts, got {name!r:.80}.")
+            raise ValueError(f"resources: names must be texts, got {brief(name)}.")
         if name in ("cpu", "gpu"):
             raise ValueError(
-                f"resources: {name!r} is given as num_{name}s=, got {resources[name]!r} here."
+                f"resources: {name!r} is given as num_{name}s=, got {brief(resources[name])} here."
             )
     return resources
 
@@ -247,7 +251,7 @@ def _amount(name: str, amount: Any) -> float:
         value = -1.0
     if not 0 <= value < float("inf") or (name == "CPU" and value == 0):
         least = "more than 0" if name == "CPU" else "0 or more"
-        raise ValueError(f"{parameter}: must be a number, {least}, got {amount!r}.")
+        raise ValueError(f"{parameter}: must be a number, {least}, got {brief(amount)}.")
     return value
 
 

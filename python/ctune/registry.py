@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ctune._encode import brief, check_text
 from ctune.error import TuneError
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def as_trainable_class(trainable: Any) -> type[Trainable]:
         return trainable
     if not callable(trainable):
         raise TypeError(
-            f"trainable: must be a function or a Trainable class, got {trainable!r:.80}."
+            f"trainable: must be a function or a Trainable class, got {brief(trainable)}."
         )
     return wrap_function(trainable)
 
@@ -98,10 +99,12 @@ def register_trainable(
 
     Raises:
         TypeError: It cannot be made a trainable, or `name` is no text.
-        ValueError: It is a function that cannot be called with the config alone.
+        ValueError: It is a function that cannot be called with the config alone, or `name`
+            cannot be written as UTF-8.
     """
     if not isinstance(name, str):
-        raise TypeError(f"name: must be a text, got {name!r:.80}.")
+        raise TypeError(f"name: must be a text, got {brief(name)}.")
+    check_text("name", name)
     _names[TRAINABLE_CLASS, name] = as_trainable_class(trainable)
 
 
@@ -162,5 +165,5 @@ def registry_get_input(name: str) -> Callable[..., Any]:
 
 def _register_callable(kind: str, name: str, creator: Callable[..., Any]) -> None:
     if not callable(creator):
-        raise TypeError(f"{name}: must be something that can be called, got {creator!r:.80}.")
+        raise TypeError(f"{name}: must be something that can be called, got {brief(creator)}.")
     _names[kind, name] = creator

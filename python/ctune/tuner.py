@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ctune._config import ResumeConfig, RunConfig, TuneConfig, _Config
+from ctune._encode import brief
 from ctune._files import locate
 from ctune._storage import StorageContext
 from ctune.error import TuneError
@@ -311,5 +312,5 @@ def _checked(parameter: str, given: Any, kind: type[Any]) -> Any:
         return kind()
     if not isinstance(given, kind):
         hint = " Give an object, not the class." if inspect.isclass(given) else ""
-        raise ValueError(f"{parameter}: must be a {kind.__name__}, got {given!r:.80}.{hint}")
+        raise ValueError(f"{parameter}: must be a {kind.__name__}, got {brief(given)}.{hint}")
     return given

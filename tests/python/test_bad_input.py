@@ -399,6 +399,252 @@ def test_names_of_any_kind_make_folders_of_their_own(run, name):
         assert os.path.exists(os.path.join(path, "result.json"))
 
 
+def test_r20_names_that_no_file_can_have_are_refused(run):
+    for name in ("a\0b", "a\udc80"):
+        with pytest.raises(ValueError, match="trial_name_creator returned 'a"):
+            run(trial_name_creator=lambda trial, name=name: name)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "..", "", "a\0b", "a\udc80"])
+def test_r21_directory_names_that_cannot_be_are_refused(run, name):
+    with pytest.raises(ctune.TuneError, match="trial_dirname_creator"):
+        run(trial_dirname_creator=lambda trial: name)
+
+
+def test_r21_the_same_directory_name_twice_makes_two(run):
+    analysis = run(num_samples=2, trial_dirname_creator=lambda trial: "same")
+    assert sorted(os.path.basename(t.path) for t in analysis.trials) == ["same", "same_0001"]
+
+
+HOOKS = [
+    "setup", "on_step_begin", "on_step_end", "on_trial_start",
+    "on_trial_save", "on_trial_result", "on_trial_complete", "on_trial_recover",
+    "on_trial_error", "on_experiment_end",
+]  # fmt: skip
+
+
+class Stumbles(ctune.Trainable):
+    """Saves, fails once and is restored; one sample of it fails for good."""
+
+    def setup(self, config):
+        self.once = os.path.join(config["where"], "once")
+
+    def step(self):
+        if self.config["sample"] == 1:
+            raise ValueError("for good")
+        if self.iteration == 1 and not os.path.exists(self.once):
+            open(self.once, "w").close()
+            raise ValueError("once")
+        return {"loss": 1.0}
+
+    def save_checkpoint(self, checkpoint_dir):
+        return {}
+
+    def load_checkpoint(self, checkpoint):
+        pass
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_a_callback_that_raises_ends_the_run_and_is_named(run_inline, tmp_path, hook):
+    ended = []
+
+    class Raises(ctune.Callback):
+        pass
+
+    class Hears(ctune.Callback):
+        def on_experiment_end(self, trials, **info):
+            ended.append(len(trials))
+
+    def raises(self, *args, **kwargs):
+        raise ValueError("on purpose")
+
+    setattr(Raises, hook, raises)
+    with pytest.raises((ctune.TuneError, ValueError), match="on purpose"):
+        run_inline(
+            Stumbles,
+            config={"where": str(tmp_path), "sample": tune.grid_search([0, 1])},
+            stop={"training_iteration": 3},
+            checkpoint_config=ctune.CheckpointConfig(checkpoint_frequency=1),
+            max_failures=1,
+            raise_on_failed_trial=False,
+            callbacks=[Raises(), Hears()],
+        )
+    assert hook == "setup" or len(ended) == 1
+
+
+# --- sizes -----------------------------------------------------------------------------------
+
+
+def test_a_config_with_ten_thousand_keys(run):
+    space = {f"k{i}": i for i in range(5_000)}
+    space |= {f"u{i}": tune.uniform(0, 1) for i in range(5_000)}
+
+    def train(config):
+        return {"n": len(config), "last": config["k4999"]}
+
+    analysis = run(train, config=space, num_samples=2)
+    assert [t.last_result["n"] for t in analysis.trials] == [10_000, 10_000]
+    assert all(len(t.config) == 10_000 for t in analysis.trials)
+    assert all(len(os.path.basename(t.path)) <= 255 for t in analysis.trials)
+
+
+def test_values_of_a_megabyte(run):
+    text, raw = "ü" * 500_000, b"x" * 10**6
+
+    def train(config):
+        assert config["text"] == text and config["raw"] == raw
+        return {"n": len(config["choice"]), "text": config["text"]}
+
+    space = {"text": text, "raw": raw, "choice": tune.grid_search(["a" * 10**6, "b" * 10**6])}
+    analysis = run(train, config=space)
+    for trial in analysis.trials:
+        assert trial.last_result["n"] == 10**6 and trial.last_result["text"] == text
+        with open(os.path.join(trial.path, "result.json")) as f:
+            assert json.loads(f.readline())["text"] == text
+        assert len(os.path.basename(trial.path)) <= 255
+
+
+def test_a_key_of_a_megabyte(run):
+    analysis = run(lambda config: {"n": len(config)}, config={"x" * 10**6: 1})
+    assert analysis.trials[0].last_result["n"] == 1
+
+
+# --- what cannot be printed ------------------------------------------------------------------
+
+
+class Unprintable:
+    def __repr__(self):
+        raise RuntimeError("no text")
+
+    def __deepcopy__(self, memo):
+        return self
+
+
+ARGUMENTS = [
+    "name", "metric", "mode", "stop", "time_budget_s", "config", "resources_per_trial",
+    "num_samples", "storage_path", "storage_filesystem", "search_alg", "scheduler",
+    "checkpoint_config", "verbose", "log_to_file", "trial_name_creator",
+    "trial_dirname_creator", "sync_config", "export_formats", "max_failures", "fail_fast",
+    "restore", "resume_config", "callbacks", "max_concurrent_trials", "keep_checkpoints_num",
+    "checkpoint_score_attr", "checkpoint_freq", "_entrypoint",
+]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("argument", ARGUMENTS)
+def test_a_bad_argument_that_cannot_be_printed_is_named(run_inline, argument):
+    with pytest.raises((ValueError, TypeError), match=rf"^{argument}.*Unprintable object"):
+        run_inline(**{argument: Unprintable()})
+
+
+def test_bad_parts_that_cannot_be_printed_are_named(run_inline):
+    for arguments, pattern in (
+        ({"stop": {"a": Unprintable()}}, "stop.*'a'.*Unprintable"),
+        ({"stop": [Unprintable()]}, "stop.*Unprintable"),
+        ({"callbacks": [Unprintable()]}, "callbacks.*Unprintable"),
+        ({"resources_per_trial": {"cpu": Unprintable()}}, "resources_per_trial.*Unprintable"),
+    ):
+        with pytest.raises(ValueError, match=pattern):
+            run_inline(**arguments)
+    with pytest.raises(ctune.TuneError, match="Unprintable object"):
+        run_inline(Unprintable())
+    with pytest.raises(ctune.TuneError, match="trial_name_creator.*Unprintable"):
+        run_inline(trial_name_creator=lambda trial: Unprintable())
+
+
+def test_parameters_and_results_that_cannot_be_printed_are_kept(run):
+    def train(config):
+        return {"thing": config["one"], "loss": 1.0}
+
+    space = {"one": Unprintable(), "two": tune.grid_search([Unprintable(), Unprintable()])}
+    analysis = run(train, config=space)
+    assert len(analysis.trials) == 2
+    for trial in analysis.trials:
+        assert trial.status == "TERMINATED"
+        with open(os.path.join(trial.path, "params.json")) as f:
+            assert "Unprintable object" in json.load(f)["one"]
+
+
+def test_an_error_that_cannot_be_printed_is_the_trials(run):
+    class Silent(Exception):
+        def __str__(self):
+            raise RuntimeError("no text")
+
+        __repr__ = __str__
+
+    def train(config):
+        raise Silent
+
+    analysis = run(train, raise_on_failed_trial=False)
+    with open(analysis.trials[0].error_file) as f:
+        assert "Silent" in f.read()
+
+
+# --- text that is no UTF-8 -------------------------------------------------------------------
+
+
+def test_surrogates_in_names_are_named(run_inline, tmp_path):
+    """Bytes of a file name that are no text, as os.fsdecode() gives them."""
+
+    def odd(config):
+        return {"loss": 1.0}
+
+    odd.__name__ = "odd\udc80"
+    for arguments in (
+        {"name": "a\udc80"},
+        {"metric": "a\udc80", "mode": "min"},
+        {"stop": {"a\udc80": 1}},
+        {"config": {"a\udc80": 1}},
+        {"config": {"a": [{"b\udc80": tune.uniform(0, 1)}]}},
+        {"config": {"a\udc80": tune.grid_search([1, 2])}},
+        {"storage_path": str(tmp_path / "a\udc80")},
+        {"resources_per_trial": {"a\udc80": 1}},
+        {"run_or_experiment": odd},
+    ):
+        where = {"run_or_experiment": "trainable"}.get(list(arguments)[0], list(arguments)[0])
+        with pytest.raises(ValueError, match=rf"^{where}.*udc80'.*surrogate"):
+            run_inline(arguments.pop("run_or_experiment", Job), **arguments)
+    with pytest.raises(ValueError, match="name.*surrogate"):
+        tune.register_trainable("a\udc80", odd)
+
+
+def test_surrogates_in_values_results_and_errors_are_kept_or_the_trials(run):
+    def value(config):
+        return {"text": config["a"], "loss": 1.0}
+
+    (trial,) = run(value, config={"a": tune.choice(["\udc80"])}).trials
+    assert trial.last_result["text"] == "\udc80"
+
+    def key(config):
+        return {"a\udc80": 1.0}
+
+    def error(config):
+        raise ValueError("a\udc80")
+
+    for train, words in ((key, "surrogate"), (error, "udc80")):
+        (trial,) = run(train, raise_on_failed_trial=False).trials
+        assert trial.status == "ERROR"
+        with open(trial.error_file) as f:
+            assert words in f.read()
+
+
+# --- numbers in the environment --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "TUNE_MAX_LEN_IDENTIFIER", "TUNE_FORCE_TRIAL_CLEANUP_S", "TUNE_DISABLE_DATED_SUBDIR",
+        "TUNE_DISABLE_STRICT_METRIC_CHECKING", "TUNE_DISABLE_SIGINT_HANDLER",
+        "TUNE_MAX_PENDING_TRIALS_PG",
+    ],
+)  # fmt: skip
+def test_variables_that_hold_no_number_are_named(run_inline, monkeypatch, variable):
+    monkeypatch.setenv(variable, "many")
+    with pytest.raises(ValueError, match=rf"^{variable}.*'many'"):
+        run_inline(stop={"training_iteration": 1}, metric="loss", mode="min")
+
+
 # --- storage ---------------------------------------------------------------------------------
 
 

@@ -315,7 +315,8 @@ def failure_text(error: BaseException) -> str:
         while part is not None:
             _drop_own_frames(part)
             part = part.__cause__ or part.__context__
-    return "".join(whole.format())
+    # The engine's texts are UTF-8, which has no form for what Python makes of alien bytes.
+    return "".join(whole.format()).encode("utf-8", "backslashreplace").decode()
 
 
 def _drop_own_frames(part: traceback.TracebackException) -> None:

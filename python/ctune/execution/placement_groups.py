@@ -6,6 +6,8 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
+from ctune._encode import brief, check_text
+
 __all__ = ["PlacementGroupFactory", "resource_dict_to_pg_factory"]
 
 _STRATEGIES = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
@@ -44,7 +46,7 @@ class PlacementGroupFactory:
             )
         if strategy not in _STRATEGIES:
             raise ValueError(
-                f"strategy: must be one of {', '.join(_STRATEGIES)}, got {strategy!r}."
+                f"strategy: must be one of {', '.join(_STRATEGIES)}, got {brief(strategy)}."
             )
         clean = [_clean(bundle) for bundle in bundles]
         self._head_bundle_is_empty = not clean[0]
@@ -125,7 +127,7 @@ class PlacementGroupFactory:
 
 def _clean(bundle: Mapping[str, float]) -> dict[str, float]:
     if not isinstance(bundle, Mapping):
-        raise ValueError(f'bundles: each must be a dict such as {{"CPU": 1}}, got {bundle!r}.')
+        raise ValueError(f'bundles: each must be a dict such as {{"CPU": 1}}, got {brief(bundle)}.')
     clean: dict[str, float] = {}
     for name, amount in bundle.items():
         try:
@@ -139,13 +141,16 @@ def _clean(bundle: Mapping[str, float]) -> dict[str, float]:
 
 def _amount(name: Any, amount: Any) -> float:
     if not isinstance(name, str):
-        raise ValueError(f"names of resources are texts, got {name!r:.80}.")
+        raise ValueError(f"names of resources are texts, got {brief(name)}.")
+    check_text("name of a resource", name)
     try:
         number = float(amount)
     except (TypeError, ValueError):
         number = -1.0
     if not 0 <= number < float("inf"):
-        raise ValueError(f"the amount of {name!r} must be a number, 0 or more, got {amount!r:.80}.")
+        raise ValueError(
+            f"the amount of {name!r} must be a number, 0 or more, got {brief(amount)}."
+        )
     return number
 
 
@@ -162,16 +167,16 @@ def resource_dict_to_pg_factory(
         ValueError: As for PlacementGroupFactory.
     """
     if spec is not None and not isinstance(spec, Mapping):
-        raise ValueError(f'must be a dict such as {{"cpu": 1}}, got {spec!r:.80}.')
+        raise ValueError(f'must be a dict such as {{"cpu": 1}}, got {brief(spec)}.')
     own = dict(spec or {"cpu": 1})
     custom = own.pop("custom_resources", None) or {}
     if not isinstance(custom, Mapping):
-        raise ValueError(f"custom_resources must be a dict, got {custom!r:.80}.")
+        raise ValueError(f"custom_resources must be a dict, got {brief(custom)}.")
     # Checked here, where names are still those of the user.
     given = {**custom, **own}
     if not any([_amount(name, value) for name, value in given.items() if value is not None]):
         raise ValueError(
-            f'{spec!r:.80} asks for nothing; give an amount above 0, such as {{"cpu": 1}}.'
+            f'{brief(spec)} asks for nothing; give an amount above 0, such as {{"cpu": 1}}.'
         )
     bundle: dict[str, Any] = {}
     for name, lower in (("CPU", "cpu"), ("GPU", "gpu"), ("memory", "memory")):

@@ -14,6 +14,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from ctune._config import CheckpointConfig, SyncConfig, instead_of_local_dir
+from ctune._encode import brief, check_text
+from ctune._environment import environment_number
 from ctune._storage import StorageContext
 from ctune.error import TuneError
 from ctune.stopper import CombinedStopper, FunctionStopper, Stopper, TimeoutStopper
@@ -138,7 +140,8 @@ class Experiment:
             return cls(name, **arguments)
         except Exception as error:
             raise TuneError(
-                f"experiments: the spec of {name!r}, {dict(spec)!r}, makes no experiment: {error}"
+                f"experiments: the spec of {name!r}, {brief(dict(spec), 2000)}, "
+                f"makes no experiment: {error}"
             ) from error
 
     @property
@@ -253,7 +256,7 @@ def refuse_what_is_missing(**arguments: Any) -> None:
     for parameter, value in arguments.items():
         if value is not None:
             raise NotImplementedError(
-                f"{parameter}: is not implemented, got {value!r:.80}. Leave it out."
+                f"{parameter}: is not implemented, got {brief(value)}. Leave it out."
             )
 
 
@@ -265,21 +268,21 @@ def _made(kind: type[Any], parameter: str, given: Any) -> Any:
         try:
             return kind(**given)
         except TypeError as error:
-            raise ValueError(f"{parameter}: {given!r:.80} does not fit: {error}.") from None
+            raise ValueError(f"{parameter}: {brief(given)} does not fit: {error}.") from None
     if not isinstance(given, kind):
-        raise ValueError(f"{parameter}: must be a {kind.__name__}, got {given!r:.80}.")
+        raise ValueError(f"{parameter}: must be a {kind.__name__}, got {brief(given)}.")
     return given
 
 
 def shown(value: Any) -> str:
     """A value that does not fit, with its type, for a message."""
-    return f"{value!r:.80} of type {type(value).__name__}"
+    return f"{brief(value)} of type {type(value).__name__}"
 
 
 def integer(parameter: str, value: Any) -> int:
     """Returns an integer. Raises ValueError with the parameter's name otherwise."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise ValueError(f"{parameter}: must be an integer, got {value!r}.")
+        raise ValueError(f"{parameter}: must be an integer, got {brief(value)}.")
     return int(value)
 
 
@@ -287,14 +290,14 @@ def at_least(parameter: str, value: Any, least: int) -> int:
     """Returns an integer that is at least so much. Raises ValueError otherwise."""
     number = integer(parameter, value)
     if number < least:
-        raise ValueError(f"{parameter}: must be at least {least}, got {value!r}.")
+        raise ValueError(f"{parameter}: must be at least {least}, got {brief(value)}.")
     return number
 
 
 def _check_namer(parameter: str, value: Any) -> None:
     if value is not None and not (callable(value) and takes(value, 1)):
         raise ValueError(
-            f"{parameter}: must be a function of a trial, got {value!r:.80}. It is called "
+            f"{parameter}: must be a function of a trial, got {brief(value)}. It is called "
             "as f(trial)."
         )
 
@@ -336,7 +339,7 @@ def _log_files(given: Any) -> tuple[str | None, str | None]:
     if len(given) != 2:
         raise ValueError(
             "log_to_file: takes two names, of the files for stdout and stderr, got "
-            f"{len(given)}: {given!r:.80}."
+            f"{len(given)}: {brief(given)}."
         )
     return _file_name(given[0]), _file_name(given[1])
 
@@ -345,7 +348,7 @@ def _file_name(given: Any) -> str | None:
     if given is None or (isinstance(given, str) and given and "\0" not in given):
         return given
     raise ValueError(
-        f"log_to_file: {given!r:.80} is not the name of a file. Give a text, relative to the "
+        f"log_to_file: {brief(given)} is not the name of a file. Give a text, relative to the "
         "trial's directory; None: no file."
     )
 
@@ -355,7 +358,7 @@ def _formats(given: Any) -> list[str]:
         return []
     if not isinstance(given, Sequence) or not all(isinstance(one, str) for one in given):
         raise ValueError(
-            f'export_formats: must be a list of names, such as ["model"], got {given!r:.80}.'
+            f'export_formats: must be a list of names, such as ["model"], got {brief(given)}.'
         )
     return [given] if isinstance(given, str) else list(given)
 
@@ -426,7 +429,7 @@ def _check_function_checkpoints(is_function: bool, config: CheckpointConfig) -> 
         if getattr(config, attribute):
             raise ValueError(
                 f"{attribute}: a function decides itself when it is saved, so this must "
-                f"stay off, got {getattr(config, attribute)!r}. Report a checkpoint with "
+                f"stay off, got {brief(getattr(config, attribute))}. Report a checkpoint with "
                 "report(metrics, checkpoint=...)."
             )
 
@@ -451,16 +454,16 @@ def criteria(stop: Any) -> Any:
     if isinstance(stop, type) or not callable(stop):
         raise ValueError(
             "stop: must be a dict of thresholds, a Stopper, a list of Stoppers or a "
-            f"function (trial_id, result) -> bool, got {stop!r:.80}."
+            f"function (trial_id, result) -> bool, got {brief(stop)}."
         )
     if hasattr(stop, "stop_all"):
         raise ValueError(
-            f"stop: {stop!r:.80} has stop_all() but is no Stopper; derive its class from "
+            f"stop: {brief(stop)} has stop_all() but is no Stopper; derive its class from "
             "ctune.Stopper."
         )
     if not takes(stop, 2):
         raise ValueError(
-            f"stop: {stop!r:.80} cannot be called as f(trial_id, result). A stop function "
+            f"stop: {brief(stop)} cannot be called as f(trial_id, result). A stop function "
             "takes these two and returns whether the trial ends."
         )
     return stop
@@ -469,7 +472,8 @@ def criteria(stop: Any) -> Any:
 def _thresholds(stop: Mapping[Any, Any]) -> dict[str, float]:
     for key, value in stop.items():
         if not isinstance(key, str):
-            raise ValueError(f"stop: keys are names of metrics, got {key!r}.")
+            raise ValueError(f"stop: keys are names of metrics, got {brief(key)}.")
+        check_text("stop", key)
         if isinstance(value, Mapping):
             inner = next(iter(value), "metric")
             raise ValueError(
@@ -478,8 +482,8 @@ def _thresholds(stop: Mapping[Any, Any]) -> dict[str, float]:
             )
         if not isinstance(value, numbers.Real) or math.isnan(value):
             raise ValueError(
-                f"stop: the threshold of {key!r} must be a number, got {value!r}. A trial "
-                "stops when the metric is at least that."
+                f"stop: the threshold of {key!r} must be a number, got {brief(value)}. A "
+                "trial stops when the metric is at least that."
             )
     return dict(stop)
 
@@ -498,7 +502,7 @@ def seconds(time_budget_s: Any) -> float | None:
     ):
         raise ValueError(
             "time_budget_s: must be a number of seconds, 0 or more, or a timedelta, got "
-            f"{time_budget_s!r}."
+            f"{brief(time_budget_s)}."
         )
     return float(time_budget_s)
 
@@ -508,7 +512,7 @@ def samples(num_samples: Any) -> int:
     samples = integer("num_samples", num_samples)
     if samples < -1:
         raise ValueError(
-            f"num_samples: must be 0 or more, or -1 to sample endlessly, got {num_samples!r}."
+            f"num_samples: must be 0 or more, or -1 to sample endlessly, got {brief(num_samples)}."
         )
     return sys.maxsize if samples == -1 else samples
 
@@ -523,8 +527,10 @@ def _storage_path(storage_path: Any) -> str:
     except TypeError:
         path = None
     if not isinstance(path, str) or not path or "\0" in path:
-        raise ValueError(f"storage_path: must be the path of a directory, got {storage_path!r}.")
-    return path
+        raise ValueError(
+            f"storage_path: must be the path of a directory, got {brief(storage_path)}."
+        )
+    return check_text("storage_path", path)
 
 
 def _experiment_name(name: str | None, trainable_name: str, storage: StorageContext) -> str:
@@ -532,12 +538,13 @@ def _experiment_name(name: str | None, trainable_name: str, storage: StorageCont
     from ctune.utils.util import date_str
 
     if name is not None and not isinstance(name, str):
-        raise ValueError(f"name: must be a text, got {name!r}.")
+        raise ValueError(f"name: must be a text, got {brief(name)}.")
     if name:
+        check_text("name", name)
         parts = name.split(os.path.sep)
         if name == "." or ".." in parts or "\0" in name or os.path.isabs(name):
             raise ValueError(
-                f"name: must be the name of a directory in storage_path, got {name!r:.80}."
+                f"name: must be the name of a directory in storage_path, got {brief(name)}."
             )
         if any(len(os.fsencode(part)) > MAX_NAME for part in parts):
             raise ValueError(
@@ -546,7 +553,7 @@ def _experiment_name(name: str | None, trainable_name: str, storage: StorageCont
             )
         return name
     label = trainable_name.replace("/", "_")
-    if int(os.environ.get("TUNE_DISABLE_DATED_SUBDIR", "0")):
+    if environment_number("TUNE_DISABLE_DATED_SUBDIR", 0):
         return label
     dated = f"{label}_{date_str()}"
     free = dated

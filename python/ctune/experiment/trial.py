@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from ctune import _ctune
 from ctune._checkpoint import Checkpoint, TrainingResult
 from ctune._config import CheckpointConfig
+from ctune._encode import brief, check_text
+from ctune._environment import environment_number
 from ctune._files import LOCAL, Files
 from ctune._storage import StorageContext
 from ctune._unpickle import read_pickle
@@ -708,7 +710,7 @@ class Trial:
         if self.custom_dirname:
             name = self.custom_dirname
         else:
-            limit = int(os.environ.get("TUNE_MAX_LEN_IDENTIFIER", "130"))
+            limit = environment_number("TUNE_MAX_LEN_IDENTIFIER", 130)
             tag = f"_{self.experiment_tag}" if self.experiment_tag else ""
             name = f"{self}{tag}"[:limit] + f"_{date_str()}"
         return re.sub("[/()]", "_", name)
@@ -1087,8 +1089,10 @@ def checked_dirname(name: Any) -> str:
     """
     if not isinstance(name, str) or not name:
         raise ValueError(
-            f"trial_dirname_creator: must return a name of one character or more, got {name!r}."
+            "trial_dirname_creator: must return a name of one character or more, got "
+            f"{brief(name)}."
         )
+    check_text("trial_dirname_creator", name)
     if os.path.sep in name:
         raise ValueError(
             f"trial_dirname_creator: returned {name!r}, which contains the path "

@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from ctune._encode import brief
 from ctune.search.basic_variant import BasicVariantGenerator
 
 
@@ -46,7 +47,7 @@ def create_searcher(search_alg: str, **kwargs: Any) -> Any:
         AssertionError: The library that it wraps is missing; the message says how to install it.
     """
     if not isinstance(search_alg, str):
-        raise TypeError(f"search_alg: must be a name, got {search_alg!r:.80}.")
+        raise TypeError(f"search_alg: must be a name, got {brief(search_alg)}.")
     name = search_alg.lower()
     if name not in SEARCH_ALG_IMPORT:
         known = sorted(SEARCH_ALG_IMPORT)

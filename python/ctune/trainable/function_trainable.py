@@ -21,6 +21,7 @@ import greenlet
 
 from ctune import _session
 from ctune._checkpoint import Checkpoint, checkpoint_name, persist
+from ctune._encode import brief
 from ctune.result import (
     CHECKPOINT_DIR_NAME,
     DEFAULT_METRIC,
@@ -158,14 +159,14 @@ class FunctionTrainable(Trainable):
         else:
             raise ValueError(
                 "A trainable function must return or yield None, a number or a dict of "
-                f"metrics, got {value!r:.80}."
+                f"metrics, got {brief(value)}."
             )
 
     def _report(self, metrics: Mapping[str, Any], checkpoint: Checkpoint | None) -> None:
         if self._stopping:
             self._refuse_to_report()
         if not isinstance(metrics, dict):
-            raise TypeError(f"metrics: report() takes a dict of metrics, got {metrics!r:.80}.")
+            raise TypeError(f"metrics: report() takes a dict of metrics, got {brief(metrics)}.")
         if "torch" in sys.modules:
             _refuse_tensors(metrics)
         result = dict(metrics)
@@ -202,7 +203,7 @@ class FunctionTrainable(Trainable):
         """Copies a reported checkpoint into the trial's directory; returns its name."""
         if not isinstance(checkpoint, Checkpoint):
             raise TypeError(
-                f"checkpoint: report() takes a Checkpoint, got {checkpoint!r:.80}. Use "
+                f"checkpoint: report() takes a Checkpoint, got {brief(checkpoint)}. Use "
                 "Checkpoint.from_directory(path)."
             )
         name = checkpoint_name(self._next_index)

@@ -9,6 +9,7 @@ import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
+from ctune._encode import brief, check_text
 from ctune._pickling import Parameters
 
 if TYPE_CHECKING:
@@ -61,10 +62,14 @@ def _check_call(
 
 
 def function_name(trainable: Any) -> str:
-    """Returns the name under which a trainable appears in trial names."""
+    """Returns the name under which a trainable appears in trial names.
+
+    Raises:
+        ValueError: It has one that cannot be written as UTF-8.
+    """
     name = getattr(trainable, "_name", None)
     if isinstance(name, str) and name:
-        return name
+        return check_text("trainable", name)
     if isinstance(trainable, functools.partial):
         return function_name(trainable.func)
     name = getattr(trainable, "__name__", None)
@@ -79,7 +84,7 @@ def function_name(trainable: Any) -> str:
         return "lambda"
     if name.startswith("<"):
         return "DEFAULT"
-    return name
+    return check_text("trainable", name)
 
 
 def with_parameters(trainable: Any, **kwargs: Any) -> Any:
@@ -107,7 +112,7 @@ def with_parameters(trainable: Any, **kwargs: Any) -> Any:
     if inspect.isclass(trainable) or not callable(trainable):
         raise ValueError(
             "trainable: with_parameters() takes a function or a Trainable class, got "
-            f"{trainable!r:.80}."
+            f"{brief(trainable)}."
         )
     function, before = _unbound(trainable)
     parameters = Parameters({**before, **kwargs})
@@ -169,12 +174,12 @@ def with_resources(
     else:
         raise ValueError(
             "resources: must be a dict, a PlacementGroupFactory or a function of the "
-            f"config, got {resources!r:.80}."
+            f"config, got {brief(resources)}."
         )
     if not callable(trainable):
         raise ValueError(
             "trainable: with_resources() takes a function or a Trainable class, got "
-            f"{trainable!r:.80}."
+            f"{brief(trainable)}."
         )
     if inspect.isclass(trainable) and issubclass(trainable, Trainable):
         return _class_with_request(trainable, request)

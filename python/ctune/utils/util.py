@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ctune._environment import environment_number
 from ctune.result import (
     CONFIG,
     DATE,
@@ -311,7 +312,7 @@ class warn_if_slow:  # noqa: N801
     ) -> None:
         self.name = name
         self.threshold = (
-            float(os.environ.get("TUNE_WARN_THRESHOLD_S", self.DEFAULT_THRESHOLD))
+            environment_number("TUNE_WARN_THRESHOLD_S", float(self.DEFAULT_THRESHOLD))
             if threshold is None
             else threshold
         )
