@@ -520,6 +520,18 @@ o = seen[0]
 """,
         {"__repr__": "repr(o)"},
     ),
+    "Segment": (
+        "o = _ctune.Segment()\nclosed = _ctune.Segment()\nclosed.close()",
+        {
+            "__new__": "_ctune.Segment().write(b'abc'); fails(_ctune.Segment, 3)",
+            "write": "_ctune.Segment().write(b'abc'); fails(o.write, 'text'); "
+            "fails(closed.write, b'abc')",
+            "place": "_ctune.Segment().place(b'abc', 0); fails(o.place, b'abc'); "
+            "fails(o.place, b'abc', 'x'); fails(o.place, 'text', 0)",
+            "fileno": "o.fileno(); fails(closed.fileno)",
+            "close": "_ctune.Segment().close()",
+        },
+    ),
     "Lock": (
         "o = _ctune.Lock(os.path.join(tempfile.mkdtemp(), 'lock'))",
         {
@@ -593,6 +605,12 @@ o = mine.controller
         {
             "current_trainable": "_ctune.current_trainable()",
             "host": "_ctune.host()",
+            "crc32c": "_ctune.crc32c(b'abc'); fails(_ctune.crc32c, 3)",
+            "repair": "fails(_ctune.repair, tempfile.gettempdir(), True); "
+            "fails(_ctune.repair, '/nowhere/at/all', True); fails(_ctune.repair, 3, True)",
+            "map_segment": "s = _ctune.Segment(); s.write(b'abc'); "
+            "bytes(_ctune.map_segment(s.fileno())); fails(_ctune.map_segment, -1); "
+            "fails(_ctune.map_segment, 'x')",
             "perturbed_tag": "_ctune.perturbed_tag('a', {'b': 0.5, 'c': 'x y'}, ['c', 'b']); "
             "fails(_ctune.perturbed_tag, 'a', {}, ['b'])",
             "distribute_evenly": "_ctune.distribute_evenly(*even); "
