@@ -88,7 +88,15 @@ def test_modules_can_be_pickled(ray):
 
 
 @pytest.mark.parametrize(
-    "name", ["ray.rllib", "ray.serve", "ray.data", "ray.rllib.algorithms.ppo", "ray.train.torch"]
+    "name",
+    [
+        "ray.rllib",
+        "ray.serve",
+        "ray.data",
+        "ray.rllib.algorithms.ppo",
+        "ray.train.torch",
+        "ray.tune.integration.ray_train",
+    ],
 )
 def test_what_is_out_of_scope_says_so(ray, name):
     with pytest.raises(ImportError, match="out of the scope"):

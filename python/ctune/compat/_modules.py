@@ -79,7 +79,9 @@ def _refuse(name: str) -> None:
             "with Ray, without ctune.compat.",
             name=name,
         )
-    if parts[:2] == ["ray", "train"] and parts[2:3] and parts[2] in _OF_TRAIN:
+    if name == "ray.tune.integration.ray_train" or (
+        parts[:2] == ["ray", "train"] and parts[2:3] and parts[2] in _OF_TRAIN
+    ):
         raise ImportError(
             f"{name} belongs to Ray Train, which is out of the scope of ctune. Train inside a "
             "trainable function, or run this script with Ray, without ctune.compat.",

@@ -89,11 +89,16 @@ class Repeater(Searcher):
         return config
 
     def on_trial_complete(
-        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+        self,
+        trial_id: str,
+        result: dict[str, Any] | None = None,
+        error: bool = False,
+        **kwargs: Any,
     ) -> None:
         """Keeps the trial's result; the last one of a group has the mean told.
 
         Results without the metric, also those of failed trials, do not count in the mean.
+        Further arguments mean nothing.
 
         Raises:
             KeyError: The trial is unknown.
