@@ -413,7 +413,12 @@ def table_of(folder: str, files: Files = LOCAL) -> pd.DataFrame | None:
     pandas = _pandas()
     frame: pd.DataFrame
     if files.exists(os.path.join(folder, EXPR_RESULT_FILE)):
-        frame = pandas.json_normalize(list(read_results(folder, files)), sep="/")
+        results = list(read_results(folder, files))
+        frame = pandas.json_normalize(results, sep="/")
+        # A key that contains a slash wins over a path of the same spelling.
+        for key in {key for result in results for key in result if "/" in key}:
+            pairs = zip(results, frame[key], strict=True)
+            frame[key] = [result.get(key, nested) for result, nested in pairs]
     elif files.exists(os.path.join(folder, EXPR_PROGRESS_FILE)):
         try:
             with files.open(os.path.join(folder, EXPR_PROGRESS_FILE)) as file:

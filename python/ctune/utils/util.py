@@ -135,8 +135,8 @@ def flatten_dict(
 ) -> dict[str, Any]:
     """Returns a dict whose nested dicts are spelled as paths: {"a/b": 1}.
 
-    Plain keys keep their order; those of nested dicts come after them. Empty dicts
-    leave nothing.
+    Plain keys keep their order; those of nested dicts come after them. A plain key that
+    contains the delimiter wins over a path of the same spelling. Empty dicts leave nothing.
 
     Args:
         dt: Left as it is.
@@ -165,7 +165,7 @@ def flatten_dict(
                 if nested:
                     deeper.append((str(path), value))
                 else:
-                    flat[path] = value
+                    flat.setdefault(path, value)
         level = deeper
     return flat
 
