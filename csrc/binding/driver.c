@@ -541,10 +541,11 @@ tell_note(pyct_driver *self, const ct_note *n, ct_err *err)
         }
     }
     if (n->kind == CT_NOTE_TRIAL_FAILURE && n->blob_len > 0) {
-        Py_XSETREF(
-            self->error_blob,
-            PyBytes_FromStringAndSize((const char *)n->blob, (Py_ssize_t)n->blob_len));
-        if (self->error_blob == NULL) {
+        PyObject *text =
+            PyUnicode_DecodeUTF8(n->text, (Py_ssize_t)n->text_len, "replace");
+        Py_XSETREF(self->failure,
+                   Py_BuildValue("(Ny#)", text, n->blob, (Py_ssize_t)n->blob_len));
+        if (self->failure == NULL) {
             return pyct_foreign(err);
         }
     }
@@ -1087,7 +1088,7 @@ driver_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     X(controller)                                                                      \
     X(event)                                                                           \
     X(exception)                                                                       \
-    X(error_blob)
+    X(failure)
 
 static int
 driver_traverse(PyObject *op, visitproc visit, void *arg)
@@ -1678,9 +1679,9 @@ get_exception(PyObject *op, void *closure)
 }
 
 static PyObject *
-get_error_blob(PyObject *op, void *closure)
+get_failure(PyObject *op, void *closure)
 {
-    PyObject *e = ((pyct_driver *)op)->error_blob;
+    PyObject *e = ((pyct_driver *)op)->failure;
 
     (void)closure;
     return Py_NewRef(e == NULL ? Py_None : e);
@@ -1704,7 +1705,7 @@ static PyGetSetDef driver_getset[] = {
      "float: seconds that passed in a simulation.", NULL},
     {"exception", get_exception, NULL, "The last inline trial's exception, or None.",
      NULL},
-    {"error_blob", get_error_blob, NULL, "bytes: the last failure, pickled; or None.",
+    {"failure", get_failure, NULL, "The last failure's text and pickle, or None.",
      NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };

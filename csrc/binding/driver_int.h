@@ -45,7 +45,7 @@ typedef struct pyct_driver {
     PyObject *controller; /* or NULL */
     PyObject *event;      /* the last inline Event: what ct_event borrows from */
     PyObject *exception;  /* of the last failed inline trial, or NULL */
-    PyObject *error_blob; /* pickled exception of the last failure, or NULL */
+    PyObject *failure;    /* text and pickled exception of the last one, or NULL */
     ct_orders *orders;    /* see pyct_driver_collect */
     pyct_seat *seats;
     size_t n_seats;

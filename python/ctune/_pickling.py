@@ -13,6 +13,8 @@ import inspect
 import io
 import pickle
 import sys
+import types
+from collections import ChainMap
 from collections.abc import Iterator
 from typing import Any
 
@@ -154,7 +156,14 @@ def _dump(
             buffers.append(buffer)
         return small
 
+    known = cloudpickle.Pickler.dispatch_table
+
+    def code(one: types.CodeType) -> tuple[Any, ...]:
+        return _code_of_file, (one.co_filename, *known[types.CodeType](one)[:2])
+
     class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+        dispatch_table = ChainMap({types.CodeType: code}, known)
+
         def persistent_id(self, one: Any) -> int | None:
             if bound is None or type(one) is not Parameters:
                 return None
@@ -162,6 +171,12 @@ def _dump(
             return len(bound) - 1
 
     Pickler(file, protocol=5, buffer_callback=out_of_band).dump(thing)
+
+
+def _code_of_file(path: str, make: Any, arguments: tuple[Any, ...]) -> types.CodeType:
+    """Returns code that knows its file, which cloudpickle leaves out: tracebacks show it."""
+    code: types.CodeType = make(*arguments)
+    return code.replace(co_filename=path)
 
 
 class _Places:

@@ -58,6 +58,13 @@ _STATE_S = 0.5
 _SNAPSHOT_S = 0.05
 
 
+class WorkerTraceback(Exception):
+    """The cause of an exception that was raised in a worker: its traceback there, as text."""
+
+    def __str__(self) -> str:
+        return f"\n{self.args[0]}"
+
+
 class _Interrupts:
     """Ctrl-C while a run is under way: the first stops gracefully, a second at once.
 
@@ -291,9 +298,12 @@ def _trial_exception(driver: _ctune.Driver) -> BaseException | None:
     """The exception that a trial raised, for fail_fast="raise"."""
     if driver.exception is not None:
         return driver.exception
-    if driver.error_blob is not None:
-        error = pickle.loads(driver.error_blob)
+    if driver.failure is not None:
+        text, blob = driver.failure
+        error = pickle.loads(blob)
         if isinstance(error, BaseException):
+            if error.__cause__ is None:
+                error.__cause__ = WorkerTraceback(text)  # its own stayed in the worker
             return error
     return None
 
@@ -302,13 +312,15 @@ def _drive(plan: Plan, driver: _ctune.Driver) -> None:
     """Runs to the end; turns what a policy or callback raised into a TuneError."""
     try:
         driver.run()
+        return
     except Exception as error:
-        if plan.fail_fast == "raise":
-            raised = _trial_exception(driver)
-            raise (error if raised is None else raised) from None
-        if isinstance(error, (TuneError, ValueError, OSError)) and not _from_python(error):
-            raise
-        raise TuneError(_traceback_of(error)) from error
+        ended = error
+        if plan.fail_fast != "raise":
+            if isinstance(error, (TuneError, ValueError, OSError)) and not _from_python(error):
+                raise
+            raise TuneError(_traceback_of(error)) from error
+    # Out here it keeps its own cause and context.
+    raise _trial_exception(driver) or ended
 
 
 def _from_python(error: BaseException) -> bool:
