@@ -701,6 +701,7 @@ take_objects(pyct_driver *self, PyObject *options)
         {"dirname_hook", &self->dirname_hook},
         {"heartbeat", &self->heartbeat},
         {"settings", &self->settings},
+        {"stands_still", &self->stands_still},
         {"checkpoint_factory", &self->checkpoint_factory},
     };
 
@@ -717,6 +718,7 @@ take_objects(pyct_driver *self, PyObject *options)
     }
     self->records = dir != NULL && journal >= 0;
     if (take_real(options, "heartbeat_s", &self->heartbeat_s) < 0 ||
+        take_real(options, "stands_still_s", &self->watchdog.limit) < 0 ||
         take_integer(options, "write_params", &params) < 0) {
         return -1;
     }
@@ -1079,6 +1081,7 @@ driver_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     X(dirname_hook)                                                                    \
     X(heartbeat)                                                                       \
     X(settings)                                                                        \
+    X(stands_still)                                                                    \
     X(step_begin)                                                                      \
     X(step_end)                                                                        \
     X(checkpoint_factory)                                                              \
@@ -1216,6 +1219,7 @@ driver_dealloc(PyObject *op)
     driver_clear(op);
     ct_control_free(self->control);
     ct_record_deinit(&self->record);
+    ct_buf_deinit(&self->why);
     ct_free(self->seats);
     ct_answers_deinit(&self->answers);
     pyct_names_free(self->names);
@@ -1279,6 +1283,27 @@ look_up(pyct_driver *self, ct_err *err)
     return CT_OK;
 }
 
+/* After a turn; with or without the GIL. */
+static ct_status
+watch(pyct_driver *self, ct_err *err)
+{
+    double now = self->clock.mono(&self->clock);
+    ct_status st =
+        ct_watchdog_look(&self->watchdog, self->control, now, &self->why, err);
+
+    if (st != CT_OK || self->why.len == 0 || self->stands_still == NULL) {
+        return st;
+    }
+    pyct_entry entry = pyct_enter(self->state);
+    PyObject *r = PyObject_CallFunction(self->stands_still, "s", self->why.data);
+    if (r == NULL) {
+        st = pyct_foreign(err);
+    }
+    Py_XDECREF(r);
+    pyct_leave(self->state, entry);
+    return st;
+}
+
 /* The loop of a run of which no policy is written in Python; without the GIL. A signal may
  * come at any time, also just before a wait: the wait after one without a look is short. */
 static ct_status
@@ -1296,6 +1321,9 @@ run_freely(pyct_driver *self, ct_err *err)
             pyct_guard_take(self->state);
             st = ct_drive_turn(self->drive, &more, err);
             self->iteration++;
+            if (st == CT_OK) {
+                st = watch(self, err);
+            }
             pyct_guard_drop(self->state);
         }
         double now = self->clock.mono(&self->clock);
@@ -1327,6 +1355,9 @@ run_with_gil(pyct_driver *self, ct_err *err)
         }
         if (st == CT_OK) {
             st = turn_with_gil(self, &more, err);
+        }
+        if (st == CT_OK) {
+            st = watch(self, err);
         }
     }
     return st;

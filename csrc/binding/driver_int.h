@@ -5,6 +5,7 @@
 #include "driver.h"
 
 #include "drive/drive.h"
+#include "drive/watchdog.h"
 #include "policy/recorded.h"
 
 /* Where an inline trial runs. */
@@ -32,6 +33,7 @@ typedef struct pyct_driver {
     PyObject *name_hook;
     PyObject *dirname_hook;
     PyObject *heartbeat;
+    PyObject *stands_still;         /* told why nothing runs */
     PyObject *hooks[CT_NOTE_COUNT]; /* tuple of callables, or NULL */
     PyObject *step_begin;           /* likewise */
     PyObject *step_end;
@@ -57,6 +59,8 @@ typedef struct pyct_driver {
     bool holds_gil; /* during turns: some policy or step hook is Python */
     double heartbeat_s;
     double next_beat;
+    ct_watchdog watchdog;
+    ct_buf why; /* nothing runs */
     uint64_t iteration;
 
     ct_answers answers; /* of foreign policies and hooks, on their way to the journal */

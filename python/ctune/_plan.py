@@ -171,6 +171,7 @@ class Plan:
         max_pending: Trials that are made ahead of their start.
         max_dirname: Length at which directory names are cut.
         force_stop_s: Seconds after which a worker that does not stop is killed.
+        stands_still_s: Seconds after which a run that stands still says why.
         journal_sync: "none", "interval" or "always"; see init().
         trial_timeout_s: Seconds that a trial's step, save, restore or start may take; 0: any.
         log_trial_errors: Whether each failure's traceback is shown.
@@ -213,6 +214,7 @@ class Plan:
     max_pending: int
     max_dirname: int
     force_stop_s: float
+    stands_still_s: float
     journal_sync: str
     trial_timeout_s: float
     log_trial_errors: bool
@@ -449,6 +451,7 @@ def make_plan(
         max_pending=_max_pending(algorithm, runtime.resources),
         max_dirname=environment_number("TUNE_MAX_LEN_IDENTIFIER", 130),
         force_stop_s=environment_number("TUNE_FORCE_TRIAL_CLEANUP_S", 600.0),
+        stands_still_s=_stands_still_s(),
         journal_sync=runtime.journal_sync,
         trial_timeout_s=runtime.trial_timeout_s,
         log_trial_errors=os.environ.get("TUNE_PRINT_ALL_TRIAL_ERRORS", "1") == "1",
@@ -545,6 +548,7 @@ def make_simulation_plan(
         max_pending=_max_pending(algorithm, totals),
         max_dirname=130,
         force_stop_s=0.0,
+        stands_still_s=0.0,
         journal_sync="none",
         trial_timeout_s=0.0,
         log_trial_errors=False,
@@ -951,6 +955,18 @@ def _check_buffering(scheduler: TrialScheduler) -> None:
 
 
 # --- resources -----------------------------------------------------------------------
+
+
+def _stands_still_s() -> float:
+    name = "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S"
+    text = os.environ.get(name) or "5"
+    try:
+        limit = float(text)
+    except ValueError:
+        limit = -1.0
+    if not 0 <= limit < float("inf"):
+        raise ValueError(f"{name}: must be a number of seconds, 0 for never, got {text!r}.")
+    return limit
 
 
 def _runtime_for_run(words: Words) -> _runtime.Runtime:

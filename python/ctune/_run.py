@@ -101,6 +101,23 @@ class _Interrupts:
             signal.signal(number, handler)
 
 
+class _Standstills:
+    """Logs why nothing runs, once for each cause."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._limit = plan.stands_still_s
+        self._who = (
+            f"scheduler: {type(plan.scheduler).__name__}, "
+            f"searcher: {type(plan.search_alg).__name__}"
+        )
+        self._told: set[str] = set()
+
+    def __call__(self, why: str) -> None:
+        if why not in self._told:
+            self._told.add(why)
+            logger.warning("Nothing has run for %g s: %s (%s).", self._limit, why, self._who)
+
+
 def _overridden(callback: Callback, name: str) -> bool:
     """Whether the callback does something of its own in this hook."""
     if name in getattr(callback, "_deaf_to", ()):
@@ -266,6 +283,8 @@ def _options(
         "dirname_hook": _namer(plan, "trial_dirname_creator"),
         "heartbeat": progress.heartbeat if progress.wanted else None,
         "heartbeat_s": _HEARTBEAT_S,
+        "stands_still": _Standstills(plan) if isinstance(display, Display) else None,
+        "stands_still_s": plan.stands_still_s,
         "checkpoint_factory": _checkpoints(plan),
         "hooks": _hooks(plan, progress),
         "write_params": int(plan.json),

@@ -84,8 +84,9 @@ typedef struct wild {
     ct_scheduler base;
     ct_pcg *rng;
     double p_pause, p_stop, p_order;
-    ct_orders *once;  /* given with the next result instead, or NULL */
-    int exploited[2]; /* how many exploits were not done, and done */
+    ct_verdict always; /* what it says if those are 0 */
+    ct_orders *once;   /* given with the next result instead, or NULL */
+    int exploited[2];  /* how many exploits were not done, and done */
 } wild;
 
 static ct_status
@@ -161,9 +162,7 @@ wild_result(ct_scheduler *s, const ct_board *b, ct_trial_id t, const ct_result *
         w->once = NULL;
         return CT_OK;
     }
-    *out = u < w->p_pause               ? CT_PAUSE
-           : u < w->p_pause + w->p_stop ? CT_STOP
-                                        : CT_CONTINUE;
+    *out = u < w->p_pause ? CT_PAUSE : u < w->p_pause + w->p_stop ? CT_STOP : w->always;
     if (w->rng->rng.next_double(&w->rng->rng) < w->p_order) {
         ct_trial_id other =
             (ct_trial_id)(ct_pcg_next(w->rng) % ct_trials_count(b->trials));
@@ -877,6 +876,42 @@ test_after_an_interrupt_no_command_follows_but_answers_are_kept(void **ctx)
     world_deinit(&w);
 }
 
+/* What is said of eight trials after a while, of which four run at once. */
+static void
+expect_explained(ct_verdict always, const char *text)
+{
+    ct_err err = CT_ERR_INIT;
+    ct_control_opts o = {0};
+    ct_buf why = CT_BUF_INIT;
+    world w;
+
+    assert_ok(world_init(&w, 6, 8, o, &err), err);
+    w.sched.always = always;
+    for (int i = 0; i < 40; i++) {
+        assert_ok(turn(&w, &err), err);
+        if (i == 0) {
+            assert_ok(ct_control_explain(w.control, &why, &err), err);
+            assert_int_equal(why.len, 0); /* workers start */
+        }
+    }
+    assert_ok(ct_control_explain(w.control, &why, &err), err);
+    assert_string_equal(why.len == 0 ? "" : (const char *)why.data, text);
+    ct_buf_deinit(&why);
+    world_deinit(&w);
+}
+
+static void
+test_a_run_that_stands_still_says_who_waits_for_what(void **ctx)
+{
+    (void)ctx;
+    expect_explained(CT_CONTINUE, ""); /* it has ended */
+    expect_explained(
+        CT_NOOP, "model_t_00000, model_t_00001, model_t_00002 and 1 more keep their "
+                 "workers and wait for the scheduler, which answered NOOP; "
+                 "model_t_00004 waits for 1 CPU, of which 0 of 4 are free, and 3 more "
+                 "trials are pending");
+}
+
 static void
 test_a_missing_required_metric_names_the_keys_that_are_there(void **ctx)
 {
@@ -1008,6 +1043,7 @@ main(void)
         cmocka_unit_test(test_the_best_checkpoints_are_kept_and_always_the_latest),
         cmocka_unit_test(
             test_after_an_interrupt_no_command_follows_but_answers_are_kept),
+        cmocka_unit_test(test_a_run_that_stands_still_says_who_waits_for_what),
         cmocka_unit_test(test_a_missing_required_metric_names_the_keys_that_are_there),
         cmocka_unit_test(test_impossible_resources_are_named_before_a_trial_starts),
         cmocka_unit_test(test_any_allocation_may_fail_without_a_leak),

@@ -89,6 +89,9 @@ bool ct_control_done(const ct_control *c);
 size_t ct_control_open(const ct_control *c);
 /* Whether the search waits although nothing runs: ask again after a moment. */
 bool ct_control_idle(const ct_control *c);
+/* Replaces *out by why nothing runs, NUL-terminated: which trials wait for which resource,
+ * the scheduler or the searcher. Nothing if some worker is at work. O(trials). */
+ct_status ct_control_explain(const ct_control *c, ct_buf *out, ct_err *err);
 bool ct_control_interrupted(const ct_control *c);
 /* Some trial failed for good and fail_fast is set. */
 bool ct_control_failed_fast(const ct_control *c);
