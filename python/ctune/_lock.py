@@ -35,11 +35,23 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
 
 
+def _tidy(directory: str) -> None:
+    """Removes files that were being written, to be renamed, when their process died."""
+    with os.scandir(directory) as entries:
+        left = [entry.path for entry in entries if entry.name.startswith(".tmp-")]
+    for path in left:
+        try:
+            os.remove(path)
+        except OSError:  # it does no harm
+            pass
+
+
 @contextmanager
 def locked(directories: Iterable[str]) -> Iterator[None]:
     """Context manager: this run alone writes to these directories, which must exist.
 
-    Where the file system knows no locks a warning says so, and nothing is locked.
+    Where the file system knows no locks a warning says so, and nothing is locked. What an
+    earlier writer left half written is removed.
 
     Raises:
         TuneError: Another process, or another run of this one, holds one of them. The text
@@ -57,4 +69,5 @@ def locked(directories: Iterable[str]) -> Iterator[None]:
                 raise TuneError(str(error)) from None
             _held.add(lock)
             stack.callback(_release, lock)
+            _tidy(directory)
         yield

@@ -229,6 +229,16 @@ class Plan:
     started: float
     session: str
 
+    @property
+    def sync_checkpoints(self) -> bool:
+        """Whether a checkpoint must be on the disk itself before it counts.
+
+        Where none is ever removed, one that a loss of power damages is passed over for the
+        one before.
+        """
+        removes = self.checkpoint_config.num_to_keep is not None
+        return self.journal_sync == "always" or (self.journal_sync == "interval" and removes)
+
 
 class Entrypoint(enum.Enum):
     """Which public function was called."""

@@ -198,7 +198,7 @@ def _executor(plan: Plan) -> Any:
 def _host_factory(plan: Plan) -> Callable[[], Any]:
     from ctune.execution._host import TrialHost
 
-    return lambda: TrialHost(plan.trainable)
+    return lambda: TrialHost(plan.trainable, sync_checkpoints=plan.sync_checkpoints)
 
 
 def _checkpoints(plan: Plan) -> Callable[[str], Any]:

@@ -75,8 +75,9 @@ def init(
         one_by_one: Run one trial at a time.
         journal_sync: When the journal of a run reaches the disk itself, so that a machine that
             loses power loses nothing: "always" (before anything that it records takes effect),
-            "interval" (at most a second later) or "none" (when the system sees fit). With
-            "none" checkpoints are not synced either. A process that dies, even by a signal,
+            "interval" (at most a second later) or "none" (when the system sees fit). Each
+            checkpoint is synced with "always", with "interval" where `num_to_keep` lets
+            older ones be removed, with "none" never. A process that dies, even by a signal,
             loses nothing with any of them. Default: the environment variable
             CTUNE_JOURNAL_SYNC, else "interval".
         trial_timeout_s: Seconds that a trial may take to start, for a step (of a function: from

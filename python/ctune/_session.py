@@ -36,6 +36,7 @@ class TrialInfo:
         resources: Resource name -> amount, for example {"CPU": 1.0}.
         checkpoint_index: Number of the next checkpoint that the trial makes.
         marked: Whether a run made the directory in which that of the trial is.
+        sync_checkpoints: Whether a checkpoint must be on the disk before it is reported.
     """
 
     trial_id: str
@@ -45,6 +46,7 @@ class TrialInfo:
     resources: dict[str, float] = field(default_factory=dict)
     checkpoint_index: int = 0
     marked: bool = False
+    sync_checkpoints: bool = False
 
     def check_storage(self) -> None:
         """Checks that the experiment's directory was not removed since the trial started.

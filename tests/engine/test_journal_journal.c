@@ -747,6 +747,31 @@ test_every_failed_allocation_is_reported_without_leak(void **state)
     sweep_allocations(whole_life, NULL);
 }
 
+static void
+test_a_sync_that_is_asked_for_covers_what_was_committed(void **state)
+{
+    (void)state;
+    static const ct_sync_policy policies[] = {CT_SYNC_NONE, CT_SYNC_INTERVAL,
+                                              CT_SYNC_ALWAYS};
+    static const uint64_t expected[] = {0, 2, 2};
+    for (uint32_t i = 0; i < 3; i++) {
+        ct_err err = CT_ERR_INIT;
+        ct_journal *j = NULL;
+        ct_names *names = new_names();
+        assert_ok(ct_journal_open(&j, folder, i, names, policies[i], &err), err);
+        assert_ok(turn(j, names, 0, 1, &err), err); /* the first of an interval syncs */
+        assert_ok(ct_journal_sync(j, &err), err);
+        const ct_event ev = {.kind = CT_EVENT_TICK, .trial = CT_TRIAL_NONE};
+        assert_ok(ct_journal_add(j, &ev, &err), err);
+        assert_ok(ct_journal_commit(j, 1.5, &err), err); /* within the same second */
+        assert_ok(ct_journal_sync(j, &err), err);
+        assert_ok(ct_journal_sync(j, &err), err); /* nothing is new */
+        assert_int_equal(ct_journal_syncs(j), expected[i]);
+        assert_ok(ct_journal_close(j, &err), err);
+        ct_names_free(names);
+    }
+}
+
 #define IN_FOLDER(test)                                                                \
     cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
 
@@ -773,6 +798,7 @@ main(void)
         IN_FOLDER(test_a_torn_tail_in_an_older_segment_is_left_out),
         IN_FOLDER(test_turns_that_end_without_a_write_are_written_together),
         IN_FOLDER(test_a_failed_snapshot_changes_nothing),
+        IN_FOLDER(test_a_sync_that_is_asked_for_covers_what_was_committed),
         IN_FOLDER(test_turns_that_wait_are_written_together_and_before_a_snapshot),
         IN_FOLDER(test_every_failed_allocation_is_reported_without_leak),
     };

@@ -210,6 +210,23 @@ test_removing_a_tree_does_not_follow_links(void **state)
     assert_true(ct_file_exists(target));
 }
 
+static void
+test_what_is_discarded_is_gone_under_both_names(void **state)
+{
+    (void)state;
+    ct_err err = CT_ERR_INIT;
+    for (int i = 0; i < 2; i++) { /* 1: the rest of an earlier one is in the way */
+        assert_ok(ct_dir_make(in_folder("c/deep"), NULL, &err), err);
+        if (i == 1) {
+            assert_ok(ct_dir_make(in_folder(".c.part/left"), NULL, &err), err);
+        }
+        assert_ok(ct_dir_discard(in_folder("c"), &err), err);
+        assert_false(ct_file_exists(in_folder("c")));
+        assert_false(ct_file_exists(in_folder(".c.part")));
+    }
+    assert_ok(ct_dir_discard(in_folder("c"), &err), err); /* missing is fine */
+}
+
 static ct_status
 replace_and_read(void *ctx, ct_err *err)
 {
@@ -265,6 +282,7 @@ main(void)
         IN_FOLDER(test_folders_are_made_with_their_parents_and_told_when_new),
         IN_FOLDER(test_listing_names_each_entry_once),
         IN_FOLDER(test_removing_a_tree_does_not_follow_links),
+        IN_FOLDER(test_what_is_discarded_is_gone_under_both_names),
         IN_FOLDER(test_every_failed_allocation_is_reported_without_leak),
         cmocka_unit_test(test_the_machines_clock_goes_forward),
     };

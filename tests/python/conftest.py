@@ -1,4 +1,7 @@
-"""Each file of tests begins without a runtime, whatever the file before left."""
+"""Each file of tests begins without a runtime, whatever the file before left; a small disk."""
+
+import os
+import subprocess
 
 import pytest
 
@@ -17,3 +20,19 @@ def staging_of_the_tests(tmp_path_factory):
 def no_runtime_left():
     yield
     ctune.shutdown()
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 256 KiB; read-only when remounted so."""
+    where = tmp_path / "disk"
+    where.mkdir()
+    if os.geteuid() != 0:
+        pytest.skip("mounting needs root")
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(where)], capture_output=True
+    )
+    if done.returncode != 0:
+        pytest.skip("mounting is not allowed here")
+    yield where
+    subprocess.run(["umount", "-l", str(where)], check=True)

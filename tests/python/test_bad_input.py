@@ -659,22 +659,6 @@ def test_storage_that_cannot_be_made_is_refused(run):
         run(storage_path="/proc/nowhere")
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 256 KiB; read-only when remounted so."""
-    where = tmp_path / "disk"
-    where.mkdir()
-    if os.geteuid() != 0:
-        pytest.skip("mounting needs root")
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(where)], capture_output=True
-    )
-    if done.returncode != 0:
-        pytest.skip("mounting is not allowed here")
-    yield where
-    subprocess.run(["umount", "-l", str(where)], check=True)
-
-
 def test_a_read_only_storage_is_refused(run, small_disk):
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     with pytest.raises(OSError, match=r"(?i)disk.*read-only"):

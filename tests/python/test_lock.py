@@ -105,6 +105,15 @@ def test_two_runs_of_one_process_exclude_each_other(tmp_path):
     assert len(run(tmp_path).trials) == 1
 
 
+def test_half_written_files_of_a_dead_writer_are_removed(tmp_path):
+    run(tmp_path)
+    for name in (".tmp-snapshot-000001.json", "mine.tmp"):
+        (tmp_path / "e" / name).write_text("{")
+    run(tmp_path)
+    assert not (tmp_path / "e" / ".tmp-snapshot-000001.json").exists()
+    assert (tmp_path / "e" / "mine.tmp").exists()
+
+
 def test_a_run_that_fails_lets_go(tmp_path):
     class Fails(ctune.Callback):
         def on_trial_result(self, **info):

@@ -286,7 +286,11 @@ def test_libraries_get_the_threads_that_a_trial_has_cpus_for(monkeypatch):
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
     one = SimpleNamespace(resources={"CPU": 2.0}, storage=StorageContext("/tmp", "e"))
     plan = SimpleNamespace(
-        payload=Payload(b"x"), experiments=(one,), trainable=Counter, trial_timeout_s=0.0
+        payload=Payload(b"x"),
+        experiments=(one,),
+        trainable=Counter,
+        trial_timeout_s=0.0,
+        sync_checkpoints=False,
     )
     env = process_options(plan)["env"]
     assert "OMP_NUM_THREADS" not in env  # the user has spoken

@@ -182,6 +182,21 @@ send_commands(ct_drive *d, ct_err *err)
     return CT_OK;
 }
 
+/* After a loss of power the journal must not name a checkpoint that is gone. */
+static ct_status
+remove_checkpoint(ct_drive *d, const char *path, ct_err *err)
+{
+    ct_status st = CT_OK;
+
+    if (!d->opts.make_dirs || d->opts.keep_dropped) {
+        return CT_OK;
+    }
+    if (d->opts.journal != NULL) {
+        st = ct_journal_sync(d->opts.journal, err);
+    }
+    return st == CT_OK ? ct_dir_discard(path, err) : st;
+}
+
 static ct_status
 send_notes(ct_drive *d, ct_err *err)
 {
@@ -191,8 +206,7 @@ send_notes(ct_drive *d, ct_err *err)
     while (ct_control_next_note(d->opts.control, &n)) {
         ct_status st = CT_OK;
         if (n.kind == CT_NOTE_CHECKPOINT_DROP) {
-            bool mine = d->opts.make_dirs && !d->opts.keep_dropped;
-            st = mine ? ct_dir_remove_tree(n.path, err) : CT_OK;
+            st = remove_checkpoint(d, n.path, err);
         } else if (d->opts.output != NULL) {
             st = ct_output_note(d->opts.output, board, &n, err);
         }

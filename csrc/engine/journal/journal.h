@@ -43,6 +43,9 @@ ct_status ct_journal_commit(ct_journal *j, double now, ct_err *err);
 /* Writes snapshot-<next>.json, starts segment <next>, keeps the one before, removes
  * older. */
 ct_status ct_journal_snapshot(ct_journal *j, const ct_value *state, ct_err *err);
+/* Makes what was committed durable, unless the policy is NONE: before something is removed
+ * that only later turns make unnecessary. */
+ct_status ct_journal_sync(ct_journal *j, ct_err *err);
 uint64_t ct_journal_bytes(const ct_journal *j); /* written so far */
 uint64_t ct_journal_syncs(const ct_journal *j); /* of turns, so far */
 size_t ct_journal_pending(const ct_journal *j); /* bytes that wait for a commit */

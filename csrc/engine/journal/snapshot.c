@@ -136,6 +136,7 @@ switch_segment(ct_journal *j, ct_file *file, uint32_t number, uint64_t size)
     j->number = number;
     j->highest = number;
     j->valid = size;
+    j->synced = 0;
     j->total += size;
     j->cut = false;
     ct_encoder_restart(&j->encoder);

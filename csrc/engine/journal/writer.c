@@ -204,6 +204,7 @@ write_turn(ct_journal *j, double now, ct_err *err)
         st = ct_file_sync(&j->file, err);
         j->last_sync = st == CT_OK ? now : j->last_sync;
         j->syncs += st == CT_OK;
+        j->synced = st == CT_OK ? j->valid + j->turn.len : j->synced;
     }
     if (st != CT_OK) {
         j->cut = ct_file_truncate(j->file.path, j->valid, NULL) != CT_OK;
@@ -255,6 +256,20 @@ uint64_t
 ct_journal_bytes(const ct_journal *j)
 {
     return j->total;
+}
+
+ct_status
+ct_journal_sync(ct_journal *j, ct_err *err)
+{
+    if (j->sync == CT_SYNC_NONE || j->synced >= j->valid) {
+        return CT_OK;
+    }
+    ct_status st = ct_file_sync(&j->file, err);
+    if (st == CT_OK) {
+        j->syncs++;
+        j->synced = j->valid;
+    }
+    return st;
 }
 
 uint64_t

@@ -438,6 +438,28 @@ ct_dir_remove_tree(const char *path, ct_err *err)
 }
 
 ct_status
+ct_dir_discard(const char *path, ct_err *err)
+{
+    ct_buf aside = CT_BUF_INIT;
+    size_t folder = dir_len(path);
+    ct_status st =
+        ct_buf_printf(&aside, err, "%.*s.%s.part", (int)folder, path, path + folder);
+    if (st == CT_OK) {
+        st = ct_buf_terminate(&aside, err);
+    }
+    if (st == CT_OK) {
+        const char *name = (const char *)aside.data;
+        st = ct_dir_remove_tree(name, err);
+        bool moved = st == CT_OK && rename(path, name) == 0;
+        if (st == CT_OK) {
+            st = ct_dir_remove_tree(moved ? name : path, err);
+        }
+    }
+    ct_buf_deinit(&aside);
+    return st;
+}
+
+ct_status
 ct_dir_check_writable(const char *path, ct_err *err)
 {
     ct_buf probe = CT_BUF_INIT;

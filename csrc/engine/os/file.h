@@ -43,6 +43,9 @@ bool ct_file_exists(const char *path);
  * NULL). */
 ct_status ct_dir_make(const char *path, bool *made, ct_err *err);
 ct_status ct_dir_remove_tree(const char *path, ct_err *err); /* missing is fine */
+/* The same under another name, ".<name>.part" in the same folder: it is seen whole or not
+ * at all, also when this process dies meanwhile. */
+ct_status ct_dir_discard(const char *path, ct_err *err);
 /* Checks that files can be made below path (makes it if missing). */
 ct_status ct_dir_check_writable(const char *path, ct_err *err);
 /* Calls visit for each name in the folder, in no order, "." and ".." left out. Anything

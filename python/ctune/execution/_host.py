@@ -12,7 +12,14 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from ctune import _ctune, _encode
-from ctune._checkpoint import Checkpoint, TrainingResult, aside_of, checkpoint_name
+from ctune._checkpoint import (
+    Checkpoint,
+    TrainingResult,
+    aside_of,
+    checkpoint_name,
+    clean,
+    publish,
+)
 from ctune._session import TrialInfo
 from ctune._storage import has_marker, working_directory
 from ctune._work import Care, Work
@@ -22,10 +29,12 @@ from ctune.result import RESULT_DUPLICATE, TRAINING_ITERATION, TRIAL_INFO
 if TYPE_CHECKING:
     from ctune.trainable.trainable import Trainable
 
-__all__ = ["TrialHost", "failure_text"]
+__all__ = ["SYNC_CHECKPOINTS", "TrialHost", "failure_text"]
 
 logger = logging.getLogger("ctune")
 
+# Tells a worker process what the run says about its checkpoints: "1" or "0".
+SYNC_CHECKPOINTS = "_CTUNE_SYNC_CHECKPOINTS"
 # Frames of files below it are left out at the top of users' tracebacks.
 _OWN_FILES = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
@@ -39,6 +48,9 @@ class TrialHost:
         own_process: Whether the process belongs to this host alone: then the working
             directory is the trial's, unless RAY_CHDIR_TO_TRIAL_DIR is "0".
 
+        sync_checkpoints: Whether a checkpoint must be on the disk before it counts. Default:
+            as the run says that started this process.
+
     Attributes:
         error: What the trainable raised in the command at hand, or None.
     """
@@ -48,10 +60,14 @@ class TrialHost:
         trainable: type[Trainable] | dict[str, type[Trainable]] | Work | None = None,
         *,
         own_process: bool = False,
+        sync_checkpoints: bool | None = None,
     ) -> None:
         self.error: BaseException | None = None
         self._trainable: Trainable | None = None
         self._own_process = own_process
+        if sync_checkpoints is None:
+            sync_checkpoints = os.environ.get(SYNC_CHECKPOINTS) == "1"
+        self._sync_checkpoints = sync_checkpoints
         self._take(trainable)
         self._care = Care()
         self._streams: ProcessStreams | SharedStreams | None = None
@@ -139,7 +155,7 @@ class TrialHost:
         kind = "START_FAILED"
         try:
             self._enter(command)
-            self._trainable = self.load(command.trainable)(_config_of(command))
+            self._trainable = self.load(command.trainable)(self._config_of(command))
             if self._first_checkpoint(command) is not None:
                 kind = "RESTORE_FAILED"
                 self._restore_first(command)
@@ -194,9 +210,7 @@ class TrialHost:
                 info.check_storage()
             shutil.rmtree(aside, ignore_errors=True)
             trainable.save(aside)
-            # Left over where a trial starts again from an older checkpoint.
-            shutil.rmtree(target, ignore_errors=True)
-            os.rename(aside, target)
+            publish(aside, target, sync=self._sync_checkpoints)
         except BaseException as error:
             shutil.rmtree(aside, ignore_errors=True)
             return self._failed(error, "SAVE_FAILED")
@@ -215,7 +229,7 @@ class TrialHost:
         try:
             self._enter(command)
             trainable = self._at_work()
-            if not trainable.reset(_config_of(command)):
+            if not trainable.reset(self._config_of(command)):
                 return _ctune.Event("RESET_REFUSED")
             if self._first_checkpoint(command) is not None:
                 kind = "RESTORE_FAILED"
@@ -276,7 +290,9 @@ class TrialHost:
         return self._streams if isinstance(self._streams, SharedStreams) else nullcontext()
 
     def _enter(self, command: _ctune.Command) -> None:
-        """Makes the trial's directory the working directory."""
+        """Makes the trial's directory the working directory, and tidies it up."""
+        if command.trial_dir:
+            clean(command.trial_dir)
         if not self._own_process:
             return
         os.environ.setdefault("TUNE_ORIG_WORKING_DIR", os.getcwd())
@@ -285,19 +301,20 @@ class TrialHost:
             os.makedirs(directory, exist_ok=True)
             os.chdir(directory)
 
-
-def _config_of(command: _ctune.Command) -> dict[str, Any]:
-    config: dict[str, Any] = dict(command.config or {})
-    config[TRIAL_INFO] = TrialInfo(
-        trial_id=command.trial_id or "",
-        trial_name=command.trial_name or "",
-        trial_dir=command.trial_dir,
-        experiment_name=command.experiment,
-        resources=command.resources or {},
-        checkpoint_index=command.index,
-        marked=command.trial_dir is not None and has_marker(os.path.dirname(command.trial_dir)),
-    )
-    return config
+    def _config_of(self, command: _ctune.Command) -> dict[str, Any]:
+        directory = command.trial_dir
+        config: dict[str, Any] = dict(command.config or {})
+        config[TRIAL_INFO] = TrialInfo(
+            trial_id=command.trial_id or "",
+            trial_name=command.trial_name or "",
+            trial_dir=directory,
+            experiment_name=command.experiment,
+            resources=command.resources or {},
+            checkpoint_index=command.index,
+            marked=directory is not None and has_marker(os.path.dirname(directory)),
+            sync_checkpoints=self._sync_checkpoints,
+        )
+        return config
 
 
 def _saves_itself(trainable: Trainable) -> bool:

@@ -19,7 +19,7 @@ from ctune import _ctune
 from ctune._pickling import load_trainable, map_payload
 from ctune._storage import worker_environment
 from ctune._work import Work
-from ctune.execution._host import TrialHost, failure_text
+from ctune.execution._host import SYNC_CHECKPOINTS, TrialHost, failure_text
 from ctune.execution._streams import prepare_process
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def process_options(plan: Plan) -> dict[str, Any]:
         "env": {
             **{name: threads for name in _THREAD_LIMITS if name not in os.environ},
             **worker_environment(one.storage for one in plan.experiments),
+            SYNC_CHECKPOINTS: str(int(plan.sync_checkpoints)),
         },
         "payload": plan.payload.data,
         "payload_fd": plan.payload.fd,

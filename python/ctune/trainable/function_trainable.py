@@ -216,7 +216,8 @@ class FunctionTrainable(Trainable):
                     f"checkpoint: {folder!r} is not a directory. Write the files "
                     "first, and keep them until report() returns."
                 )
-            persist(folder, target, self._progress_after(metrics))
+            sync = self._info is not None and self._info.sync_checkpoints
+            persist(folder, target, self._progress_after(metrics), sync=sync)
         self._next_index += 1
         self._latest_checkpoint = Checkpoint(target)
         return name
