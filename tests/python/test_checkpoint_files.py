@@ -240,7 +240,7 @@ def test_what_a_dead_process_left_is_removed_at_the_next_start(tmp_path):
     host = TrialHost(Job)
     unused = ("checkpoint", "trainable", "resources", "trial_id", "trial_name", "experiment")
     command = SimpleNamespace(
-        kind="START", trial=0, serial=1, index=0, trial_dir=str(tmp_path), config={},
+        kind="START", trial=0, serial=1, index=0, upto=0, trial_dir=str(tmp_path), config={},
         **dict.fromkeys(unused),
     )  # fmt: skip
     assert host.handle(command).kind == "STARTED"

@@ -61,6 +61,7 @@ def command(kind, trial_dir=None, **fields):
         "trial": 7,
         "serial": 99,
         "index": 0,
+        "upto": 0,
         "source": None,
         "config": {},
         "resources": {"CPU": 1.0},
