@@ -283,7 +283,7 @@ def _options(
         "dirname_hook": _namer(plan, "trial_dirname_creator"),
         "heartbeat": progress.heartbeat if progress.wanted else None,
         "heartbeat_s": _HEARTBEAT_S,
-        "stands_still": _Standstills(plan) if isinstance(display, Display) else None,
+        "stands_still": _Standstills(plan),
         "stands_still_s": plan.stands_still_s,
         "checkpoint_factory": _checkpoints(plan),
         "hooks": _hooks(plan, progress),
