@@ -2,7 +2,7 @@
 #
 # Variables: PYTHON (the interpreter that makes .venv), JOBS (compilers at once),
 # T (only the C test programs whose name contains it: make ctest T=base_map),
-# PYTEST_ARGS (more arguments for pytest).
+# PYTEST_ARGS (more arguments for pytest), CHAOS_ARGS (for the chaos run).
 
 VENV = .venv
 PY = $(VENV)/bin/python
@@ -14,7 +14,7 @@ export VENV PKG_CONFIG
 export CTUNE_JOBS = $(JOBS)
 
 .PHONY: help demo setup setup-test setup-test-all setup-lint test test-all ctest \
-	ctest-programs pytest bench asan lint lint-c lint-format lint-python lint-types lint-rules format clean
+	ctest-programs pytest bench chaos asan lint lint-c lint-format lint-python lint-types lint-rules format clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | \
@@ -93,6 +93,9 @@ $(CTEST)/test_%: tests/engine/test_%.c $(CTEST)/libengine.a Makefile
 -include $(ENGINE_OBJ:.o=.d) $(TEST_BIN:=.d)
 
 # --- checks ------------------------------------------------------------------------------
+
+chaos: setup-test ## Kill runs at random and let them go on: CHAOS_ARGS="--kills 20"
+	@$(PY) tests/chaos/chaos.py $(CHAOS_ARGS)
 
 asan: setup-test ## The Python suite on an extension built with ASan and UBSan
 	@sh tools/asan.sh $(PY) $(PYTEST_ARGS)

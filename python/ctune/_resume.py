@@ -379,7 +379,10 @@ def recover(plan: Plan, driver: _ctune.Driver) -> None:
         now = limiter.max_concurrent
         limiter.set_max_concurrency(limit)
     start = time.monotonic()
-    found = driver.recover(plan.experiment_dir)
+    try:
+        found = driver.recover(plan.experiment_dir)
+    except (RuntimeError, NotImplementedError) as error:
+        raise TuneError(f"resume: the journal cannot be gone on with: {error}") from error
     if limiter is not None and limit is not None:
         limiter.set_max_concurrency(now)
     logger.info(
@@ -388,11 +391,11 @@ def recover(plan: Plan, driver: _ctune.Driver) -> None:
         found["events"],
         time.monotonic() - start,
     )
-    if found["differing"]:
+    if found["differing"] and searcher is not None:  # random search learns nothing
         logger.warning(
             "search_alg: %s did not suggest again what it had suggested for %d trials; they keep "
             "what they have, and it is told their results all the same.",
-            type(searcher or plan.search_alg).__name__,
+            type(searcher).__name__,
             found["differing"],
         )
 

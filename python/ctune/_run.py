@@ -374,6 +374,10 @@ def _trials(driver: _ctune.Driver) -> int:
     return sum(driver.counts().values())
 
 
+def _states_are_cheap(driver: _ctune.Driver, ran_s: float) -> bool:
+    return _trials(driver) * _STATE_S_PER_TRIAL <= max(_STATE_S, 0.01 * ran_s)
+
+
 def _write_states(plan: Plan, trials: list[Trial]) -> None:
     """Writes the file by which others know the trials of each experiment's directory.
 
@@ -471,7 +475,8 @@ def _execute(plan: Plan) -> ExperimentAnalysis:
     try:
         if plan.past is not None:
             recover(plan, driver)
-        _write_states(plan, driver.trials)  # those of earlier runs are not part of this one
+        if _states_are_cheap(driver, 0.0):
+            _write_states(plan, driver.trials)  # those of earlier runs are not part of this one
         CallbackList(plan.callbacks).setup(**plan.public_spec, total_num_samples=plan.total_samples)
         _begin(progress, driver)
         with _Interrupts(driver):
@@ -484,7 +489,7 @@ def _execute(plan: Plan) -> ExperimentAnalysis:
         driver.close(0.0 if failing else _CLOSE_GRACE_S)
         if plan.payload is not None:
             plan.payload.close()
-        if _trials(driver) * _STATE_S_PER_TRIAL <= max(_STATE_S, 0.01 * (time.monotonic() - start)):
+        if _states_are_cheap(driver, time.monotonic() - start):
             _write_states(plan, driver.trials)
         try:
             _end_callbacks(plan, driver.trials, failing, failure)

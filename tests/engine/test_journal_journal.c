@@ -574,7 +574,7 @@ test_a_missing_segment_is_an_error_that_names_it(void **state)
     const ct_journal_visitor vis = visitor(&s);
     assert_int_equal(ct_journal_recover(folder, names, &v, &vis, &sum, &err),
                      CT_ECORRUPT);
-    assert_non_null(strstr(err.text, "journal-000003.ctj"));
+    assert_non_null(strstr(err.param, "journal-000003.ctj"));
     assert_int_equal(v.kind, CT_NIL);
     ct_names_free(names);
 }

@@ -47,8 +47,8 @@ damaged(const reading *r, size_t at, const char *what, ct_err *err)
 {
     return ct_fail(
         err, CT_ECORRUPT, r->name,
-        "%s is damaged at byte %zu (%s); `ctune repair` keeps the turns before",
-        r->name, at, what);
+        "is damaged at byte %zu (%s); `ctune repair` keeps the turns before",
+        at, what);
 }
 
 /* Whether a sound TURN frame stands at `from` or behind. */
@@ -92,9 +92,9 @@ header_check(reading *r, const frame *f, ct_err *err)
     if (version != JOURNAL_VERSION || codec != CT_CODEC_VERSION) {
         return ct_fail(
             err, CT_EUNSUPPORTED, r->name,
-            "%s has format %u.%u; this version reads %u.%u: use the version of "
+            "has format %u.%u; this version reads %u.%u: use the version of "
             "ctune that wrote it",
-            r->name, version, codec, JOURNAL_VERSION, CT_CODEC_VERSION);
+            version, codec, JOURNAL_VERSION, CT_CODEC_VERSION);
     }
     r->out->last_segment = number;
     return CT_OK;
@@ -122,8 +122,7 @@ read_header(reading *r, bool *more, ct_err *err)
     if (looks_foreign(r) ||
         (f.state == CT_FRAME_WHOLE &&
          (f.type != CT_FRAME_HEADER || f.len < JOURNAL_MAGIC_LEN))) {
-        return ct_fail(err, CT_ECORRUPT, r->name, "%s is not a journal of ctune",
-                       r->name);
+        return ct_fail(err, CT_ECORRUPT, r->name, "is not a journal of ctune");
     }
     if (f.state != CT_FRAME_WHOLE) {
         return end_or_damage(r, 0, err);
@@ -427,9 +426,8 @@ read_segments(const journal_files *f, const char *dir, uint32_t first, ct_names 
         st = journal_segment_path(&path, dir, expected, err);
         if (st == CT_OK && f->segments[i] != expected) {
             st = ct_fail(err, CT_ECORRUPT, (const char *)path.data,
-                         "%s is missing, and later ones need it; `ctune repair` keeps "
-                         "what comes before",
-                         (const char *)path.data);
+                         "is missing, and later ones need it; `ctune repair` keeps "
+                         "what comes before");
         }
         if (st == CT_OK && v->on_segment != NULL) {
             st = v->on_segment(v->ctx, expected, err);
