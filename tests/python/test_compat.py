@@ -49,6 +49,13 @@ def test_the_usual_imports(ray):
         from ray.tune.search import ConcurrencyLimiter, BasicVariantGenerator, Searcher
         from ray.tune.stopper import MaximumIterationStopper, TrialPlateauStopper, TimeoutStopper
         from ray.tune.logger import LoggerCallback, JsonLoggerCallback, CSVLoggerCallback
+        from ray.tune.logger import Logger, LegacyLoggerCallback, UnifiedLogger
+        from ray.tune.logger.aim import AimLoggerCallback
+        from ray.tune.logger.wandb import WandbLoggerCallback
+        from ray.air.integrations.wandb import WandbLoggerCallback, setup_wandb
+        from ray.air.integrations.mlflow import MLflowLoggerCallback, setup_mlflow
+        from ray.air.integrations.comet import CometLoggerCallback
+        from ray.tune.integration.lightgbm import TuneReportCheckpointCallback
         from ray.tune.execution.placement_groups import PlacementGroupFactory
         from ray.tune.result import DEFAULT_METRIC, TRAINING_ITERATION
         from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, SyncConfig

@@ -17,7 +17,7 @@ import numpy as np
 
 # Names that only one of the two writes, as docs/differences.md says.
 STATE = ("basic-variant-state-", "callback-states-", "search_gen_state-", "searcher-state-")
-OWN = ("journal-", "snapshot-", ".ctune")
+OWN = ("journal-", "snapshot-", "param_space.pkl", ".ctune")
 
 
 def double(x):

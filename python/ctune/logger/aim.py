@@ -7,10 +7,9 @@ import logging
 import math
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ctune.logger._background import Background, Target, settled
 from ctune.logger.logger import LoggerCallback
+from ctune.logger.tensorboardx import VALID_SUMMARY_TYPES, TBXLoggerCallback
 from ctune.result import (
     CONFIG,
     PID,
@@ -28,8 +27,6 @@ __all__ = ["VALID_SUMMARY_TYPES", "AimLoggerCallback"]
 
 logger = logging.getLogger("ctune")
 
-VALID_SUMMARY_TYPES = [int, float, np.float32, np.float64, np.int32, np.int64]
-_NUMBERS: tuple[type[Any], ...] = tuple(VALID_SUMMARY_TYPES)
 
 _SKIPPED = frozenset((CONFIG, PID, TIMESTAMP, TIME_TOTAL_S, TRAINING_ITERATION))
 
@@ -52,8 +49,8 @@ class AimLoggerCallback(LoggerCallback):
         ValueError: `metrics` is empty.
     """
 
-    VALID_HPARAMS = (str, bool, int, float, list, type(None))
-    VALID_NP_HPARAMS = (np.bool_, np.float32, np.float64, np.int32, np.int64)
+    VALID_HPARAMS = TBXLoggerCallback.VALID_HPARAMS
+    VALID_NP_HPARAMS = TBXLoggerCallback.VALID_NP_HPARAMS
 
     def __init__(
         self,
@@ -139,7 +136,7 @@ class _Runs(Target):
         for key, value in flatten_dict(kept, delimiter="/").items():
             if self._metrics is not None and key not in self._metrics:
                 continue
-            if isinstance(value, _NUMBERS) and math.isfinite(value):
+            if isinstance(value, VALID_SUMMARY_TYPES) and math.isfinite(value):
                 run.track(value, name=f"ray/tune/{key}", epoch=epoch, step=step, context=context)
 
     def end(self, trial: str) -> None:

@@ -32,10 +32,13 @@ __all__ = ["VALID_SUMMARY_TYPES", "TBXLogger", "TBXLoggerCallback"]
 
 logger = logging.getLogger("ctune")
 
+VALID_SUMMARY_TYPES: tuple[type[Any], ...]
 VALID_SUMMARY_TYPES = (int, float, np.float32, np.float64, np.int32, np.int64)
 
 _SKIPPED = frozenset((CONFIG, PID, TIMESTAMP, TIME_TOTAL_S, TRAINING_ITERATION))
-_HPARAM_TYPES = (str, bool, int, float, list, type(None))
+_HPARAM_TYPES: tuple[type[Any], ...] = (str, bool, int, float, list, type(None))
+_NP_HPARAM_TYPES: tuple[type[Any], ...]
+_NP_HPARAM_TYPES = (np.bool_, np.float32, np.float64, np.int32, np.int64)
 _FRAMES_PER_S = 20
 _FLUSH_S = 2.0
 _MOST_BYTES = 1 << 16
@@ -57,6 +60,9 @@ class TBXLoggerCallback(LoggerCallback):
         ImportError: tensorboardX is missing.
     """
 
+    VALID_HPARAMS = _HPARAM_TYPES
+    VALID_NP_HPARAMS = _NP_HPARAM_TYPES
+
     def __init__(self) -> None:
         _check_installed()
         self._files = Background("TensorBoard's files", _Files)
@@ -67,7 +73,8 @@ class TBXLoggerCallback(LoggerCallback):
 
     def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
         """Has the trial's file closed, with what was sampled."""
-        self._files.send("end", trial.local_path, _hparams(trial))
+        hparams = _hparams(trial, self.VALID_HPARAMS, self.VALID_NP_HPARAMS)
+        self._files.send("end", trial.local_path, hparams)
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
         """Waits until everything is written."""
@@ -86,6 +93,9 @@ class TBXLogger(Logger):
         ImportError: tensorboardX is missing.
     """
 
+    VALID_HPARAMS = _HPARAM_TYPES
+    VALID_NP_HPARAMS = _NP_HPARAM_TYPES
+
     def _init(self) -> None:
         deprecated(self, "TBXLoggerCallback")
         _check_installed()
@@ -98,7 +108,10 @@ class TBXLogger(Logger):
 
     def close(self) -> None:
         """Writes the rest, with what was sampled."""
-        self._files.end(self.logdir, {} if self.trial is None else _hparams(self.trial))
+        hparams = {}
+        if self.trial is not None:
+            hparams = _hparams(self.trial, self.VALID_HPARAMS, self.VALID_NP_HPARAMS)
+        self._files.end(self.logdir, hparams)
 
 
 def _check_installed() -> None:
@@ -110,17 +123,15 @@ def _check_installed() -> None:
         ) from None
 
 
-def _hparams(trial: Trial) -> dict[str, Any]:
+def _hparams(
+    trial: Trial, kinds: tuple[type[Any], ...], numpy_kinds: tuple[type[Any], ...]
+) -> dict[str, Any]:
     """What was sampled for a trial, as far as TensorBoard can show it."""
     kept: dict[str, Any] = {}
     for key, value in flatten_dict(trial.evaluated_params).items():
-        if isinstance(value, np.bool_):
-            kept[key] = bool(value)
-        elif isinstance(value, np.integer):
-            kept[key] = int(value)
-        elif isinstance(value, np.floating):
-            kept[key] = float(value)
-        elif isinstance(value, _HPARAM_TYPES):
+        if isinstance(value, numpy_kinds):
+            kept[key] = value.tolist()
+        elif isinstance(value, kinds):
             kept[key] = value
         else:
             logger.info("TensorBoard cannot show the parameter %r, a %s.", key, type(value))
