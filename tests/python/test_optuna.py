@@ -172,6 +172,34 @@ def test_states_and_intermediate_values_reach_the_study(caplog):
     assert searcher._study.trials[-1].state == states.FAIL
 
 
+def test_the_trials_of_an_earlier_run_are_learnt_from(tmp_path):
+    def train(config):
+        tune.report({"loss": config["lr"]})
+        if config["nested"]["act"] == "tanh":
+            raise RuntimeError("fails after a result")
+
+    tune.shutdown()
+    tune.init(executor="inline", num_cpus=1)
+    try:
+        analysis = tune.run(
+            train,
+            config={**SPACE, "nested": {"width": 2, "act": tune.grid_search(["relu", "tanh"])}},
+            storage_path=tmp_path,
+            raise_on_failed_trial=False,
+            verbose=0,
+        )
+    finally:
+        tune.shutdown()
+    searcher = search()
+    searcher.add_evaluated_trials(analysis, "loss")
+    states = optuna.trial.TrialState
+    told = {t.params["nested/act"]: (t.state, t.values) for t in searcher._study.trials}
+    ended = next(t for t in analysis.trials if t.status == "TERMINATED")
+    assert told == {"relu": (states.COMPLETE, [ended.config["lr"]]), "tanh": (states.FAIL, None)}
+    with pytest.warns(UserWarning, match="'other'"):
+        searcher.add_evaluated_trials(analysis, "other")
+
+
 def test_a_trial_that_asks_again_gets_the_same():
     searcher = search()
     assert searcher.suggest("0") == searcher.suggest("0") != searcher.suggest("1")

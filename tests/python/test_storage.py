@@ -141,9 +141,7 @@ def save(storage, number, content=b"weights", trial="t_00000"):
 def whole_checkpoints(far, trial="t_00000", experiment="bucket/results/e"):
     folder = far / experiment / trial
     names = os.listdir(folder) if folder.is_dir() else []
-    return sorted(
-        n for n in names if n.startswith("checkpoint_") and f".{n}.part" not in names
-    )
+    return sorted(n for n in names if n.startswith("checkpoint_") and f".{n}.part" not in names)
 
 
 # --- what stands there at the end ------------------------------------------------------------
@@ -394,9 +392,7 @@ def test_a_checkpoint_is_never_half_there(filesystem, faults, far):
     assert stop > 15
 
 
-def test_what_retention_gives_up_goes_after_what_takes_its_place_is_there(
-    filesystem, faults, far
-):
+def test_what_retention_gives_up_goes_after_what_takes_its_place_is_there(filesystem, faults, far):
     storage = staged(filesystem, sync_period=3600)
     uploader = Uploader(storage)
     uploader._sync()
@@ -548,9 +544,12 @@ def test_a_full_staging_disk_ends_the_run_and_what_there_is_goes_up(
 ):
     where = tmp_path / "disk"
     where.mkdir()
-    if os.geteuid() != 0 or subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(where)], capture_output=True
-    ).returncode:
+    if (
+        os.geteuid() != 0
+        or subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(where)], capture_output=True
+        ).returncode
+    ):
         pytest.skip("mounting a small disk needs root")
     try:
         monkeypatch.setattr("ctune._storage._staging", lambda fs, path: str(where / "key"))
