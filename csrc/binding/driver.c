@@ -1261,6 +1261,8 @@ turn_with_gil(pyct_driver *self, bool *more, ct_err *err)
     return st;
 }
 
+#define ONCE_S 0.15
+
 /* Now and then, with the GIL: signals and the display. */
 static ct_status
 look_up(pyct_driver *self, ct_err *err)
@@ -1277,9 +1279,15 @@ look_up(pyct_driver *self, ct_err *err)
         return pyct_foreign(err);
     }
     Py_DECREF(r);
-    /* What the display takes is at most a hundredth of the time. */
-    double took = self->clock.mono(&self->clock) - now;
-    self->next_beat = now + took + fmax(took * 100.0, self->heartbeat_s);
+    /* What the display takes is at most a hundredth of the time, and what it takes once:
+     * what it loads. */
+    double then = self->clock.mono(&self->clock);
+    if (self->beats_took == 0.0) {
+        self->first_beat = now;
+    }
+    self->beats_took += then - now;
+    self->next_beat = fmax(then + self->heartbeat_s,
+                           self->first_beat + (self->beats_took - ONCE_S) * 100.0);
     return CT_OK;
 }
 

@@ -59,6 +59,7 @@ typedef struct pyct_driver {
     bool holds_gil; /* during turns: some policy or step hook is Python */
     double heartbeat_s;
     double next_beat;
+    double first_beat, beats_took; /* seconds */
     ct_watchdog watchdog;
     ct_buf why; /* nothing runs */
     uint64_t iteration;

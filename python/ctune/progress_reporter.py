@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from hashlib import sha1
+from importlib import import_module
 from typing import Any
 
 from ctune import _display
@@ -788,12 +789,12 @@ def _clock(seconds: float) -> str:
 def _show_html(text: str, handle: Any) -> Any:
     """Shows HTML in the output of a handle, or in a new one. Returns the handle."""
     try:
-        from IPython.display import HTML, display
+        ipython: Any = import_module("IPython.display")
     except ImportError as error:
         raise ImportError(
             "JupyterNotebookReporter needs IPython: pip install ipython. Or use a CLIReporter."
         ) from error
     if handle is None:
-        return display(HTML(text), display_id=True)
-    handle.update(HTML(text))
+        return ipython.display(ipython.HTML(text), display_id=True)
+    handle.update(ipython.HTML(text))
     return handle

@@ -394,9 +394,11 @@ class ProgressReporter(Callback):
     def _say_end(self, trial: Trial, how: str, *more: str, table: bool = True) -> None:
         result = trial.last_result or {}
         number = result.get(TRAINING_ITERATION, 0)
-        lines = [f"\n{self._named(trial)} {how} after {number} iterations at {self._when()}", *more]
+        lines = [f"{self._named(trial)} {how} after {number} iterations at {self._when()}", *more]
         if self._shown.pop(trial.trial_id, None) != number and table:
             lines += self._result_table(trial, result)
+        if len(lines) > 1 or not self._live or self._verbosity == AirVerbosity.VERBOSE:
+            lines.insert(0, "")
         self._say(*lines)
 
     def _result_table(self, trial: Trial, result: dict[str, Any]) -> list[str]:
@@ -520,7 +522,7 @@ class TuneReporterBase(ProgressReporter):
         needed = 2 + len(params) + metrics.index(self._metric) if self._metric else -1
         return _fitting(head, rows, len(params), needed, columns)
 
-    def _failures(self, look: Look) -> list[str]:
+    def _failures(self, look: Look, columns: int | None) -> list[str]:
         number, trials = look.failed(_MAX_FAILED)
         if not number:
             return []
@@ -533,6 +535,8 @@ class TuneReporterBase(ProgressReporter):
             for trial in trials
         ]
         table = boxed(["Trial name", "# failures", "error file"], rows, right=[1])
+        if columns is not None and len(table.split("\n", 1)[0]) > columns:
+            table = "\n".join(f"{name} ({times}): {path}" for name, times, path in rows)
         lines = [f"\nNumber of errored trials: {number}", table]
         if number > len(trials):
             lines.append(f"{number - len(trials)} more")
@@ -593,7 +597,7 @@ class TuneTerminalReporter(TuneReporterBase):
         columns = _display.width() if _display.on_terminal() else None
         lines = self._report(look, args, force, _FEW_ROWS if many else _FEW_TRIALS, columns)
         if force:
-            lines += self._failures(look)
+            lines += self._failures(look, columns)
         self._say("", *lines)
 
 
@@ -671,7 +675,8 @@ def _fitting(
         right=range(2, len(kept)),
     )
     missing = sum(1 for i in left_out if i < first)
-    return [table, f"{missing} more parameters"] if missing else [table]
+    more = f"{missing} more parameter{'s' if missing > 1 else ''}"
+    return [table, more] if missing else [table]
 
 
 def _times(number: int) -> str:
