@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,10 @@ def answers():
     ctune.compat.install()
     ctune.init(executor="inline")
     try:
-        yield results.ask(results.make())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of local_dir
+            found = results.ask(results.make())
+        yield found
     finally:
         ctune.shutdown()
         ctune.compat.uninstall()
