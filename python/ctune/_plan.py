@@ -352,10 +352,10 @@ def make_plan(
     refuse_what_is_missing(_remote=_remote or None, _remote_string_queue=_remote_string_queue)
     _warn_of_environment()
     storage_path = instead_of_local_dir(storage_path, local_dir)
+    started = time.time()
     if mode and mode not in ("min", "max"):
         raise ValueError(f'mode: {words.entry} takes "min" or "max", got {brief(mode)}.')
     _check_metric(metric)
-    started = time.time()
     level, older = _output(verbose)
     space = _space(config, words)
     checkpoints = _checkpoint_config(
@@ -409,6 +409,7 @@ def make_plan(
     )
     hooks, json, csv = _callbacks(callbacks, reporting)
     reporter = _progress_reporter(progress_reporter, older, level, entry)
+    _hint_at_gpus(plans[0], runtime.resources)
     resumed = resume_config or resume_config_of(resume)
     fail_fast_ = check_fail_fast(fail_fast)
     if fail_fast_ == "raise":
@@ -782,12 +783,19 @@ def _trainables(
         return experiments[0].trainable
     found: dict[str, type[Trainable]] = {}
     for one in experiments:
-        if found.setdefault(one.run_identifier, one.trainable) is not one.trainable:
+        other = found.setdefault(one.run_identifier, one.trainable)
+        if _what_trains(other) is not _what_trains(one.trainable):
             raise ValueError(
                 f"run_or_experiment: two trainables are called {one.run_identifier!r}. Register "
                 "them under different names with register_trainable()."
             )
     return found
+
+
+def _what_trains(trainable: type[Trainable]) -> Any:
+    """The function that a class was made of; else the class."""
+    wrapped = inspect.getattr_static(trainable, "_function", None)
+    return wrapped.__func__ if isinstance(wrapped, staticmethod) else trainable
 
 
 def _criteria_of(experiments: Sequence[Experiment]) -> Any:
@@ -1030,6 +1038,16 @@ def _declares_resources(trainable: type[Trainable]) -> bool:
     return own is not inspect.getattr_static(Trainable, "default_resource_request")
 
 
+def _hint_at_gpus(first: ExperimentPlan, totals: Mapping[str, float]) -> None:
+    asked = first.resources
+    if totals.get("GPU", 0) > 0 and not _declares_resources(first.trainable):
+        if not callable(asked) and not asked.get("GPU"):
+            logger.warning(
+                "There are GPUs, but trials do not ask for one. Give "
+                'resources_per_trial={"gpu": 1} to use them.'
+            )
+
+
 def _resources(
     trainable: type[Trainable], asked: Any, totals: Mapping[str, float]
 ) -> dict[str, float] | Callable[[dict[str, Any]], dict[str, float]]:
@@ -1038,11 +1056,6 @@ def _resources(
         explicit = request_amounts(asked, "resources_per_trial")
         _check_possible(explicit, totals, "resources_per_trial")
     if not _declares_resources(trainable):
-        if totals.get("GPU", 0) > 0 and not (explicit or {}).get("GPU"):
-            logger.warning(
-                "There are GPUs, but trials do not ask for one. Give "
-                'resources_per_trial={"gpu": 1} to use them.'
-            )
         return {"CPU": 1.0} if explicit is None else explicit
     fixed = _fixed_request(trainable)
     if fixed is not None:
