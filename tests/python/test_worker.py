@@ -13,6 +13,7 @@ import ctune as tune
 from ctune import _ctune
 from ctune._pickling import Payload
 from ctune._storage import StorageContext
+from ctune._work import Care, Work
 from ctune.execution import TrialHost
 from ctune.execution._host import failure_text
 from ctune.execution.worker import helper_argv, process_options
@@ -269,6 +270,22 @@ def test_only_a_process_of_its_own_enters_the_trial_s_directory(tmp_path, monkey
     TrialHost(Counter, own_process=True).handle(command("START", inside))
     assert os.getcwd() == str(inside)
     assert os.environ["TUNE_ORIG_WORKING_DIR"] == str(tmp_path)
+
+
+def test_a_trial_prints_into_its_working_directory(tmp_path, monkeypatch):
+    # Which is another one than that of its results where these go to remote storage.
+    monkeypatch.setenv("_CTUNE_WORKING_ROOTS", str(tmp_path))
+
+    class Prints(tune.Trainable):
+        def step(self):
+            print("here")
+            return {}
+
+    host = TrialHost(Work(Prints, {"exp": Care(("out", None))}))
+    events = [host.handle(command("START", tmp_path / "driver_artifacts" / "exp" / "trial"))]
+    events += [host.handle(command(kind)) for kind in ("STEP", "STOP")]
+    assert [event.kind for event in events] == ["STARTED", "RESULT", "STOPPED"]
+    assert (tmp_path / "working_dirs" / "exp" / "trial" / "out").read_text() == "here\n"
 
 
 def test_the_helper_imports_from_where_the_driver_does_also_after_a_chdir(monkeypatch):

@@ -279,7 +279,7 @@ class TrialHost:
         if self._care.log_files == (None, None) or command.trial_dir is None:
             return
         kind = ProcessStreams if self._own_process else SharedStreams
-        self._streams = kind(command.trial_dir, self._care.log_files)
+        self._streams = kind(working_directory(command.trial_dir), self._care.log_files)
 
     def _close_streams(self) -> None:
         if self._streams is not None:

@@ -114,7 +114,7 @@ class ProcessStreams:
     processes print; Python's streams write to where the descriptors led before, too.
 
     Args:
-        directory: The trial's.
+        directory: The trial's working directory.
         names: Of the files for stdout and stderr; None: no file.
 
     Raises:
