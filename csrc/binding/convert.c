@@ -101,12 +101,6 @@ pyct_name_of(pyct_names *n, PyObject *text, ct_name *out)
         if (!PyErr_Occurred()) {
             PyErr_Format(PyExc_TypeError, "a key must be a str, got %.100s",
                          Py_TYPE(text)->tp_name);
-        } else if (PyErr_ExceptionMatches(PyExc_UnicodeEncodeError)) {
-            PyErr_Clear();
-            PyErr_Format(PyExc_ValueError,
-                         "the key %A holds half a character, which no file can hold; "
-                         "rename it",
-                         text);
         }
         return -1;
     }
