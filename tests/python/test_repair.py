@@ -137,3 +137,45 @@ def crc32c(data):
         for _ in range(8):
             crc = (crc >> 1) ^ (0x82F63B78 if crc & 1 else 0)
     return crc ^ 0xFFFFFFFF
+
+
+def test_a_repaired_experiment_can_be_resumed(tmp_path):
+    def train(config):
+        n = 0
+        checkpoint = ctune.get_checkpoint()
+        if checkpoint is not None:
+            with open(os.path.join(checkpoint.path, "n")) as file:
+                n = int(file.read())
+        while n < 12:
+            n += 1
+            (tmp_path / "source").mkdir(exist_ok=True)
+            (tmp_path / "source" / "n").write_text(str(n))
+            ctune.report(
+                {"n": n}, checkpoint=ctune.Checkpoint.from_directory(str(tmp_path / "source"))
+            )
+
+    class Ends(ctune.Callback):
+        def on_trial_result(self, result, **info):
+            if result["n"] == 10:
+                raise KeyboardInterrupt
+
+    def run(**arguments):
+        return ctune.run(train, storage_path=str(tmp_path), name="e", verbose=0, **arguments)
+
+    ctune.init(executor="inline", num_cpus=1)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(callbacks=[Ends()])
+        path = tmp_path / "e" / JOURNAL
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 0xFF
+        path.write_bytes(data)
+        for snapshot in (tmp_path / "e").glob("snapshot-*.json"):
+            snapshot.unlink()
+        with pytest.raises(Exception, match="`ctune repair`"):
+            run(resume=True)
+        assert repair(tmp_path / "e") == 0
+        [trial] = run(resume=True).trials
+    finally:
+        ctune.shutdown()
+    assert trial.status == "TERMINATED" and trial.last_result["n"] == 12
