@@ -852,7 +852,7 @@ def _past(
     if config is None:
         return None
     _resume.resume_config_checked(config)
-    fetch_experiment(experiment.storage)
+    fetch_experiment(experiment.storage, "none")  # _run fetches what trials go on from
     settings = _resume.past_of(experiment.local_path)
     if settings is not None:
         past: Mapping[str, Any] = settings["run"]

@@ -20,6 +20,7 @@ from ctune._lock import locked
 from ctune._progress import Progress
 from ctune._resume import keep_searcher, recover, run_settings
 from ctune._runtime import SYNC_POLICIES
+from ctune._transfer import fetch_checkpoints
 from ctune._upload import Uploads
 from ctune.analysis.experiment_analysis import ExperimentAnalysis
 from ctune.callback import Callback, CallbackList
@@ -370,6 +371,22 @@ def _finish(plan: Plan, driver: _ctune.Driver, ran_s: float) -> None:
         )
 
 
+def _fetch_checkpoints(plan: Plan, trials: list[Trial]) -> None:
+    """Brings what trials go on from to this machine, if it is only in remote storage."""
+    for one in plan.experiments:
+        if not one.storage.remote:
+            continue
+        wanted: list[str] = []
+        for trial in trials:
+            view = trial._view
+            if view is None or trial.is_finished() or trial.local_experiment_path != one.directory:
+                continue
+            source = [] if view.source is None else [view.source]
+            # The one before, in case the newest cannot be restored.
+            wanted += [path for path, _, _ in [*view.checkpoints()[-2:], *source]]
+        fetch_checkpoints(one.storage, wanted)
+
+
 def _trials(driver: _ctune.Driver) -> int:
     return sum(driver.counts().values())
 
@@ -471,10 +488,11 @@ def _execute(plan: Plan) -> ExperimentAnalysis:
         options["hooks"][note] = (*options["hooks"].get(note, ()), call)
     driver = _ctune.Driver(options)
     start = time.monotonic()
-    uploads.start()
     try:
         if plan.past is not None:
             recover(plan, driver)
+            _fetch_checkpoints(plan, driver.trials)
+        uploads.start()
         if _states_are_cheap(driver, 0.0):
             _write_states(plan, driver.trials)  # those of earlier runs are not part of this one
         CallbackList(plan.callbacks).setup(**plan.public_spec, total_num_samples=plan.total_samples)
@@ -494,7 +512,8 @@ def _execute(plan: Plan) -> ExperimentAnalysis:
         try:
             _end_callbacks(plan, driver.trials, failing, failure)
         finally:
-            uploads.close(broken_off=isinstance(sys.exc_info()[1], KeyboardInterrupt))
+            broken_off = isinstance(sys.exc_info()[1], KeyboardInterrupt)
+            uploads.close(driver.trials, broken_off=broken_off)
     return _conclude(plan, driver, interrupted, progress)
 
 

@@ -229,6 +229,8 @@ class StorageContext:
             OSError: The storage cannot be written to, or does not answer.
         """
         if self.remote:
+            if not self.holds(MARKER) and os.path.exists(self.ledger_path):
+                os.remove(self.ledger_path)  # what it says of was removed there
             self.ask(lambda: self._write(MARKER, b""))
         directory = self.experiment_local_path
         try:

@@ -13,14 +13,14 @@ import posixpath
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Literal
 
-from ctune._files import arrow, download, download_folder, parallel, pending_of
+from ctune._files import arrow, download, download_folder, parallel
 from ctune._storage import StorageContext
 
-__all__ = ["Ledger", "Stamp", "fetch_checkpoint", "fetch_experiment", "folder_stamp"]
+__all__ = ["Ledger", "Stamp", "fetch_checkpoints", "fetch_experiment", "folder_stamp"]
 
 logger = logging.getLogger("ctune")
 
@@ -28,6 +28,8 @@ _CHECKPOINT = re.compile(r"checkpoint_\d+")
 
 # Size and modification time in nanoseconds.
 Stamp = tuple[int, int]
+# Of a checkpoint that is in storage, but not on this machine.
+ELSEWHERE: Stamp = (0, 0)
 
 
 def stamp_of(path: str) -> Stamp:
@@ -98,9 +100,13 @@ class _Remote:
                 pending.add(part)
             else:
                 self.files[part] = info.size
-        for checkpoint in list(self.checkpoints):
-            if pending_of(checkpoint) in pending:
-                del self.checkpoints[checkpoint]
+        # What is left of an upload or a removal that did not end.
+        self.halves = {
+            posixpath.join(posixpath.dirname(part), posixpath.basename(part)[1:-5])
+            for part in pending
+        }
+        for checkpoint in self.halves:
+            self.checkpoints.pop(checkpoint, None)
 
     def latest(self) -> Iterator[str]:
         """Yields the newest whole checkpoint of each trial."""
@@ -142,7 +148,7 @@ def fetch_experiment(
     Args:
         storage: Of the experiment.
         checkpoints: Which to copy, if they are not there: "latest" is the newest whole one of
-            each trial, which the trial goes on from. fetch_checkpoint() brings others.
+            each trial, which the trial goes on from. fetch_checkpoints() brings others.
 
     Returns:
         Whether there is an experiment: a journal in `storage.experiment_local_path`.
@@ -180,36 +186,47 @@ def fetch_experiment(
             remote = posixpath.join(storage.experiment_fs_path, checkpoint)
             download_folder(storage.remote_filesystem, remote, local)
             ledger.checkpoints[checkpoint] = folder_stamp(local)
+    # What is not on this machine is known all the same: it may have to be removed there.
+    ledger.checkpoints = {
+        **dict.fromkeys(there.checkpoints, ELSEWHERE),
+        **ledger.checkpoints,
+        **dict.fromkeys(there.halves, ELSEWHERE),
+    }
     os.makedirs(directory, exist_ok=True)
     ledger.write()
     return _head(_local_sizes(directory))[0] >= 0
 
 
-def fetch_checkpoint(storage: StorageContext, local_path: str) -> bool:
-    """Brings one checkpoint from storage, if it is not on this machine.
+def fetch_checkpoints(storage: StorageContext, local_paths: Iterable[str]) -> None:
+    """Brings checkpoints from storage that are not on this machine.
+
+    Those of which storage has no whole one are passed over.
 
     Args:
         storage: Of the experiment.
-        local_path: Where it belongs, below `storage.experiment_local_path`.
-
-    Returns:
-        Whether it is there: False if storage has no whole one.
+        local_paths: Where they belong, below `storage.experiment_local_path`.
 
     Raises:
         OSError: Storage does not answer, or this machine has no room.
     """
-    if os.path.isdir(local_path) or not storage.remote:
-        return os.path.isdir(local_path)
-    remote = storage.in_storage(local_path)
-    try:
-        download_folder(storage.remote_filesystem, remote, local_path)
-    except FileNotFoundError:
-        return False
+    if not storage.remote:
+        return
+    lacking = [path for path in local_paths if not os.path.isdir(path)]
+    if not lacking:
+        return
     ledger = Ledger(storage.ledger_path)
-    part = posixpath.relpath(remote, storage.experiment_fs_path)
-    ledger.checkpoints[part] = folder_stamp(local_path)
+
+    def fetch(local: str) -> None:
+        remote = storage.in_storage(local)
+        try:
+            download_folder(storage.remote_filesystem, remote, local)
+        except FileNotFoundError:
+            return
+        part = posixpath.relpath(remote, storage.experiment_fs_path)
+        ledger.checkpoints[part] = folder_stamp(local)
+
+    parallel([partial(fetch, path) for path in lacking])
     ledger.write()
-    return True
 
 
 def folder_stamp(path: str) -> Stamp:

@@ -26,12 +26,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ctune._files import parallel, pending_of, upload
+from ctune._files import arrow, parallel, pending_of, upload
 from ctune._storage import MARKER, StorageContext
 from ctune._transfer import Ledger, Stamp, folder_stamp
 
 if TYPE_CHECKING:
     from ctune._checkpoint import Checkpoint
+    from ctune.experiment.trial import Trial
 
 __all__ = ["Uploader", "Uploads"]
 
@@ -96,6 +97,7 @@ class Uploader:
             settings.sync_artifacts and settings.sync_artifacts_on_checkpoint
         )
         self._ledger = Ledger(storage.ledger_path)
+        self._kept: dict[str, set[str]] = {}
         self._folders: set[str] = set()
         self._stale: set[str] = set()
         self._unsent: dict[str, str] = {}
@@ -118,6 +120,7 @@ class Uploader:
 
     def start(self) -> None:
         """Starts the thread."""
+        self._ledger = Ledger(self._storage.ledger_path)
         self._thread = threading.Thread(target=self._work, name="ctune-upload", daemon=True)
         self._thread.start()
 
@@ -159,8 +162,12 @@ class Uploader:
         if not held:
             _discard(path)
 
-    def close(self) -> dict[str, str]:
+    def close(self, kept: dict[str, set[str]] | None = None) -> dict[str, str]:
         """Copies what is left and ends the thread.
+
+        Args:
+            kept: Name of a trial's directory -> names of the checkpoints that it has. Others of
+                these trials are removed from storage: a run that was cut left them there.
 
         Returns:
             Local path -> error, of what could not be copied. Without any, the local folder is
@@ -169,6 +176,7 @@ class Uploader:
         if self._thread is None:
             return {}
         with self._change:
+            self._kept = kept or {}
             self._closing = True
             self._change.notify_all()
         until = self._clock() + 2 * self._timeout_s + _CLOSE_GRACE_S
@@ -295,6 +303,14 @@ class Uploader:
             if self._ledger.checkpoints.pop(part, None) is not None:
                 self._stale.add(part)
 
+    def _leave_behind(self) -> None:
+        """Gives up checkpoints in storage that the run does not have, at its end."""
+        for part in list(self._ledger.checkpoints):
+            trial, name = posixpath.split(part)
+            if trial in self._kept and name not in self._kept[trial]:
+                del self._ledger.checkpoints[part]
+                self._stale.add(part)
+
     # A sync.
 
     def _sync(self, last: bool = False) -> None:
@@ -310,6 +326,7 @@ class Uploader:
     def _copy_all(self, last: bool) -> None:
         self._deadline = self._clock() + self._timeout_s
         self._forget()
+        self._leave_behind()
         stale = set(self._stale)
         self._unsent = {}
         plain = list(self._plain_files())
@@ -521,10 +538,9 @@ class Uploader:
         pending = pending_of(remote)
         with self._filesystem.open_output_stream(pending, compression=None) as stream:
             stream.write(b"")
-        try:
+        self._filesystem.delete_dir_contents(remote, missing_dir_ok=True)
+        if self._filesystem.get_file_info(remote).type != arrow("storage").FileType.NotFound:
             self._filesystem.delete_dir(remote)
-        except FileNotFoundError:
-            pass
         self._filesystem.delete_file(pending)
 
     def _send_artifacts(self, trial: str) -> None:
@@ -535,6 +551,10 @@ class Uploader:
         ):
             if self._ledger.files.get(part) != stamp:
                 self._attempt_file(_File(part, stamp), root)
+
+
+def _names(trial: Trial) -> set[str]:
+    return {os.path.basename(path) for path, _, _ in trial._all_checkpoints()}
 
 
 def _number(name: str) -> int:
@@ -593,17 +613,19 @@ class Uploads:
             return {}
         return {"CHECKPOINT": self._checkpoint, "CHECKPOINT_DROP": self._drop}
 
-    def close(self, broken_off: bool = False) -> None:
+    def close(self, trials: list[Trial], broken_off: bool = False) -> None:
         """Copies what is left; tells what could not be copied.
 
         Args:
+            trials: All of the run.
             broken_off: Whether there is no time for that.
         """
-        for uploader in self._uploaders.values():
+        for directory, uploader in self._uploaders.items():
             if broken_off:
                 uploader.abandon()
             else:
-                uploader.close()
+                own = [t for t in trials if t.local_experiment_path == directory]
+                uploader.close({t.relative_logdir: _names(t) for t in own})
 
     def _of(self, checkpoint: Checkpoint) -> tuple[Uploader | None, str]:
         path = checkpoint.staged_path

@@ -25,7 +25,7 @@ from ctune import Checkpoint, CheckpointConfig, ExperimentAnalysis, SyncConfig, 
 from ctune._files import pending_of
 from ctune._result import Result
 from ctune._storage import StorageContext
-from ctune._transfer import fetch_checkpoint, fetch_experiment
+from ctune._transfer import fetch_checkpoints, fetch_experiment
 from ctune._upload import Uploader
 
 pafs = pytest.importorskip("pyarrow.fs")
@@ -612,6 +612,19 @@ def test_a_second_upload_completes_that_of_a_process_that_was_killed(far):
     assert tree(far / "bucket/e") == expected
 
 
+def test_what_was_sent_to_a_storage_that_is_empty_now_is_sent_again(filesystem, far):
+    storage = staged(filesystem)
+    save(storage, 0)
+    Uploader(storage)._sync()
+    shutil.rmtree(far / "bucket")
+    storage.prepare()
+    uploader = Uploader(storage)
+    uploader.start()
+    assert uploader.close() == {}
+    assert whole_checkpoints(far) == ["checkpoint_000000"]
+    assert (far / "bucket/results/e/t_00000/result.json").exists()
+
+
 # --- the run and the upload side by side -----------------------------------------------------
 
 
@@ -807,13 +820,14 @@ def test_an_experiment_comes_back_into_an_empty_folder(filesystem, far, tmp_path
     # The folder is as if this machine had uploaded it: nothing goes up again.
     assert Uploader(storage)._not_sent() == []
     one = os.path.join(storage.experiment_local_path, "t_00000", "checkpoint_000009")
-    assert not fetch_checkpoint(storage, one)
+    fetch_checkpoints(storage, [one])
+    assert not os.path.exists(one)
     base = str(tmp_path / "none")
     monkeypatch.setattr("ctune._storage._staging", lambda fs, path: base)
     storage = StorageContext("bucket/results", "e", None, filesystem)
     older = analysis.trials[0].relative_logdir + "/checkpoint_000003"
     local = os.path.join(storage.experiment_local_path, older)
-    assert fetch_checkpoint(storage, local)
+    fetch_checkpoints(storage, [local])
     assert tree(local) == tree(far / "bucket/results/e" / older)
 
 
@@ -863,6 +877,86 @@ def test_a_tuner_is_known_by_its_place_in_storage(filesystem, far):
     assert (far / "bucket/t/tuner.pkl").exists()
     with open(far / "bucket/t/tuner.pkl", "rb") as file:
         assert pickle.load(file)["run_config"].storage_filesystem is None
+
+
+RESUMED = """
+import os, signal, sys
+import pyarrow.fs as pafs
+import ctune
+from ctune import CheckpointConfig, SyncConfig, Trainable
+
+class Saves(Trainable):
+    def setup(self, config):
+        self.x, self.n = config["x"], 0
+
+    def step(self):
+        self.n += 1
+        return {"loss": self.x + self.n, "done": self.n >= 12}
+
+    def save_checkpoint(self, folder):
+        with open(os.path.join(folder, "state"), "w") as file:
+            file.write(str(self.n))
+
+    def load_checkpoint(self, folder):
+        with open(os.path.join(folder, "state")) as file:
+            self.n = int(file.read())
+
+class Kills(ctune.Callback):
+    seen = 0
+
+    def on_trial_result(self, **info):
+        self.seen += 1
+        if self.seen == 14:  # storage has what was there at the tenth
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def on_trial_save(self, **info):
+        if self.seen == 10:
+            for uploader in ctune._run_uploads:
+                uploader._sync()
+
+from ctune import _upload
+ctune._run_uploads = []
+start = _upload.Uploader.start
+def started(self):
+    ctune._run_uploads.append(self)
+    start(self)
+_upload.Uploader.start = started
+
+far, cut = sys.argv[1], sys.argv[2] == "cut"
+fs = pafs.SubTreeFileSystem(far, pafs.LocalFileSystem())
+ctune.init(executor="inline", num_cpus=1)
+analysis = ctune.run(
+    Saves, config={"x": ctune.grid_search([10, 20])}, storage_filesystem=fs, storage_path="b",
+    name="e", metric="loss", mode="min", verbose=0, resume=None if cut else True,
+    checkpoint_config=CheckpointConfig(checkpoint_frequency=2, num_to_keep=2),
+    callbacks=[Kills()] if cut else [], sync_config=SyncConfig(sync_period=3600),
+)
+for trial in analysis.trials:
+    frame = analysis.trial_dataframes[trial.trial_id]
+    print(trial.status, frame["training_iteration"].tolist() == list(range(1, 13)))
+"""
+
+
+@pytest.mark.parametrize("staging", ["kept", "lost"])
+def test_a_run_that_was_killed_goes_on_from_storage(far, tmp_path, staging):
+    """With what the crash left on this machine, and without."""
+    env = {**os.environ, "CTUNE_STAGING_DIR": str(tmp_path / "one")}
+    command = [sys.executable, "-c", RESUMED, str(far)]
+    killed = subprocess.run([*command, "cut"], env=env, capture_output=True, timeout=100)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert (far / "b/e/journal-000000.ctj").stat().st_size > 0
+    if staging == "lost":
+        shutil.rmtree(tmp_path / "one")
+    done = subprocess.run(
+        [*command, "resume"], env=env, capture_output=True, timeout=100, text=True
+    )
+    assert done.stdout.split() == ["TERMINATED", "True"] * 2, done.stderr
+    for folder in (far / "b/e").glob("Saves_*"):
+        assert whole_checkpoints(far, folder.name, "b/e") == [
+            "checkpoint_000004", "checkpoint_000005",
+        ]  # fmt: skip
+    assert not list((far / "b/e").rglob("*.part"))
+    assert not os.path.exists(tmp_path / "one") or not os.listdir(tmp_path / "one")
 
 
 # --- a real S3 server ------------------------------------------------------------------------
