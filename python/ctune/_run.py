@@ -53,10 +53,8 @@ _HOOKS = {
 _INTERRUPT_GRACE_S = 10.0
 _CLOSE_GRACE_S = 5.0
 _HEARTBEAT_S = 0.25
-_SNAPSHOT_S_PER_TRIAL = 50e-6  # measured
 _STATE_S_PER_TRIAL = 200e-6  # measured
 _STATE_S = 0.5
-_SNAPSHOT_S = 0.05
 
 
 class WorkerTraceback(Exception):
@@ -352,18 +350,11 @@ def _from_python(error: BaseException) -> bool:
 
 
 def _finish(plan: Plan, driver: _ctune.Driver, ran_s: float) -> None:
-    """Writes the state beside the journal, unless that would take long.
-
-    The journal holds everything; the snapshot only saves replaying it.
-    """
+    """Writes the list of trials for others, unless that would take long; the journal has all."""
     start = time.monotonic()
-    if _trials(driver) * _SNAPSHOT_S_PER_TRIAL > max(_SNAPSHOT_S, 0.01 * ran_s):
+    if not _states_are_cheap(driver, ran_s):
         return
-    try:
-        pass
-    except Exception:
-        logger.exception("The final state could not be written; the run goes on.")
-    else:
+    if _write_states(plan, driver.trials):
         logger.info(
             "Wrote the state of the experiment to %s in %.4fs.",
             plan.experiment_dir,
@@ -395,11 +386,12 @@ def _states_are_cheap(driver: _ctune.Driver, ran_s: float) -> bool:
     return _trials(driver) * _STATE_S_PER_TRIAL <= max(_STATE_S, 0.01 * ran_s)
 
 
-def _write_states(plan: Plan, trials: list[Trial]) -> None:
+def _write_states(plan: Plan, trials: list[Trial]) -> bool:
     """Writes the file by which others know the trials of each experiment's directory.
 
-    Without it they find them in the trials' own directories.
+    Without it they find them in the trials' own directories; False if so.
     """
+    sound = True
     by_directory: dict[str | None, list[Trial]] = {}
     for one in plan.experiments:
         by_directory[one.directory] = []
@@ -419,9 +411,11 @@ def _write_states(plan: Plan, trials: list[Trial]) -> None:
                 stands_in=stored.get(directory),
             )
         except Exception:
+            sound = False
             logger.exception(
                 "The list of trials in %s could not be written; the run goes on.", directory
             )
+    return sound
 
 
 def _begin(progress: Progress, driver: _ctune.Driver) -> None:
@@ -507,7 +501,7 @@ def _execute(plan: Plan) -> ExperimentAnalysis:
         driver.close(0.0 if failing else _CLOSE_GRACE_S)
         if plan.payload is not None:
             plan.payload.close()
-        if _states_are_cheap(driver, time.monotonic() - start):
+        if failing and _states_are_cheap(driver, time.monotonic() - start):
             _write_states(plan, driver.trials)
         try:
             _end_callbacks(plan, driver.trials, failing, failure)

@@ -138,3 +138,57 @@ def test_a_damaged_journal_is_refused_by_name_many_times(
     tmp_path: Path, whole: tuple[Path, list[Any]]
 ) -> None:
     check_corrupted(tmp_path, whole, 3000, seed=random.randrange(2**32))
+
+
+# --- full disks --------------------------------------------------------------------------
+
+
+class Filling(Curve):
+    """Fills the disk at its first step, but for a few hundred bytes."""
+
+    def step(self) -> dict[str, Any]:
+        ballast = Path(self.config["ballast"])
+        if not ballast.exists() and not Path(self.config["full_before"]).exists():
+            with ballast.open("wb", buffering=0) as file:
+                try:
+                    while True:
+                        file.write(bytes(4096))
+                except OSError:
+                    pass
+            Path(self.config["full_before"]).touch()
+        return {**super().step(), "words": "w" * 3000}
+
+
+@pytest.mark.parametrize("executor", ["inline", "process"])
+def test_a_run_that_a_full_disk_ended_goes_on_when_there_is_room(
+    small_disk: Path, tmp_path: Path, executor: str
+) -> None:
+    tune.shutdown()
+    tune.init(executor=executor, num_cpus=1)
+
+    def go(resume: bool) -> Any:
+        return tune.run(
+            Filling,
+            name="e",
+            storage_path=str(small_disk),
+            config={
+                "x": tune.grid_search([0.1, 0.2]),
+                "ballast": str(small_disk / "ballast"),
+                "full_before": str(tmp_path / "full_before"),
+            },
+            stop={"training_iteration": 4},
+            callbacks=[tune.logger.JsonLoggerCallback(), tune.logger.CSVLoggerCallback()],
+            resume=resume,
+            verbose=0,
+        )
+
+    with pytest.raises(OSError, match="make room|No space"):
+        go(False)
+    (small_disk / "ballast").unlink()
+    analysis = go(True)
+    assert [t.status for t in analysis.trials] == ["TERMINATED"] * 2
+    for trial in analysis.trials:
+        directory = Path(trial.local_path)
+        lines = [json.loads(line) for line in (directory / "result.json").open()]
+        assert [line["training_iteration"] for line in lines] == [1, 2, 3, 4]
+        assert len((directory / "progress.csv").read_text().splitlines()) == 5
