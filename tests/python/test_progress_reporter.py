@@ -180,7 +180,7 @@ def test_r17_r75_the_level_ends_at_two(run, capsys):
 
 
 def test_r17_r75_the_variable_selects_the_older_output(run, older, capsys):
-    """R17, R75: with RAY_AIR_NEW_OUTPUT=0 there are levels 0 to 3, and 3 is the default."""
+    """R17, R75, R177: with RAY_AIR_NEW_OUTPUT=0 there are levels 0 to 3, and 3 is the default."""
     run()
     out = capsys.readouterr().out
     assert "== Status ==" in out and "Result for train_" in out and "Trial status" not in out
