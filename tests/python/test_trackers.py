@@ -8,6 +8,7 @@ import pickle
 import struct
 import sys
 import threading
+import time
 import zipfile
 from types import SimpleNamespace
 
@@ -370,13 +371,24 @@ def frames(data):
 
 
 def records(folder):
-    """What an offline run holds: config, history and artifacts, as wandb wrote them."""
+    """What an offline run holds: config, history and artifacts, as wandb wrote them.
+
+    A process of wandb's own writes the file; it may be a moment behind the run's end.
+    """
+    deadline = time.monotonic() + 60
+    while not (found := written(folder))["ended"]:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.02)
+    return found
+
+
+def written(folder):
     from wandb.proto.wandb_internal_pb2 import Record
 
     (path,) = glob.glob(f"{glob.escape(str(folder))}/wandb/offline-run-*/run-*.wandb")
     with open(path, "rb") as file:
         data = file.read()
-    found = {"config": {}, "history": [], "run": None, "artifacts": []}
+    found = {"config": {}, "history": [], "run": None, "artifacts": [], "ended": False}
     for frame in frames(data):
         record = Record()
         record.ParseFromString(frame)
@@ -390,6 +402,7 @@ def records(folder):
         if kind == "history":
             row = {i.key or "/".join(i.nested_key): i.value_json for i in record.history.item}
             found["history"].append({key: json.loads(text) for key, text in row.items()})
+        found["ended"] |= kind == "exit"
         if kind == "artifact":
             found["artifacts"].append(record.artifact)
         if kind == "request" and record.request.HasField("log_artifact"):
