@@ -53,7 +53,7 @@ typedef struct pyct_driver {
     size_t n_seats;
     ct_record record;   /* of the inline step */
     PyObject *settings; /* str, JSON: what the run is told it is; or NULL */
-    bool went_on; /* from a journal: the first turn may replace trials */
+    bool went_on;       /* from a journal: the first turn may replace trials */
     bool write_params;
     bool running;
     bool holds_gil; /* during turns: some policy or step hook is Python */

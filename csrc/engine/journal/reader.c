@@ -45,10 +45,9 @@ frame_at(const reading *r, size_t at)
 static ct_status
 damaged(const reading *r, size_t at, const char *what, ct_err *err)
 {
-    return ct_fail(
-        err, CT_ECORRUPT, r->name,
-        "is damaged at byte %zu (%s); `ctune repair` keeps the turns before",
-        at, what);
+    return ct_fail(err, CT_ECORRUPT, r->name,
+                   "is damaged at byte %zu (%s); `ctune repair` keeps the turns before",
+                   at, what);
 }
 
 /* Whether a sound TURN frame stands at `from` or behind. */
@@ -90,11 +89,10 @@ header_check(reading *r, const frame *f, ct_err *err)
         return damaged(r, 0, "its header is too short", err);
     }
     if (version != JOURNAL_VERSION || codec != CT_CODEC_VERSION) {
-        return ct_fail(
-            err, CT_EUNSUPPORTED, r->name,
-            "has format %u.%u; this version reads %u.%u: use the version of "
-            "ctune that wrote it",
-            version, codec, JOURNAL_VERSION, CT_CODEC_VERSION);
+        return ct_fail(err, CT_EUNSUPPORTED, r->name,
+                       "has format %u.%u; this version reads %u.%u: use the version of "
+                       "ctune that wrote it",
+                       version, codec, JOURNAL_VERSION, CT_CODEC_VERSION);
     }
     r->out->last_segment = number;
     return CT_OK;
