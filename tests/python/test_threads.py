@@ -75,8 +75,9 @@ class Look(ctune.Callback):
 
     def look(self, trial):
         result = trial.last_result
-        if result and result["score"] != trial.config["level"] * result["training_iteration"]:
-            self.wrong.append(result)
+        if "score" in result:  # before the first report there are facts on the worker only
+            if result["score"] != trial.config["level"] * result["training_iteration"]:
+                self.wrong.append(result)
         history = trial.metric_analysis.get("half")
         if history and not history["min"] <= history["last"] <= history["max"]:
             self.wrong.append(history)
