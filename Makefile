@@ -14,7 +14,7 @@ export VENV PKG_CONFIG
 export CTUNE_JOBS = $(JOBS)
 
 .PHONY: help demo setup setup-test setup-test-all setup-lint test test-all ctest \
-	ctest-programs pytest bench chaos asan lint lint-c lint-format lint-python lint-types lint-rules format clean
+	ctest-programs pytest bench chaos fuzz fuzz-programs asan lint lint-c lint-format lint-python lint-types lint-rules format clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | \
@@ -90,7 +90,25 @@ $(CTEST)/test_%: tests/engine/test_%.c $(CTEST)/libengine.a Makefile
 	@$(CC) $(CTEST_CFLAGS) -Wall -Wextra $(CJSON_CFLAGS) $(shell $(PKG_CONFIG) --cflags cmocka) \
 		-MMD -MP -MF $@.d -MT $@ -o $@ $< $(CTEST)/libengine.a $(CTEST_LIBS)
 
--include $(ENGINE_OBJ:.o=.d) $(TEST_BIN:=.d)
+# Each fuzz target with its own seeds and a fixed stream of mutations.
+FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(CTEST)/%,$(wildcard tests/fuzz/fuzz_*$(T)*.c))
+FUZZ_N ?= 20000
+FUZZ_SEED ?= 1
+
+fuzz: ## Readers under mutated input; T=word picks targets, FUZZ_N=how many inputs
+	@mkdir -p $(CTEST)
+	@$(SUBMAKE) -j$(JOBS) fuzz-programs
+	@for one in $(FUZZ_BIN); do echo "$$one -n $(FUZZ_N) -s $(FUZZ_SEED)" && \
+		$$one -n $(FUZZ_N) -s $(FUZZ_SEED) || exit 1; done
+
+fuzz-programs: $(FUZZ_BIN)
+
+$(CTEST)/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/driver.c $(CTEST)/libengine.a Makefile
+	@$(CC) $(CTEST_CFLAGS) -Wall -Wextra $(CJSON_CFLAGS) -Itests/fuzz -MMD -MP -MF $@.d \
+		-MT $@ -o $@ $< tests/fuzz/driver.c $(CTEST)/libengine.a \
+		$(shell $(PKG_CONFIG) --libs libcjson) -lm
+
+-include $(ENGINE_OBJ:.o=.d) $(TEST_BIN:=.d) $(FUZZ_BIN:=.d)
 
 # --- checks ------------------------------------------------------------------------------
 

@@ -505,6 +505,28 @@ test_a_record_with_a_name_that_was_never_defined_is_refused(void **state)
     wire_close(&w);
 }
 
+static void
+test_a_result_without_a_record_is_refused(void **state)
+{
+    (void)state;
+    ct_err err = CT_ERR_INIT;
+    wire w;
+    ct_record back = CT_RECORD_INIT;
+    assert_ok(wire_open(&w, &err), err);
+    const ct_event ev = {.kind = CT_EVENT_RESULT};
+    assert_ok(ct_encode_event(&w.enc, &w.bytes, &ev, &err), err);
+    size_t at = 0;
+    size_t len = 0;
+    uint8_t type = 0;
+    const uint8_t *payload = NULL;
+    ct_event got;
+    assert_ok(next_frame(&w, &at, &type, &payload, &len, &err), err);
+    assert_int_equal(ct_decode_event(&w.dec, payload, len, &got, &back, &err),
+                     CT_ECORRUPT);
+    ct_record_deinit(&back);
+    wire_close(&w);
+}
+
 static ct_status
 round_trip(void *ctx, ct_err *err)
 {
@@ -623,6 +645,7 @@ main(void)
             test_a_frame_cut_anywhere_is_short_and_a_flipped_bit_is_never_accepted),
         cmocka_unit_test(test_cut_and_changed_payloads_are_refused_without_harm),
         cmocka_unit_test(test_a_record_with_a_name_that_was_never_defined_is_refused),
+        cmocka_unit_test(test_a_result_without_a_record_is_refused),
         cmocka_unit_test(test_every_failed_allocation_is_reported_without_leak),
         cmocka_unit_test(test_a_failed_encoding_leaves_the_stream_as_it_was),
         cmocka_unit_test(test_kinds_have_the_names_of_the_documentation),

@@ -96,8 +96,9 @@ turn(ct_journal *j, ct_names *names, uint64_t from, uint64_t to, ct_err *err)
         st = ct_record_f64(&r, loss, (double)from, err);
     }
     for (uint64_t i = from; st == CT_OK && i < to; i++) {
-        const ct_event ev = {
-            .kind = CT_EVENT_RESULT, .serial = i, .record = i % 2 == 0 ? &r : NULL};
+        const ct_event ev = {.kind = i % 2 == 0 ? CT_EVENT_RESULT : CT_EVENT_STARTED,
+                             .serial = i,
+                             .record = i % 2 == 0 ? &r : NULL};
         st = ct_journal_add(j, &ev, err);
     }
     if (st == CT_OK) {

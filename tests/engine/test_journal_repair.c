@@ -69,8 +69,9 @@ turn(ct_journal *j, ct_names *names, uint64_t *serial, ct_err *err)
         st = ct_record_f64(&r, loss, 0.5, err);
     }
     for (int i = 0; st == CT_OK && i < 2; i++) {
-        ct_event ev = {
-            .kind = CT_EVENT_RESULT, .serial = *serial, .record = i == 0 ? &r : NULL};
+        ct_event ev = {.kind = i == 0 ? CT_EVENT_RESULT : CT_EVENT_STARTED,
+                       .serial = *serial,
+                       .record = i == 0 ? &r : NULL};
         st = ct_journal_add(j, &ev, err);
         *serial += st == CT_OK;
     }

@@ -24,9 +24,9 @@ count_event(void *ctx, const ct_event *ev, ct_err *err)
 }
 
 static ct_status
-count_turn(void *ctx, double time, ct_err *err)
+count_turn(void *ctx, double time, bool settled, ct_err *err)
 {
-    (void)time;
+    (void)time, (void)settled;
     (void)err;
     counts *c = ctx;
     c->events += c->open;
@@ -108,7 +108,7 @@ read_all(const uint8_t *data, size_t size, counts *c, ct_journal_summary *sum)
 {
     ct_err err = CT_ERR_INIT;
     ct_names *names = NULL;
-    const ct_journal_visitor v = {count_event, count_turn, c};
+    const ct_journal_visitor v = {count_event, count_turn, NULL, c};
     *c = (counts){0, 0, 0};
     *sum = (ct_journal_summary){0};
     FUZZ_CHECK(ct_names_new(&names, &err) == CT_OK);

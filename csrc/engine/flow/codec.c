@@ -760,7 +760,8 @@ ct_decode_event(ct_decoder *d, const uint8_t *payload, size_t len, ct_event *ev,
     int64_t code = unzigzag(ct_read_varint(&in));
     unsigned fields = ct_read_u8(&in);
     if (in.bad || kind >= CT_EVENT_COUNT || code < INT32_MIN || code > INT32_MAX ||
-        (fields & ~(unsigned)EV_ALL) != 0) {
+        (fields & ~(unsigned)EV_ALL) != 0 ||
+        (kind == CT_EVENT_RESULT && (fields & EV_RECORD) == 0)) {
         return corrupt(&in, "an event", err);
     }
     ev->kind = (ct_event_kind)kind;
