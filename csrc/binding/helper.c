@@ -13,11 +13,13 @@ typedef struct pyct_helper {
 static PyObject *
 helper_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"control", NULL};
+    static char *names[] = {"control", "keep", NULL};
     int control;
+    int keep = -1;
     ct_err err = CT_ERR_INIT;
 
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "i:Helper", names, &control)) {
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "i|i:Helper", names, &control,
+                                     &keep)) {
         return NULL;
     }
     if (control != CT_PROC_CONTROL_FD) {
@@ -29,7 +31,7 @@ helper_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     if (self == NULL) {
         return NULL;
     }
-    if (ct_helper_new(&self->helper, control, &err) != CT_OK) {
+    if (ct_helper_new(&self->helper, control, keep, &err) != CT_OK) {
         pyct_raise(pyct_state_of((PyObject *)self), &err);
         Py_CLEAR(self);
     }
@@ -212,7 +214,7 @@ static PyType_Slot helper_slots[] = {
     {Py_tp_traverse, PYCT_SLOT(helper_traverse)},
     {Py_tp_methods, helper_methods},
     {Py_tp_doc,
-     "Helper(control)\n--\n\nTurns this process, started by a process pool, into "
+     "Helper(control, keep=-1)\n--\n\nTurns this process, started by a process pool, into "
      "the one that forks its workers."},
     {0, NULL},
 };

@@ -216,7 +216,7 @@ helper_main(int control)
     ct_helper *h = NULL;
     ct_buf payload = CT_BUF_INIT;
     bool end = false;
-    must(ct_helper_new(&h, control, &err));
+    must(ct_helper_new(&h, control, -1, &err));
     int memory = -1;
     must(ct_helper_payload(h, &payload, &memory, &end, &err));
     must(ct_buf_terminate(&payload, &err));

@@ -23,7 +23,7 @@ struct ct_helper {
 };
 
 ct_status
-ct_helper_new(ct_helper **out, int control, ct_err *err)
+ct_helper_new(ct_helper **out, int control, int keep, ct_err *err)
 {
     pid_t parent = ct_proc_parent();
     ct_helper *h = ct_calloc(1, sizeof *h);
@@ -33,7 +33,7 @@ ct_helper_new(ct_helper **out, int control, ct_err *err)
     h->control = control;
     h->parent = parent;
     h->self = ct_proc_self();
-    ct_proc_helper_setup();
+    ct_proc_helper_setup(keep);
     *out = h;
     return CT_OK;
 }

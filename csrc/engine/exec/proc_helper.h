@@ -19,8 +19,9 @@
 
 typedef struct ct_helper ct_helper;
 
-/* Turns this process, started by the pool, into its helper. */
-ct_status ct_helper_new(ct_helper **out, int control, ct_err *err);
+/* Turns this process, started by the pool, into its helper. Closes all it has inherited
+ * but the descriptor `keep`, or -1. */
+ct_status ct_helper_new(ct_helper **out, int control, int keep, ct_err *err);
 void ct_helper_free(ct_helper *h);
 /* Waits for the payload and replaces *out by it; *fd is the caller's, -1 if none came with
  * it. *end: the driver is gone. */

@@ -414,7 +414,7 @@ adopt_orphans(void)
 
 /* Closes up to 64 of them; collected first, because closing changes what is listed. */
 static bool
-close_some_inherited(void)
+close_some_inherited(int keep)
 {
     DIR *d = opendir("/dev/fd");
     if (d == NULL) {
@@ -425,7 +425,7 @@ close_some_inherited(void)
     struct dirent *entry;
     while (n < sizeof fds / sizeof fds[0] && (entry = readdir(d)) != NULL) {
         int fd = (int)strtol(entry->d_name, NULL, 10);
-        if (fd > CT_PROC_CONTROL_FD && fd != dirfd(d)) {
+        if (fd > CT_PROC_CONTROL_FD && fd != keep && fd != dirfd(d)) {
             fds[n++] = fd;
         }
     }
@@ -450,10 +450,10 @@ block_signals(int how)
 }
 
 void
-ct_proc_helper_setup(void)
+ct_proc_helper_setup(int keep)
 {
     die_with_parent(SIGKILL);
-    while (close_some_inherited()) {
+    while (close_some_inherited(keep)) {
     }
     (void)fcntl(CT_PROC_CONTROL_FD, F_SETFD, FD_CLOEXEC);
     signal_set(SIGINT, SIG_IGN);

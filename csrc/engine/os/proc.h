@@ -57,9 +57,9 @@ int32_t ct_proc_code(int status);
 /* "was killed by signal 9 (SIGKILL)", "exited with code 3". */
 void ct_proc_describe(int32_t code, char *out, size_t cap);
 
-/* For a process just started by ct_proc_spawn: closes what else it has inherited, ignores
- * SIGINT, dies with its parent, adopts orphans. */
-void ct_proc_helper_setup(void);
+/* For a process just started by ct_proc_spawn: closes what else it has inherited, but for
+ * `keep` (-1: nothing), ignores SIGINT, dies with its parent, adopts orphans. */
+void ct_proc_helper_setup(int keep);
 /* From now on the death of the parent, and of children, only ends ct_proc_helper_wait. */
 void ct_proc_helper_ready(void);
 /* Waits until fd (< 1024) is readable: true; or a child ended or the parent died. */
