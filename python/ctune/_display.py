@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
@@ -317,25 +319,43 @@ class Block:
 
     def __init__(self) -> None:
         self.possible = on_terminal() and sys.gettrace() is None
+        # Another thread prints above it.
+        self._lock = threading.RLock()
         self._live: Live | None = None
         self._debugger: Callable[..., None] | None = None
 
     def show(self, lines: Iterable[str]) -> None:
         """Draws the block anew; it must be possible."""
-        if self._live is None:
-            self._live = _start_live()
-            self._watch_for_debuggers()
         columns = width()
         # A line that the terminal wraps would break the block's height.
-        self._live.update(_styled([cut(line, columns) for line in lines]), refresh=True)
+        styled = _styled([cut(line, columns) for line in lines])
+        with self._lock:
+            if self._live is None:
+                self._live = _start_live()
+                self._watch_for_debuggers()
+            self._live.update(styled, refresh=True)
 
     def clear(self) -> None:
         """Takes the block off the terminal."""
-        live, self._live = self._live, None
-        if live is not None:
-            self._unwatch()
-            live.update("", refresh=True)
-            live.stop()
+        with self._lock:
+            live, self._live = self._live, None
+            if live is not None:
+                self._unwatch()
+                live.update("", refresh=True)
+                live.stop()
+
+    def print_above(self, lines: Iterable[tuple[str, str]]) -> None:
+        """Prints lines of others, each with whose it is. From any thread.
+
+        Raises:
+            OSError, ValueError: Nobody can read it.
+        """
+        text = "".join(f"{_marked(*line)}\n" for line in lines)
+        with self._lock:
+            if self._live is None:
+                print(text, end="", flush=True)
+            else:
+                self._live.console.print(_Ready(text), soft_wrap=True)
 
     def _watch_for_debuggers(self) -> None:
         import bdb
@@ -370,6 +390,52 @@ def _start_live() -> Live:
     )
     live.start()
     return live
+
+
+# What others print may hold anything. Colours stay; other commands to the terminal would
+# move the block or worse.
+_COLOUR = re.compile(r"(\x1b\[[0-9;:]*m)")
+_COMMAND = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]"  # with parameters
+    r"|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?"  # with a text
+    r"|[ -/]*[0-OQ-WYZ\\`-~])"
+)
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def harmless(text: str) -> str:
+    """Returns a line that a terminal can show: colours as they are, other controls as text."""
+    if text.isprintable():
+        return text
+    parts = _COLOUR.split(text)
+    for i in range(0, len(parts), 2):
+        part = _COMMAND.sub("", parts[i])
+        parts[i] = _CONTROL.sub(_control_as_text, part)
+    return "".join(parts)
+
+
+def _control_as_text(match: re.Match[str]) -> str:
+    character = match[0]
+    return "" if character in "\a\b" else ascii(character)[1:-1]
+
+
+def _marked(label: str, text: str) -> str:
+    text = harmless(text)
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    line = f"\x1b[2m({harmless(label)})\x1b[0m {text}" + ("\x1b[0m" if "\x1b" in text else "")
+    return line.encode(encoding, "backslashreplace").decode(encoding)
+
+
+class _Ready:
+    """Text for rich that goes out as it is. What rich would make of it costs 30 times as much."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __rich_console__(self, console: Any, options: Any) -> Iterable[Any]:
+        from rich.segment import Segment
+
+        yield Segment(self._text)
 
 
 def _styled(lines: list[str]) -> Text:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from ctune._display import Running, RunningDriver, say
+from ctune._display import Block, Running, RunningDriver, say
 from ctune.experiment.trial import Trial
 from ctune.experimental.output import ProgressReporter, TuneTerminalReporter
 from ctune.logger.tensorboardx import TBXLoggerCallback
@@ -48,6 +48,17 @@ class Progress:
         if self._old is not None:
             return self._plan.verbose >= 1
         return self._new is not None and self._new.verbosity >= 1
+
+    @property
+    def draws(self) -> bool:
+        """Whether there will be a live block, which would be drawn over what others print."""
+        ours = isinstance(self._new, TuneTerminalReporter)
+        return ours and self.wanted and Block().possible
+
+    def print_above(self, lines: Iterable[tuple[str, str]]) -> None:
+        """Prints lines of workers, each with whose it is, above the block. From any thread."""
+        block = None if self._new is None else self._new._block
+        (block or Block()).print_above(lines)
 
     def hooks(self) -> dict[str, Callable[..., None]]:
         """Returns note -> what hears it."""

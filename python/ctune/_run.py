@@ -12,6 +12,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from ctune import _ctune
@@ -31,6 +32,7 @@ from ctune.utils.util import flatten_dict
 
 if TYPE_CHECKING:
     from ctune._plan import ExperimentPlan, Plan
+    from ctune.execution._prints import Prints
 
 __all__ = ["execute", "execute_simulation"]
 
@@ -180,18 +182,28 @@ def _score_watch(attribute: str) -> Callable[..., None]:
     return look
 
 
-def _executor(plan: Plan) -> Any:
+def _executor(plan: Plan, prints: Prints | None) -> Any:
     """What the driver wants: None = inline, a dict = processes, or an Executor."""
     if plan.executor == "inline":
         return None
     if plan.executor == "process":
         from ctune.execution.worker import process_options
 
-        return process_options(plan)
+        return process_options(plan, prints)
     prepare = getattr(plan.executor, "prepare", None)
     if prepare is not None:
         prepare(plan.trainable)
     return plan.executor
+
+
+def _prints(plan: Plan, progress: Progress) -> AbstractContextManager[Prints | None]:
+    """Returns what reads the output of workers, if a live block would be drawn over it."""
+    streams = [fd for fd in (1, 2) if os.isatty(fd)]
+    if plan.executor != "process" or not streams or not progress.draws:
+        return nullcontext()
+    from ctune.execution._prints import Prints
+
+    return Prints(progress.print_above, streams)
 
 
 def _host_factory(plan: Plan) -> Callable[[], Any]:
@@ -266,7 +278,11 @@ def _as_list(stop: Any) -> list[Any]:
 
 
 def _options(
-    plan: Plan, trials_of: Any, progress: Progress, settings: str | None
+    plan: Plan,
+    trials_of: Any,
+    progress: Progress,
+    settings: str | None,
+    prints: Prints | None = None,
 ) -> dict[str, Any]:
     checkpoint = plan.checkpoint_config
     return {
@@ -274,7 +290,7 @@ def _options(
         "scheduler": plan.scheduler,
         "searcher": plan.search_alg,
         "stopper": _stoppers(plan),
-        "executor": _executor(plan),
+        "executor": _executor(plan, prints),
         "trial_factory": trials_of,
         "host_factory": _host_factory(plan),
         "request_hook": _request_hook(plan),
@@ -469,15 +485,18 @@ def execute(plan: Plan) -> ExperimentAnalysis:
         TuneError: A trial failed (unless raise_on_failed_trial=False), or a scheduler,
             searcher, stopper or callback did; or another run writes to the experiment.
     """
-    with locked(one.directory for one in plan.experiments):
-        return _execute(plan)
-
-
-def _execute(plan: Plan) -> ExperimentAnalysis:
     progress = Progress(plan)
+    with (
+        locked(one.directory for one in plan.experiments),
+        _prints(plan, progress) as prints,
+    ):
+        return _execute(plan, progress, prints)
+
+
+def _execute(plan: Plan, progress: Progress, prints: Prints | None) -> ExperimentAnalysis:
     uploads = Uploads([one.storage for one in plan.experiments])
     settings = run_settings(plan, keep_searcher(plan))
-    options = _options(plan, Trial._attached(plan), progress, settings)
+    options = _options(plan, Trial._attached(plan), progress, settings, prints)
     for note, call in uploads.hooks().items():
         options["hooks"][note] = (*options["hooks"].get(note, ()), call)
     driver = _ctune.Driver(options)
@@ -497,8 +516,12 @@ def _execute(plan: Plan) -> ExperimentAnalysis:
         _finish(plan, driver, time.monotonic() - start)
     finally:
         failing = sys.exc_info()[0] is not None
+        if prints is not None:
+            prints.flush()
         failure = _last_report(progress, failing)
         driver.close(0.0 if failing else _CLOSE_GRACE_S)
+        if prints is not None:
+            prints.flush()
         if plan.payload is not None:
             plan.payload.close()
         if failing and _states_are_cheap(driver, time.monotonic() - start):

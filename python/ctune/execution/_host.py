@@ -23,10 +23,11 @@ from ctune._checkpoint import (
 from ctune._session import TrialInfo
 from ctune._storage import has_marker, working_directory
 from ctune._work import Care, Work
-from ctune.execution._streams import ProcessStreams, SharedStreams
+from ctune.execution._streams import ProcessStreams, SharedStreams, flush_everything
 from ctune.result import RESULT_DUPLICATE, TRAINING_ITERATION, TRIAL_INFO
 
 if TYPE_CHECKING:
+    from ctune.execution._prints import Outlet
     from ctune.trainable.trainable import Trainable
 
 __all__ = ["SYNC_CHECKPOINTS", "TrialHost", "failure_text"]
@@ -53,6 +54,7 @@ class TrialHost:
 
     Attributes:
         error: What the trainable raised in the command at hand, or None.
+        prints: Where this process leads its output; None: nowhere.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class TrialHost:
         sync_checkpoints: bool | None = None,
     ) -> None:
         self.error: BaseException | None = None
+        self.prints: Outlet | None = None
         self._trainable: Trainable | None = None
         self._own_process = own_process
         if sync_checkpoints is None:
@@ -109,6 +112,8 @@ class TrialHost:
                 event = self._handlers[command.kind](command)
         if command.kind in ("STOP", "KILL"):
             self._close_streams()
+            if self._own_process:  # whoever hears of the end may end this process
+                flush_everything(c=self.prints is not None)
         event.trial = command.trial
         event.serial = command.serial
         return event
@@ -275,6 +280,8 @@ class TrialHost:
     def _receive(self, command: _ctune.Command) -> None:
         """Turns to the trial that is to be served now: opens its files."""
         self._close_streams()
+        if self.prints is not None:
+            self.prints.lead(command.trial_name)
         self._care = self._cares.get(command.experiment or "", Care())
         if self._care.log_files == (None, None) or command.trial_dir is None:
             return

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, cast
 
-__all__ = ["ProcessStreams", "SharedStreams", "prepare_process"]
+__all__ = ["ProcessStreams", "SharedStreams", "flush_everything", "prepare_process"]
 
 _FORMAT = "[%(levelname)s %(asctime)s] %(filename)s: %(lineno)d  %(message)s"
 
@@ -155,7 +155,7 @@ class ProcessStreams:
             logging.getLogger("ctune").removeHandler(self._records)
             self._records = None
         if self._open:
-            _flush_everything()
+            flush_everything()
         for descriptor in self._open:
             assert descriptor.original is not None
             os.dup2(descriptor.original, descriptor.fileno())
@@ -164,13 +164,19 @@ class ProcessStreams:
         self._open.clear()
 
 
-def _flush_everything() -> None:
-    """What Python and C have in their buffers belongs to the trial that printed it."""
+def flush_everything(c: bool = True) -> None:
+    """What Python and C have in their buffers belongs to the trial that printed it.
+
+    Args:
+        c: Whether C, too; it costs an import.
+    """
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except (OSError, ValueError):
             pass
+    if not c:
+        return
     try:
         import ctypes
 

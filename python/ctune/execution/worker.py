@@ -20,10 +20,11 @@ from ctune._pickling import load_trainable, map_payload
 from ctune._storage import worker_environment
 from ctune._work import Work
 from ctune.execution._host import SYNC_CHECKPOINTS, TrialHost, failure_text
-from ctune.execution._streams import prepare_process
+from ctune.execution._streams import flush_everything, prepare_process
 
 if TYPE_CHECKING:
     from ctune._plan import Plan
+    from ctune.execution._prints import Outlet, Prints
 
 __all__ = ["helper_argv", "main", "process_options"]
 
@@ -34,14 +35,22 @@ _THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _PAYLOAD_FDS = "_CTUNE_PAYLOAD_FDS"
 
 
-def process_options(plan: Plan) -> dict[str, Any]:
-    """Returns what the C driver needs to start the helper of a run."""
+def process_options(plan: Plan, prints: Prints | None = None) -> dict[str, Any]:
+    """Returns what the C driver needs to start the helper of a run.
+
+    Args:
+        plan: The run.
+        prints: Gets what workers print. Default: they print where the driver prints.
+    """
     assert plan.payload is not None
     asked = [one.resources for one in plan.experiments]
     cpus = min(1.0 if callable(one) else one.get("CPU", 1.0) for one in asked)
     threads = str(max(1, int(cpus)))
     return {
-        "argv": helper_argv(logs=isinstance(plan.trainable, Work) and plan.trainable.logs),
+        "argv": helper_argv(
+            logs=isinstance(plan.trainable, Work) and plan.trainable.logs,
+            outlet=() if prints is None else prints.outlet,
+        ),
         "env": {
             **{name: threads for name in _THREAD_LIMITS if name not in os.environ},
             **worker_environment(one.storage for one in plan.experiments),
@@ -58,11 +67,12 @@ def process_options(plan: Plan) -> dict[str, Any]:
 is_worker = False
 
 
-def helper_argv(logs: bool = False) -> list[str]:
+def helper_argv(logs: bool = False, outlet: tuple[int, ...] = ()) -> list[str]:
     """Returns the helper's command line, to which the pool adds the socket's number.
 
     Args:
         logs: Whether output of trials goes to files.
+        outlet: What leads the output to the driver.
     """
     from subprocess import _args_from_interpreter_flags  # type: ignore[attr-defined]
 
@@ -70,20 +80,27 @@ def helper_argv(logs: bool = False) -> list[str]:
     path = [os.path.abspath(entry) for entry in sys.path]
     code = (
         f"import sys; sys.path[:] = {ascii(path)}; "
-        f"from ctune.execution.worker import main; main(int(sys.argv[1]), {logs})"
+        f"from ctune.execution.worker import main; main(int(sys.argv[1]), {logs}, {outlet})"
     )
     return [sys.executable, *_args_from_interpreter_flags(), "-c", code]
 
 
-def main(control: int, logs: bool = False) -> None:
+def main(control: int, logs: bool = False, outlet: tuple[int, ...] = ()) -> None:
     """The helper: loads the trainable and forks workers until the driver is gone."""
     global is_worker
     is_worker = True
+    prints: Outlet | None = None
+    if outlet:
+        from ctune.execution._prints import Outlet
+
+        prints = Outlet(*outlet)
+        prints.lead()
     if logs:
         prepare_process()
     kept = os.environ.pop(_PAYLOAD_FDS, None)
     host: TrialHost | None = None if kept is None else _LoadingHost(*_read_kept(kept))
-    helper = _ctune.Helper(control)  # closes what else is open
+    # Closes what else is open.
+    helper = _ctune.Helper(control, -1 if prints is None else prints.fd)
     if os.environ.get("CTUNE_COMPAT"):
         from ctune.compat import install
 
@@ -92,12 +109,13 @@ def main(control: int, logs: bool = False) -> None:
         payload = helper.payload()
         if payload is None:
             return
-        host = _load(helper, *payload, control)
+        host = _load(helper, *payload, control, prints)
     else:
         helper.loaded()
     for stream in (sys.stdout, sys.stderr):
         # What a trial prints is seen at once, and never twice.
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    host.prints = prints
     gc.collect()
     gc.freeze()  # collections in workers do not touch, and so copy, what they share
     _fork_workers(helper, host)
@@ -118,7 +136,9 @@ class _LoadingHost(TrialHost):
         super()._receive(command)
 
 
-def _load(helper: _ctune.Helper, payload: bytes, fd: int, control: int) -> TrialHost:
+def _load(
+    helper: _ctune.Helper, payload: bytes, fd: int, control: int, prints: Outlet | None
+) -> TrialHost:
     try:
         trainable = load_trainable(payload, map_payload(fd))
     except BaseException as error:
@@ -127,7 +147,7 @@ def _load(helper: _ctune.Helper, payload: bytes, fd: int, control: int) -> Trial
         )
         return TrialHost(own_process=True)
     if _count_threads() > 1:
-        _begin_anew(payload, fd, control)
+        _begin_anew(payload, fd, control, -1 if prints is None else prints.fd)
     if fd >= 0:
         os.close(fd)
     helper.loaded()
@@ -143,7 +163,7 @@ def _count_threads() -> int:
         return threading.active_count()
 
 
-def _begin_anew(payload: bytes, fd: int, control: int) -> None:
+def _begin_anew(payload: bytes, fd: int, *kept: int) -> None:
     """Replaces this process by a helper that has no threads and loads nothing."""
     import tempfile
 
@@ -151,7 +171,7 @@ def _begin_anew(payload: bytes, fd: int, control: int) -> None:
         file.write(payload)
         file.flush()
         file.seek(0)
-        for passed in (file.fileno(), control, fd):
+        for passed in (file.fileno(), fd, *kept):
             if passed >= 0:
                 os.set_inheritable(passed, True)
         os.environ[_PAYLOAD_FDS] = f"{file.fileno()} {fd}"
@@ -189,11 +209,7 @@ def _work(helper: _ctune.Helper, host: TrialHost, socket: int) -> None:
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
-        for stream in (sys.stdout, sys.stderr):
-            try:
-                stream.flush()
-            except (OSError, ValueError):
-                pass
+        flush_everything(c=host.prints is not None)
         os._exit(code)
 
 
