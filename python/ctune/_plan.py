@@ -397,10 +397,10 @@ def make_plan(
     trainable = _work(experiments)
     payload = _payload(runtime.executor, trainable, experiment.run_identifier)
     check_failures(fail_fast, integer("max_failures", max_failures))
-    searched = bool(search_alg) and not isinstance(search_alg, BasicVariantGenerator)
-    plans = tuple(_experiment_plan(one, runtime, searched) for one in experiments)
     given = search_alg
     algorithm = _search_algorithm(search_alg, max_concurrent_trials, runtime.one_by_one)
+    searched = bool(search_alg) and not isinstance(algorithm, BasicVariantGenerator)
+    plans = tuple(_experiment_plan(one, runtime, searched) for one in experiments)
     if space:
         _search_properties(algorithm, given, metric, mode, space, experiment.public_spec, words)
     _scheduler_properties(scheduler_, metric, mode, experiment.public_spec, words)
@@ -430,6 +430,7 @@ def make_plan(
         num_samples=[one.spec["num_samples"] for one in experiments],
         stop=_criteria_of(experiments),
         time_budget_s=experiment.budget_s,
+        asked=_asked(plans),
     )
     past = _past(resumed, identity, experiment, fail_fast_)
     for one in experiments:
@@ -866,6 +867,17 @@ def _past(
     logger.error("There is no experiment to resume in %s.", experiment.path)
     logger.info("The experiment restarts as a new one.")
     return None
+
+
+def _asked(plans: Sequence[ExperimentPlan]) -> dict[str, bool]:
+    """Parameter -> whether it is a function that answers for each trial."""
+    return {
+        "resources_per_trial": any(callable(one.resources) for one in plans),
+        "trial_name_creator": any(
+            one.trial_name_creator is not None or one.named_by_env for one in plans
+        ),
+        "trial_dirname_creator": any(one.trial_dirname_creator is not None for one in plans),
+    }
 
 
 def _required(metric: str | None, scheduler: Any, search_alg: Any) -> tuple[str, ...]:

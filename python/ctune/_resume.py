@@ -8,6 +8,7 @@ machines, retries and checkpoint policies may be new.
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import logging
 import os
@@ -17,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from ctune import _ctune
 from ctune._config import ResumeConfig
-from ctune._encode import brief
+from ctune._encode import brief, loads
 from ctune._environment import environment_number
+from ctune.callback import Callback, CallbackList
 from ctune.error import TuneError
 from ctune.schedulers import FIFOScheduler
 from ctune.search import ConcurrencyLimiter, SearchAlgorithm, Searcher, SearchGenerator
@@ -28,11 +30,20 @@ from ctune.utils.util import flatten_dict
 if TYPE_CHECKING:
     from ctune._plan import Plan
 
-__all__ = ["check_past", "innermost", "keep_searcher", "past_of", "recover", "run_settings"]
+__all__ = [
+    "CallbackStates",
+    "check_past",
+    "innermost",
+    "keep_searcher",
+    "past_of",
+    "recover",
+    "run_settings",
+]
 
 logger = logging.getLogger("ctune")
 
 _SHOWN = 200  # characters of a value that are compared
+_CALLBACKS_S = 10.0
 
 
 def past_of(directory: str) -> dict[str, Any] | None:
@@ -76,6 +87,13 @@ def check_past(past: Mapping[str, Any], now: Mapping[str, Any], directory: str) 
                 "experiment."
             )
     _check_spaces(past.get("spaces", []), now["spaces"], where)
+    for parameter, asked in past.get("asked", {}).items():
+        if asked != now["asked"][parameter]:
+            raise ValueError(
+                f"{parameter}: {where} was begun {'with' if asked else 'without'} a function here "
+                f"and cannot go on {'without' if asked else 'with'} one: what it said about each "
+                "trial is in the journal. Give it as it was, or another name for a new experiment."
+            )
     if len(now["num_samples"]) > 1 and past.get("num_samples") != now["num_samples"]:
         raise ValueError(
             f"num_samples: {where} holds several experiments, whose trials are made one after "
@@ -174,9 +192,14 @@ def run_settings(plan: Plan, searcher_state: str | None) -> str:
     settings = {
         "control": control,
         "resume": None if plan.resume is None else _fates(plan),
-        "run": {**plan.identity, "searcher_state": searcher_state},
+        "run": {**plan.identity, "searcher_state": searcher_state, "session": _began(plan)},
     }
     return json.dumps(settings)
+
+
+def _began(plan: Plan) -> str:
+    """The session in which the run began, by which its files are told from older ones."""
+    return plan.session if plan.past is None else str(plan.past.get("session", ""))
 
 
 def _fates(plan: Plan) -> dict[str, Any]:
@@ -201,6 +224,7 @@ def identity(
     num_samples: Iterable[int],
     stop: Any,
     time_budget_s: float | None,
+    asked: Mapping[str, bool],
 ) -> dict[str, Any]:
     """Returns what is compared when a run goes on, in a form that JSON keeps."""
     found: dict[str, Any] = {
@@ -214,6 +238,7 @@ def identity(
         "num_samples": list(num_samples),
         "stop": _conditions(stop),
         "time_budget_s": time_budget_s,
+        "asked": dict(asked),
     }
     plain: dict[str, Any] = json.loads(json.dumps(found))
     return plain
@@ -359,6 +384,71 @@ def keep_searcher(plan: Plan) -> str | None:
         )
         return None
     return name
+
+
+class CallbackStates:
+    """Keeps what callbacks say that they need when the run goes on.
+
+    A replay tells them nothing, so they are where they were when their states were last
+    written: at the end, or at most `_CALLBACKS_S` before the driver was killed.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._callbacks = CallbackList(plan.callbacks)
+        self._due = 0.0
+        self._restored = False
+        self.wanted = any(_has_state(one) for one in plan.callbacks)
+
+    def restore(self) -> None:
+        """Hands the callbacks the states that were written last in this run, if any were."""
+        if self._plan.past is not None and self.wanted:
+            self._restore(self._plan)
+        self._restored = True
+
+    def _restore(self, plan: Plan) -> None:
+        assert plan.past is not None
+        pattern = CallbackList.CKPT_FILE_TMPL
+        first = pattern.format(plan.past.get("session", ""))
+        names = fnmatch.filter(os.listdir(plan.experiment_dir), pattern.format("*"))
+        newest = max((name for name in names if name >= first), default=None)
+        if newest is None:
+            return
+        try:
+            with open(os.path.join(plan.experiment_dir, newest), "rb") as file:
+                states = loads(file.read())
+        except Exception as error:
+            logger.warning(
+                "The states of callbacks in %s cannot be read (%s): they begin anew.",
+                os.path.join(plan.experiment_dir, newest),
+                error,
+            )
+            return
+        self._callbacks.set_state(states)
+
+    def heartbeat(self) -> None:
+        """Writes the states now and then."""
+        if self.wanted and time.monotonic() >= self._due:
+            self.save()
+
+    def save(self) -> None:
+        """Writes the states. What fails is logged, and not tried again."""
+        if not self.wanted or not self._restored:
+            return
+        self._due = time.monotonic() + _CALLBACKS_S
+        try:
+            self._callbacks.save_to_dir(self._plan.experiment_dir, self._plan.session)
+        except Exception:
+            self.wanted = False
+            logger.exception(
+                "The states of callbacks cannot be kept in %s: where this run is cut and goes "
+                "on, they begin anew.",
+                self._plan.experiment_dir,
+            )
+
+
+def _has_state(callback: Any) -> bool:
+    return getattr(type(callback), "get_state", None) is not Callback.get_state
 
 
 def recover(plan: Plan, driver: _ctune.Driver) -> None:

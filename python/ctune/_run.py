@@ -19,7 +19,7 @@ from ctune import _ctune
 from ctune._environment import environment_number
 from ctune._lock import locked
 from ctune._progress import Progress
-from ctune._resume import keep_searcher, recover, run_settings
+from ctune._resume import CallbackStates, keep_searcher, recover, run_settings
 from ctune._runtime import SYNC_POLICIES
 from ctune._transfer import fetch_checkpoints
 from ctune._upload import Uploads
@@ -328,6 +328,15 @@ def _options(
     }
 
 
+def _heartbeat(progress: Progress, states: CallbackStates) -> Callable[[], None]:
+    def beat() -> None:
+        states.heartbeat()
+        if progress.wanted:
+            progress.heartbeat()
+
+    return beat
+
+
 def _trial_exception(driver: _ctune.Driver) -> BaseException | None:
     """The exception that a trial raised, for fail_fast="raise"."""
     if driver.exception is not None:
@@ -497,18 +506,25 @@ def _execute(plan: Plan, progress: Progress, prints: Prints | None) -> Experimen
     uploads = Uploads([one.storage for one in plan.experiments])
     settings = run_settings(plan, keep_searcher(plan))
     options = _options(plan, Trial._attached(plan), progress, settings, prints)
+    states = CallbackStates(plan)
+    if states.wanted:
+        options["heartbeat"] = _heartbeat(progress, states)
     for note, call in uploads.hooks().items():
         options["hooks"][note] = (*options["hooks"].get(note, ()), call)
     driver = _ctune.Driver(options)
     start = time.monotonic()
+    recovered = False
     try:
         if plan.past is not None:
             recover(plan, driver)
             _fetch_checkpoints(plan, driver.trials)
+        recovered = True
+        states.restore()
         uploads.start()
         if _states_are_cheap(driver, 0.0):
             _write_states(plan, driver.trials)  # those of earlier runs are not part of this one
         CallbackList(plan.callbacks).setup(**plan.public_spec, total_num_samples=plan.total_samples)
+        states.save()
         _begin(progress, driver)
         with _Interrupts(driver):
             _drive(plan, driver)
@@ -524,11 +540,12 @@ def _execute(plan: Plan, progress: Progress, prints: Prints | None) -> Experimen
             prints.flush()
         if plan.payload is not None:
             plan.payload.close()
-        if failing and _states_are_cheap(driver, time.monotonic() - start):
+        if failing and recovered and _states_are_cheap(driver, time.monotonic() - start):
             _write_states(plan, driver.trials)
         try:
             _end_callbacks(plan, driver.trials, failing, failure)
         finally:
+            states.save()
             broken_off = isinstance(sys.exc_info()[1], KeyboardInterrupt)
             uploads.close(driver.trials, broken_off=broken_off)
     return _conclude(plan, driver, interrupted, progress)

@@ -138,11 +138,15 @@ class Callback:
         """Called once, when no trial runs any more, also after a failure."""
 
     def get_state(self) -> dict[str, Any] | None:
-        """Returns what `set_state` needs when an experiment is resumed, or None."""
+        """Returns what `set_state` needs when an experiment is resumed, or None.
+
+        It is pickled and written when the run begins, every 10 s and at the end: after a
+        kill, a callback may have heard of results that its state does not know.
+        """
         return None
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Takes back what `get_state` returned."""
+        """Takes back what `get_state` returned, before `setup`, when an experiment is resumed."""
 
 
 def _each(name: str) -> Callable[..., None]:

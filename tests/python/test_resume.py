@@ -1,9 +1,11 @@
 """A run that was cut goes on where it was: every form of resume=, every scheduler, every cut."""
 
 import json
+import pickle
 import random
 import shutil
 import struct
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -578,3 +580,165 @@ def test_what_tuner_restore_refuses(tmp_path: Path) -> None:
         tune.Tuner.restore(str(tmp_path / "e"), Curve)
     with pytest.raises(ValueError, match="param_space: "):
         tune.Tuner.restore(str(tmp_path / "e"), Fragile, param_space={"z": 1})
+
+
+# --- callbacks with a state --------------------------------------------------------------
+
+
+class Counting(tune.Callback):
+    """Counts results, and ends the run at one of them."""
+
+    def __init__(self, until: int = 0) -> None:
+        self.n = 0
+        self.until = until
+        self.known_at_setup: int | None = None
+
+    def setup(self, **info: Any) -> None:
+        self.known_at_setup = self.n
+
+    def on_trial_result(self, **info: Any) -> None:
+        self.n += 1
+        if self.n == self.until:
+            raise RuntimeError("as asked")
+
+    def get_state(self) -> dict[str, Any] | None:
+        return {"n": self.n}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        self.n = state["n"]
+
+
+def counted(tmp_path: Path, callback: Any, resume: bool, **more: Any) -> Any:
+    trainable = more.pop("trainable", Curve)
+    given = arguments("fifo", tmp_path, callbacks=[tune.Callback(), callback], resume=resume)
+    return run(trainable, **{**given, **more})
+
+
+def test_callbacks_get_their_states_back_before_their_setup(tmp_path: Path) -> None:
+    with pytest.raises(tune.TuneError, match="as asked"):
+        counted(tmp_path, Counting(until=7), resume=False)
+    again = Counting(until=12)
+    with pytest.raises(tune.TuneError, match="as asked"):
+        counted(tmp_path, again, resume=True)
+    assert (again.known_at_setup, again.n) == (7, 12)
+    last = Counting()
+    counted(tmp_path, last, resume=True)
+    assert (last.known_at_setup, last.n) == (12, 6 * 5)
+
+
+def test_states_of_callbacks_are_kept_while_the_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ctune._resume._CALLBACKS_S", 0.0)
+    monkeypatch.setattr("ctune._run._HEARTBEAT_S", 0.0)
+    seen: list[int] = []
+
+    class Looks(Counting):
+        def on_trial_result(self, **info: Any) -> None:
+            super().on_trial_result(**info)
+            (path,) = (tmp_path / "e").glob("callback-states-*.pkl")
+            seen.append(pickle.loads(path.read_bytes())[1]["n"])
+
+    counted(tmp_path, Looks(), resume=False)
+    assert seen[0] == 0 and seen[-1] > 0, "as after a kill -9 at that moment"
+
+
+def test_a_new_run_forgets_the_states_of_callbacks_of_an_older_one(tmp_path: Path) -> None:
+    class Quiet(Counting):
+        def get_state(self) -> dict[str, Any] | None:
+            return None
+
+    (tmp_path / "e").mkdir()
+    old = tmp_path / "e" / "callback-states-2000-01-01_00-00-00.pkl"
+    old.write_bytes(pickle.dumps({1: {"n": 500}}))
+    counted(tmp_path, Quiet(), resume=False)
+    again = Counting()
+    counted(tmp_path, again, resume=True)
+    assert again.known_at_setup == 0
+
+
+def test_states_of_callbacks_that_cannot_be_read_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(tune.TuneError, match="as asked"):
+        counted(tmp_path, Counting(until=7), resume=False)
+    (path,) = (tmp_path / "e").glob("callback-states-*.pkl")
+    path.write_bytes(b"junk")
+    again = Counting()
+    counted(tmp_path, again, resume=True)
+    assert again.known_at_setup == 0
+    assert "states of callbacks" in caplog.text and str(path) in caplog.text
+
+
+def test_a_state_that_cannot_be_pickled_does_not_end_the_run(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Odd(Counting):
+        def get_state(self) -> dict[str, Any] | None:
+            return {"n": threading.Lock()}
+
+    analysis = counted(tmp_path, Odd(), resume=False)
+    assert [t.status for t in analysis.trials] == ["TERMINATED"] * 6
+    assert caplog.text.count("states of callbacks cannot be kept") == 1
+
+
+# --- what a run that goes on must have ---------------------------------------------------
+
+
+def files(directory: Path) -> dict[str, bytes]:
+    return {str(p): p.read_bytes() for p in sorted(directory.rglob("*")) if p.is_file()}
+
+
+@pytest.mark.parametrize("begins", [True, False])
+@pytest.mark.parametrize(
+    ("parameter", "function"),
+    [
+        ("trial_name_creator", lambda trial: f"t{trial.trial_id}"),
+        ("trial_dirname_creator", lambda trial: f"d{trial.trial_id}"),
+        ("resources_per_trial", lambda config: {"cpu": 1 + round(config["x"])}),
+    ],
+)
+def test_functions_that_answer_for_trials_come_and_go_with_an_error(
+    parameter: str, function: Any, begins: bool, tmp_path: Path
+) -> None:
+    if parameter == "resources_per_trial":
+        there: dict[str, Any] = {"trainable": tune.with_resources(Curve, function)}
+    else:
+        there = {parameter: function}
+    first, second = (there, {}) if begins else ({}, there)
+    with pytest.raises(tune.TuneError, match="as asked"):
+        counted(tmp_path, Counting(until=7), resume=False, **first)
+    before = files(tmp_path / "e")
+    with pytest.raises(ValueError, match=rf"^{parameter}: .* was begun with"):
+        counted(tmp_path, Counting(), resume=True, **second)
+    assert files(tmp_path / "e") == before
+    counted(tmp_path, Counting(), resume=True, **first)
+
+
+def test_a_replay_that_fails_leaves_the_list_of_trials_as_it_was(tmp_path: Path) -> None:
+    class Broken(MyScheduler):
+        def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
+            if self.seen and self.seen[0] < 0:
+                raise RuntimeError("another scheduler of the same name")
+            return super().on_trial_result(controller, trial, result)
+
+    Broken.__name__ = "MyScheduler"
+    with pytest.raises(tune.TuneError, match="as asked"):
+        counted(tmp_path, Counting(until=7), resume=False, scheduler=MyScheduler())
+    states = {p: p.read_bytes() for p in (tmp_path / "e").glob("*.json")}
+    assert states
+    broken = Broken()
+    broken.seen.append(-1.0)
+    with pytest.raises(tune.TuneError, match="another scheduler"):
+        counted(tmp_path, Counting(), resume=True, scheduler=broken)
+    assert {p: p.read_bytes() for p in (tmp_path / "e").glob("*.json")} == states
+    last = Counting()
+    counted(tmp_path, last, resume=True, scheduler=MyScheduler())
+    assert last.known_at_setup == 7
+
+
+def test_random_search_by_name_is_the_same_as_by_default(tmp_path: Path) -> None:
+    with pytest.raises(tune.TuneError, match="as asked"):
+        counted(tmp_path, Counting(until=7), resume=False, search_alg=None)
+    analysis = counted(tmp_path, Counting(), resume=True, search_alg="variant_generator")
+    assert [t.status for t in analysis.trials] == ["TERMINATED"] * 6
