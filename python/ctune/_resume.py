@@ -49,6 +49,8 @@ _CALLBACKS_S = 10.0
 def past_of(directory: str) -> dict[str, Any] | None:
     """Returns the settings of the run whose journal is in a directory, None without one.
 
+    A run that was cut before its first turn was written has not begun: None, too.
+
     Raises:
         TuneError: There is a journal, but not one that can be gone on with.
     """
@@ -57,6 +59,8 @@ def past_of(directory: str) -> dict[str, Any] | None:
     if not any(name.endswith(".ctj") for name in os.listdir(directory)):
         return None
     text = _ctune.Driver.settings_in(directory)
+    if text is None and _is_blank(directory):
+        return None
     if text is None:
         raise TuneError(
             f"resume: the journal in {directory!r} does not tell what its run was, or its "
@@ -64,6 +68,14 @@ def past_of(directory: str) -> dict[str, Any] | None:
         )
     settings: dict[str, Any] = json.loads(text)
     return settings
+
+
+def _is_blank(directory: str) -> bool:
+    """Whether the journal is sound and nothing ever happened in it."""
+    return all(
+        one["kind"] == "whole" and one["turns_kept"] == 0
+        for one in _ctune.repair(directory, True)
+    )
 
 
 def check_past(past: Mapping[str, Any], now: Mapping[str, Any], directory: str) -> None:

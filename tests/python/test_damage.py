@@ -83,14 +83,8 @@ def check_truncated(tmp_path: Path, whole: tuple[Path, list[Any]], places: Any) 
     for end in places(size):
         with copy(storage, part).open("r+b") as file:
             file.truncate(end)
-        try:
-            analysis = run(part, True)
-        except tune.TuneError as error:
-            # Not even what the run was has been written.
-            assert "does not tell what its run was" in str(error), f"cut at byte {end}"
-            assert end < 4000
-            continue
-        assert outcome(analysis) == expected, f"cut at byte {end}"
+        # Where not even the first turn is whole, a new experiment begins.
+        assert outcome(run(part, True)) == expected, f"cut at byte {end}"
 
 
 def test_a_journal_cut_at_any_byte_goes_on(tmp_path: Path, whole: tuple[Path, list[Any]]) -> None:
@@ -100,6 +94,18 @@ def test_a_journal_cut_at_any_byte_goes_on(tmp_path: Path, whole: tuple[Path, li
 @pytest.mark.slow
 def test_a_journal_cut_at_every_byte_goes_on(tmp_path: Path, whole: tuple[Path, list[Any]]) -> None:
     check_truncated(tmp_path, whole, lambda size: range(size + 1))
+
+
+def test_a_run_whose_beginning_is_damaged_is_no_new_one(
+    tmp_path: Path, whole: tuple[Path, list[Any]]
+) -> None:
+    part = tmp_path / "part"
+    journal = copy(whole[0], part)
+    with journal.open("r+b") as file:
+        file.seek(60)
+        file.write(b"?")
+    with pytest.raises(tune.TuneError, match="ctune repair"):
+        run(part, True)
 
 
 def check_corrupted(tmp_path: Path, whole: tuple[Path, list[Any]], times: int, seed: int) -> None:
