@@ -73,8 +73,7 @@ def past_of(directory: str) -> dict[str, Any] | None:
 def _is_blank(directory: str) -> bool:
     """Whether the journal is sound and nothing ever happened in it."""
     return all(
-        one["kind"] == "whole" and one["turns_kept"] == 0
-        for one in _ctune.repair(directory, True)
+        one["kind"] == "whole" and one["turns_kept"] == 0 for one in _ctune.repair(directory, True)
     )
 
 
@@ -221,7 +220,7 @@ def _fates(plan: Plan) -> dict[str, Any]:
         "unfinished": plan.resume.unfinished.value,
         "errored": plan.resume.errored.value,
         "resize": plan.resize,
-        "extend": _extends(plan.past or {}, plan.identity),
+        **_extends(plan.past or {}, plan.identity),
     }
 
 
@@ -342,12 +341,12 @@ def _conditions(stop: Any) -> Any:
     return {"": type(stop).__name__, "state": state}
 
 
-def _extends(past: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Whether trials that a stop condition or the budget ended may go on now."""
+def _extends(past: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, bool]:
+    """Whether trials may go on now that a stop condition ended, or that the end of all did."""
     before, after = past.get("time_budget_s"), now["time_budget_s"]
-    if before is not None and (after is None or after > before):
-        return True
-    return _later(past.get("stop"), now["stop"])
+    later = _later(past.get("stop"), now["stop"])
+    longer = before is not None and (after is None or after > before)
+    return {"extend": later, "extend_all": later or longer}
 
 
 def _later(before: Any, after: Any) -> bool:

@@ -582,6 +582,13 @@ def test_what_tuner_restore_refuses(tmp_path: Path) -> None:
         tune.Tuner.restore(str(tmp_path / "e"), Fragile, param_space={"z": 1})
 
 
+def test_a_longer_budget_leaves_alone_what_a_stop_condition_ended(tmp_path: Path) -> None:
+    first = run(Curve, **arguments("fifo", tmp_path, time_budget_s=100))
+    again = run(Curve, **arguments("fifo", tmp_path, time_budget_s=200, resume=True))
+    assert outcome(again) == outcome(first)
+    assert [t.last_result["training_iteration"] for t in again.trials] == [5] * 6
+
+
 # --- callbacks with a state --------------------------------------------------------------
 
 

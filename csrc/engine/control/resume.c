@@ -433,8 +433,9 @@ meet_fate(ct_control *c, ct_trial_id t, const ct_value *resume, ct_err *err)
         break;
     case CT_TRIAL_TERMINATED:
         f = get_fate(c, resume, "finished", FATE_SKIP);
-        if (f == FATE_SKIP && get_flag(c, resume, "extend", false) &&
-            (trial->end == CT_END_CRITERION || trial->end == CT_END_ALL)) {
+        if (f == FATE_SKIP &&
+            ((trial->end == CT_END_CRITERION && get_flag(c, resume, "extend", false)) ||
+             (trial->end == CT_END_ALL && get_flag(c, resume, "extend_all", false)))) {
             f = FATE_RESUME;
         }
         break;
