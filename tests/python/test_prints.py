@@ -256,7 +256,7 @@ def start():
 
 def train(config, keep=Threads() if sys.argv[4] == "threads" else None):
     x = config["x"]
-    print("hello", x)
+    print(f"hello {x}")
     if executor == "process":
         ctypes.CDLL(None).printf(b"from C %d\\n", ctypes.c_int(x))
         subprocess.run(["sh", "-c", f"echo from a child {x} >&2"])
@@ -376,6 +376,6 @@ def test_in_a_pipe_and_in_silence_workers_print_where_the_driver_does(tmp_path):
     with start(["process", "1", "-", "-"], tmp_path, stdout=subprocess.PIPE, text=True) as run:
         said = run.stdout.read()
     assert run.returncode == 0
-    assert all(f"hello {x}\n" in said for x in (1, 2, 3)) and "(train" not in said
+    assert all(f"hello {x}" in said for x in (1, 2, 3)) and "(train" not in said
     sent = on_terminal(["process", "0", "-", "-"], tmp_path)
     assert "hello 1" in sent and "(train" not in sent

@@ -253,6 +253,7 @@ class Outlet:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM, fileno=fd)
         self._socket.set_inheritable(False)
         self._streams = streams
+        self._leads = 0  # the process whose output it leads
         _by_lines()
 
     @property
@@ -265,8 +266,11 @@ class Outlet:
 
         If nobody takes it, it goes where it went before.
         """
-        label = f"pid={os.getpid()}" if trial is None else f"{trial} pid={os.getpid()}"
-        flush_everything()
+        pid = os.getpid()
+        label = f"pid={pid}" if trial is None else f"{trial} pid={pid}"
+        if self._leads == pid:  # else it has just been forked
+            flush_everything()
+        self._leads = pid
         pipes: list[tuple[int, int]] = []
         try:
             for _ in self._streams:
