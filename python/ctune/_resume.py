@@ -346,7 +346,18 @@ def _extends(past: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, bool]
     before, after = past.get("time_budget_s"), now["time_budget_s"]
     later = _later(past.get("stop"), now["stop"])
     longer = before is not None and (after is None or after > before)
-    return {"extend": later, "extend_all": later or longer}
+    return {
+        "extend": later,
+        "extend_all": later or longer,
+        # A trial that meets another one of these thresholds has ended all the same.
+        "recheck": _has_thresholds(now["stop"], past.get("stop")),
+    }
+
+
+def _has_thresholds(now: Any, past: Any) -> bool:
+    """Whether a stop condition is a dict, of metrics that each trial is known to report."""
+    both = isinstance(now, dict) and isinstance(past, dict)
+    return both and "" not in now and set(now) <= set(past)
 
 
 def _later(before: Any, after: Any) -> bool:

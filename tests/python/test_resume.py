@@ -589,6 +589,33 @@ def test_a_longer_budget_leaves_alone_what_a_stop_condition_ended(tmp_path: Path
     assert [t.last_result["training_iteration"] for t in again.trials] == [5] * 6
 
 
+def test_a_later_stop_leaves_alone_what_another_condition_ended(tmp_path: Path) -> None:
+    class Line(Curve):
+        def step(self) -> dict[str, Any]:
+            self.i += 1
+            return {"height": self.i if self.x > 0.5 else 0}
+
+    def line(n: int, resume: bool) -> list[int]:
+        stop = {"training_iteration": n, "height": 3}
+        more = {"config": {"x": tune.grid_search([0.1, 0.9])}, "num_samples": 1}
+        more |= {"metric": None, "mode": None, "resume": resume}
+        analysis = run(Line, **arguments("fifo", tmp_path, **{"stop": stop, **more}))
+        return [t.last_result["training_iteration"] for t in analysis.trials]
+
+    assert line(5, False) == [5, 3]
+    assert line(8, True) == [8, 3]
+    assert line(9, True) == [9, 3]
+
+
+def test_a_stopper_with_a_memory_is_not_asked_again(tmp_path: Path) -> None:
+    def ended(n: int, resume: bool) -> list[int]:
+        stop = tune.stopper.MaximumIterationStopper(n)
+        analysis = run(Curve, **arguments("fifo", tmp_path, **{"stop": stop, "resume": resume}))
+        return [t.last_result["training_iteration"] for t in analysis.trials]
+
+    assert [ended(2, False), ended(4, True), ended(5, True)] == [[n] * 6 for n in (2, 4, 5)]
+
+
 # --- callbacks with a state --------------------------------------------------------------
 
 

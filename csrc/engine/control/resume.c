@@ -421,11 +421,33 @@ begin_anew(ct_control *c, ct_trial_id t, ct_err *err)
     return st;
 }
 
+/* Whether the last result meets a stop condition of now, too. Only conditions that keep
+ * nothing in mind may be asked a second time. */
+static ct_status
+stops_now(ct_control *c, ct_trial_id t, const ct_value *resume, bool *out, ct_err *err)
+{
+    ct_stopper *stopper = c->opts.stopper;
+    ct_result last;
+    bool has;
+    ct_status st = CT_OK;
+
+    *out = false;
+    if (stopper != NULL && get_flag(c, resume, "recheck", false)) {
+        st = control_last_result(c, t, &last, &has, err);
+        if (st == CT_OK && has) {
+            st = stopper->ops->on_result(stopper, &c->board, t, &last, out, err);
+        }
+    }
+    return st;
+}
+
 static ct_status
 meet_fate(ct_control *c, ct_trial_id t, const ct_value *resume, ct_err *err)
 {
     const ct_trial *trial = ct_trials_get(c->trials, t);
     fate f = FATE_SKIP;
+    bool over = false;
+    ct_status st = CT_OK;
 
     switch ((ct_trial_status)trial->status) {
     case CT_TRIAL_ERROR:
@@ -436,7 +458,8 @@ meet_fate(ct_control *c, ct_trial_id t, const ct_value *resume, ct_err *err)
         if (f == FATE_SKIP &&
             ((trial->end == CT_END_CRITERION && get_flag(c, resume, "extend", false)) ||
              (trial->end == CT_END_ALL && get_flag(c, resume, "extend_all", false)))) {
-            f = FATE_RESUME;
+            st = stops_now(c, t, resume, &over, err);
+            f = over ? FATE_SKIP : FATE_RESUME;
         }
         break;
     case CT_TRIAL_PENDING:
@@ -453,9 +476,9 @@ meet_fate(ct_control *c, ct_trial_id t, const ct_value *resume, ct_err *err)
     case CT_TRIAL_STATUS_COUNT:
         break;
     }
-    return f == FATE_SKIP || trial->replaced ? CT_OK
-           : f == FATE_RESUME                ? reopen(c, t, err)
-                                             : begin_anew(c, t, err);
+    return st != CT_OK || f == FATE_SKIP || trial->replaced ? st
+           : f == FATE_RESUME                               ? reopen(c, t, err)
+                                                            : begin_anew(c, t, err);
 }
 
 /* Unfinished trials must fit the machine of now. */
