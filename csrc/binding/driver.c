@@ -28,6 +28,7 @@
 #include "query/rank.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 /* Seconds after which a run looks for signals and whether the display is due. */
@@ -702,6 +703,7 @@ take_objects(pyct_driver *self, PyObject *options)
         {"heartbeat", &self->heartbeat},
         {"settings", &self->settings},
         {"stands_still", &self->stands_still},
+        {"no_snapshot", &self->no_snapshot},
         {"checkpoint_factory", &self->checkpoint_factory},
     };
 
@@ -989,10 +991,12 @@ heard(const pyct_driver *self, bool files)
 static int
 make_drive(pyct_driver *self, PyObject *options, ct_err *err)
 {
-    long long json, csv;
+    long long json, csv, snapshot, times;
     double grace;
 
-    if (take_real(options, "interrupt_grace", &grace) < 0 ||
+    if (take_integer(options, "snapshot_bytes", &snapshot) < 0 ||
+        take_integer(options, "snapshot_times", &times) < 0 ||
+        take_real(options, "interrupt_grace", &grace) < 0 ||
         take_integer(options, "json", &json) < 0 ||
         take_integer(options, "csv", &csv) < 0) {
         pyct_foreign(err);
@@ -1018,6 +1022,8 @@ make_drive(pyct_driver *self, PyObject *options, ct_err *err)
         .keep_dropped = self->hooks[CT_NOTE_CHECKPOINT_DROP] != NULL,
         .simulated = self->simulated,
         .interrupt_grace = grace,
+        .snapshot_bytes = snapshot > 0 ? (uint64_t)snapshot : 0,
+        .snapshot_times = times > 0 ? (uint64_t)times : 0,
     };
     return ct_drive_new(&self->drive, &o, err) == CT_OK ? 0 : -1;
 }
@@ -1082,6 +1088,7 @@ driver_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     X(heartbeat)                                                                       \
     X(settings)                                                                        \
     X(stands_still)                                                                    \
+    X(no_snapshot)                                                                     \
     X(step_begin)                                                                      \
     X(step_end)                                                                        \
     X(checkpoint_factory)                                                              \
@@ -1291,24 +1298,36 @@ look_up(pyct_driver *self, ct_err *err)
     return CT_OK;
 }
 
+static ct_status
+tell(pyct_driver *self, PyObject *whom, const char *text, ct_err *err)
+{
+    pyct_entry entry = pyct_enter(self->state);
+    PyObject *r = PyObject_CallFunction(whom, "s", text);
+    ct_status st = r == NULL ? pyct_foreign(err) : CT_OK;
+
+    Py_XDECREF(r);
+    pyct_leave(self->state, entry);
+    return st;
+}
+
 /* After a turn; with or without the GIL. */
 static ct_status
 watch(pyct_driver *self, ct_err *err)
 {
     double now = self->clock.mono(&self->clock);
+    const ct_err *failed = ct_drive_snapshot_failed(self->drive);
     ct_status st =
         ct_watchdog_look(&self->watchdog, self->control, now, &self->why, err);
 
-    if (st != CT_OK || self->why.len == 0 || self->stands_still == NULL) {
-        return st;
+    if (st == CT_OK && failed != NULL && self->no_snapshot != NULL) {
+        char text[sizeof failed->param + sizeof failed->text + 2];
+        (void)snprintf(text, sizeof text, "%s%s%s", failed->param,
+                       failed->param[0] != '\0' ? " " : "", failed->text);
+        st = tell(self, self->no_snapshot, text, err);
     }
-    pyct_entry entry = pyct_enter(self->state);
-    PyObject *r = PyObject_CallFunction(self->stands_still, "s", self->why.data);
-    if (r == NULL) {
-        st = pyct_foreign(err);
+    if (st == CT_OK && self->why.len > 0 && self->stands_still != NULL) {
+        st = tell(self, self->stands_still, (const char *)self->why.data, err);
     }
-    Py_XDECREF(r);
-    pyct_leave(self->state, entry);
     return st;
 }
 
@@ -1481,21 +1500,12 @@ driver_snapshot(PyObject *op, PyObject *ignored)
 {
     pyct_driver *self = (pyct_driver *)op;
     ct_err err = CT_ERR_INIT;
-    ct_value state = ct_nil();
 
     (void)ignored;
-    if (self->journal == NULL) {
+    if (self->journal == NULL || self->drive == NULL) {
         Py_RETURN_NONE;
     }
-    ct_status st = ct_control_save(self->control, &state, &err);
-    if (st == CT_OK) {
-        st = ct_journal_snapshot(self->journal, &state, &err);
-    }
-    if (st == CT_OK) { /* the segments that define its names may go */
-        ct_answers_restart(&self->answers);
-    }
-    ct_value_deinit(&state);
-    if (st != CT_OK) {
+    if (ct_drive_snapshot(self->drive, &err) != CT_OK) {
         return pyct_raise(self->state, &err);
     }
     Py_RETURN_NONE;

@@ -34,6 +34,7 @@ typedef struct pyct_driver {
     PyObject *dirname_hook;
     PyObject *heartbeat;
     PyObject *stands_still;         /* told why nothing runs */
+    PyObject *no_snapshot;          /* told why one failed */
     PyObject *hooks[CT_NOTE_COUNT]; /* tuple of callables, or NULL */
     PyObject *step_begin;           /* likewise */
     PyObject *step_end;

@@ -870,6 +870,7 @@ static const pyct_native_kind PBT = {
     .make = pbt_make,
     .set_mode = pbt_set_mode,
     .knows = pbt_knows,
+    .keeps_more = true,
     .takes_missing = true,
     .on_add = pbt_on_add,
     .chooses = pbt_chooses,

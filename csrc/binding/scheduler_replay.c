@@ -218,6 +218,7 @@ static const pyct_native_kind REPLAY = {
     .set_mode = replay_set_mode,
     .remembers = true,
     .without_metric = true,
+    .keeps_more = true,
     .takes_missing = true,
     .on_add = replay_on_add,
 };

@@ -7,6 +7,7 @@
 #include "guard.h"
 #include "overrides.h"
 #include "native.h"
+#include "driver_int.h"
 
 #include "base/mem.h"
 #include "sched/fifo.h"
@@ -19,6 +20,7 @@ typedef struct lent {
     ct_scheduler scheduler; /* first */
     ct_scheduler_ops ops;   /* own copy: name and buffering are the engine's */
     pyct_native *owner;     /* strong */
+    pyct_names *names;      /* of the run */
     ct_name time_attr;      /* in the run's table */
     ct_name metric;
     ct_trial_id offset;    /* number of the run's trial 0 */
@@ -226,15 +228,76 @@ lent_on_exploited(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_trial_id
                                      self->offset + source, done, note, err);
 }
 
-/* [offset, engine]: the numbers of the run's trials stay what they were. */
+/* The stream that the engine draws from, which the user's code may draw from as well; nil
+ * for engines that draw nothing. */
+static ct_status
+stream_save(const lent *self, ct_value *out, ct_err *err)
+{
+    pyct_state *state = pyct_state_of((PyObject *)self->owner);
+    ct_status st = CT_OK;
+    if (self->owner->rng == NULL) {
+        return CT_OK;
+    }
+    pyct_entry entry = pyct_enter(state);
+    PyObject *now = pyct_rng_state(self->owner->rng);
+    if (now == NULL || pyct_value_from_object(state, self->names, now, out) < 0) {
+        st = pyct_foreign(err);
+    }
+    Py_XDECREF(now);
+    pyct_leave(state, entry);
+    return st;
+}
+
+static ct_status
+stream_restore(const lent *self, const ct_value *v, ct_err *err)
+{
+    pyct_state *state = pyct_state_of((PyObject *)self->owner);
+    ct_status st = CT_OK;
+    if (self->owner->rng == NULL || v->kind == CT_NIL) {
+        return CT_OK;
+    }
+    pyct_entry entry = pyct_enter(state);
+    PyObject *saved = pyct_value_to_object(state, self->names, v);
+    if (saved == NULL || pyct_rng_set_state(self->owner->rng, saved) < 0) {
+        st = pyct_foreign(err);
+    }
+    Py_XDECREF(saved);
+    pyct_leave(state, entry);
+    return st;
+}
+
+/* [offset, engine, random stream]: the numbers of the run's trials stay what they were. */
 static ct_status
 lent_save(ct_scheduler *s, ct_names *names, ct_value *out, ct_err *err)
 {
     lent *self = (lent *)s;
     ct_scheduler *inner = self->owner->engine;
-    ct_value parts[] = {ct_i64((int64_t)self->offset), ct_nil()};
+    ct_value parts[] = {ct_i64((int64_t)self->offset), ct_nil(), ct_nil()};
     ct_status st = inner->ops->save(inner, names, &parts[1], err);
-    return st == CT_OK ? ct_value_list_of(out, parts, 2, err) : st;
+    if (st == CT_OK) {
+        st = stream_save(self, &parts[2], err);
+    }
+    if (st == CT_OK) {
+        return ct_value_list_of(out, parts, 3, err);
+    }
+    ct_value_deinit(&parts[1]);
+    return st;
+}
+
+/* The run's trials are there already, and the object answers for them afterwards. */
+static ct_status
+meet_again(lent *self, ct_err *err)
+{
+    const ct_trials *trials =
+        pyct_driver_board((pyct_driver *)self->owner->driver)->trials;
+    size_t n = ct_trials_count(trials);
+    ct_status st = CT_OK;
+    for (ct_trial_id t = 0; st == CT_OK && t < n; t++) {
+        st = lent_meet(self, ct_trials_get(trials, t)->id, self->offset + t, err);
+    }
+    self->owner->offset = self->offset;
+    self->owner->numbers = self->offset + (ct_trial_id)n;
+    return st;
 }
 
 static ct_status
@@ -242,14 +305,18 @@ lent_restore(ct_scheduler *s, ct_names *names, const ct_value *v, ct_err *err)
 {
     lent *self = (lent *)s;
     ct_scheduler *inner = self->owner->engine;
-    if (v->kind != CT_LIST || v->len != 2 || v->u.items[0].kind != CT_I64 ||
+    if (v->kind != CT_LIST || v->len != 3 || v->u.items[0].kind != CT_I64 ||
         v->u.items[0].u.i < 0 || v->u.items[0].u.i >= (int64_t)CT_TRIAL_NONE) {
         return ct_fail(err, CT_ECORRUPT, "scheduler",
                        "the saved state is not one of %s", self->owner->kind->name);
     }
     ct_status st = inner->ops->restore(inner, names, &v->u.items[1], err);
     if (st == CT_OK) {
+        st = stream_restore(self, &v->u.items[2], err);
+    }
+    if (st == CT_OK) {
         self->offset = (ct_trial_id)v->u.items[0].u.i;
+        st = meet_again(self, err);
     }
     return st;
 }
@@ -337,11 +404,16 @@ lend(PyObject *scheduler, PyObject *driver, ct_err *err)
     }
     self->ops = LENT_OPS;
     self->ops.name = owner->engine->ops->name;
+    if (owner->kind->keeps_more) {
+        self->ops.save = NULL;
+        self->ops.restore = NULL;
+    }
     self->ops.on_exploited =
         owner->engine->ops->on_exploited != NULL ? lent_on_exploited : NULL;
     self->ops.supports_buffering = owner->engine->ops->supports_buffering;
     self->scheduler.ops = &self->ops;
     self->owner = (pyct_native *)Py_NewRef(scheduler);
+    self->names = names;
     self->time_attr = time_attr;
     self->metric = metric;
     self->offset = owner->numbers;
@@ -552,27 +624,6 @@ foreign_choose(ct_scheduler *s, const ct_board *b, ct_trial_id *out, ct_orders *
     return st == 0 ? CT_OK : pyct_foreign(err);
 }
 
-/* What it said is recorded as answers; its own state is its own business. */
-static ct_status
-foreign_save(ct_scheduler *s, ct_names *names, ct_value *out, ct_err *err)
-{
-    (void)s;
-    (void)names;
-    (void)err;
-    *out = ct_nil();
-    return CT_OK;
-}
-
-static ct_status
-foreign_restore(ct_scheduler *s, ct_names *names, const ct_value *v, ct_err *err)
-{
-    (void)s;
-    (void)names;
-    (void)v;
-    (void)err;
-    return CT_OK;
-}
-
 static ct_status
 foreign_describe(ct_scheduler *s, const ct_board *b, ct_buf *out, ct_err *err)
 {
@@ -606,8 +657,6 @@ static const ct_scheduler_ops FOREIGN_OPS = {
     .on_error = foreign_on_error,
     .on_remove = foreign_on_remove,
     .choose = foreign_choose,
-    .save = foreign_save,
-    .restore = foreign_restore,
     .describe = foreign_describe,
     .free = foreign_free,
 };

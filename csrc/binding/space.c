@@ -748,7 +748,6 @@ stream_restore(void *ctx_, ct_names *names, const ct_value *v, ct_err *err)
     return st == 0 ? CT_OK : pyct_foreign(err);
 }
 
-/* In a run the answers are recorded, and no position is ever saved. */
 static const ct_function_ops function_ops = {function_call, NULL, NULL};
 static const ct_function_ops saving_ops = {function_call, stream_save, stream_restore};
 
@@ -1081,7 +1080,28 @@ basic_free(ct_searcher *to)
     ct_free(s);
 }
 
-/* No save and restore: what it answered is recorded, as its stream is not ours. */
+static ct_status
+basic_save(ct_searcher *to, ct_names *names, ct_value *out, ct_err *err)
+{
+    py_basic *s = (py_basic *)to;
+    pyct_entry entry = pyct_enter(s->state); /* the stream is Python's */
+    ct_status st = s->inner->ops->save(s->inner, names, out, err);
+    pyct_leave(s->state, entry);
+    return st;
+}
+
+static ct_status
+basic_restore(ct_searcher *to, ct_names *names, const ct_value *v, ct_err *err)
+{
+    py_basic *s = (py_basic *)to;
+    pyct_entry entry = pyct_enter(s->state);
+    pyct_rng_begin(s->ctx->rng); /* part of a sample may be drawn again */
+    ct_status st = s->inner->ops->restore(s->inner, names, v, err);
+    (void)pyct_rng_end(s->ctx->rng);
+    pyct_leave(s->state, entry);
+    return st;
+}
+
 static const ct_searcher_ops basic_ops = {
     .name = "basic",
     .foreign = true,
@@ -1090,6 +1110,8 @@ static const ct_searcher_ops basic_ops = {
     .on_result = basic_on_result,
     .on_complete = basic_on_complete,
     .total = basic_total,
+    .save = basic_save,
+    .restore = basic_restore,
     .free = basic_free,
 };
 
@@ -1147,7 +1169,7 @@ experiment_searcher(pyct_basic *self, const experiment *e, pyct_names *names,
                          .functions_last = true,
                          .ahead = pyct_rng_shared(self->rng),
                          .rng = pyct_rng_source(self->rng),
-                         .ops = names == self->names ? &saving_ops : &function_ops,
+                         .ops = &saving_ops,
                          .ctx = s->ctx,
                          .warn = warns ? warn : NULL},
             .prefix = prefix,

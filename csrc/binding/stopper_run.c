@@ -176,27 +176,6 @@ foreign_stop_all(ct_stopper *s, const ct_board *b, bool *stop, ct_err *err)
     return yes < 0 ? pyct_foreign(err) : CT_OK;
 }
 
-/* What it said is recorded as answers; its own state is its own business. */
-static ct_status
-foreign_save(ct_stopper *s, ct_names *names, ct_value *out, ct_err *err)
-{
-    (void)s;
-    (void)names;
-    (void)err;
-    *out = ct_nil();
-    return CT_OK;
-}
-
-static ct_status
-foreign_restore(ct_stopper *s, ct_names *names, const ct_value *v, ct_err *err)
-{
-    (void)s;
-    (void)names;
-    (void)v;
-    (void)err;
-    return CT_OK;
-}
-
 static void
 foreign_free(ct_stopper *s)
 {
@@ -209,8 +188,6 @@ static const ct_stopper_ops FOREIGN_OPS = {
     .foreign = true,
     .on_result = foreign_on_result,
     .stop_all = foreign_stop_all,
-    .save = foreign_save,
-    .restore = foreign_restore,
     .free = foreign_free,
 };
 

@@ -52,6 +52,7 @@ _HOOKS = {
     "STEP_END": "on_step_end",
 }
 
+_SNAPSHOT_BYTES = 64 << 20
 _INTERRUPT_GRACE_S = 10.0
 _CLOSE_GRACE_S = 5.0
 _HEARTBEAT_S = 0.25
@@ -117,6 +118,10 @@ class _Standstills:
         if why not in self._told:
             self._told.add(why)
             logger.warning("Nothing has run for %g s: %s (%s).", self._limit, why, self._who)
+
+
+def _no_snapshot(why: str) -> None:
+    logger.warning("No snapshot was written, so the journal is kept whole for now: %s", why)
 
 
 def _overridden(callback: Callback, name: str) -> bool:
@@ -300,6 +305,7 @@ def _options(
         "heartbeat_s": _HEARTBEAT_S,
         "stands_still": _Standstills(plan),
         "stands_still_s": plan.stands_still_s,
+        "no_snapshot": _no_snapshot,
         "checkpoint_factory": _checkpoints(plan),
         "hooks": _hooks(plan, progress),
         "write_params": int(plan.json),
@@ -324,6 +330,9 @@ def _options(
         # A run never writes into another's segment.
         "journal": plan.experiments[0].storage.last_journal() + 1,
         "journal_sync": SYNC_POLICIES.index(plan.journal_sync),
+        "snapshot_bytes": environment_number("CTUNE_SNAPSHOT_BYTES", _SNAPSHOT_BYTES),
+        # So that they cost little; who sets a limit gets just that.
+        "snapshot_times": 0 if os.environ.get("CTUNE_SNAPSHOT_BYTES") else 2,
         "interrupt_grace": _INTERRUPT_GRACE_S,
     }
 

@@ -818,6 +818,12 @@ ct_control_board(const ct_control *c)
     return &c->board;
 }
 
+const char *
+ct_control_dir(const ct_control *c, size_t experiment)
+{
+    return experiment < c->n_experiments ? c->experiments[experiment].dir : NULL;
+}
+
 ct_metrics *
 ct_control_metrics(ct_control *c)
 {

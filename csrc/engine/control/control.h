@@ -12,6 +12,7 @@
 #ifndef CT_CONTROL_CONTROL_H
 #define CT_CONTROL_CONTROL_H
 
+#include "flow/codec.h"
 #include "flow/command.h"
 #include "flow/event.h"
 #include "flow/note.h"
@@ -99,9 +100,17 @@ bool ct_control_failed_fast(const ct_control *c);
 ct_names *ct_control_names(const ct_control *c);
 const ct_board *ct_control_board(const ct_control *c);
 ct_metrics *ct_control_metrics(ct_control *c);
+/* The directory of an experiment; NULL behind the last one, or if nothing is stored. */
+const char *ct_control_dir(const ct_control *c, size_t experiment);
 /* Asks to stop one trial or (CT_TRIAL_NONE) the experiment; takes effect in settle. */
 ct_status ct_control_stop(ct_control *c, ct_trial_id t, ct_err *err);
-/* State as a value: trials, policies. For snapshots and people. */
+/* Between two turns: everything that later turns depend on but the settings, as a
+ * document for a snapshot. Errors: CT_EUNSUPPORTED when a policy cannot be saved, as one
+ * that is written in Python; CT_EINVAL when an object in a config has no pickle. */
 ct_status ct_control_save(ct_control *c, ct_value *out, ct_err *err);
+/* Puts a new controller, of the same experiments and policies, where that one was; it is of
+ * no use after an error. `objects` makes objects from their pickles. */
+ct_status ct_control_load(ct_control *c, const ct_value *saved, ct_ref_reader objects,
+                          ct_err *err);
 
 #endif

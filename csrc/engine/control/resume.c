@@ -532,7 +532,7 @@ control_run(ct_control *c, const ct_event *ev, double before, ct_err *err)
     if (st == CT_OK) {
         st = apply(c, get(c, &settings, "control"), err);
     }
-    if (st == CT_OK && ev->code != 0) {
+    if (st == CT_OK && ev->code == CT_RUN_GOES_ON) {
         st = go_on(c, get(c, &settings, "resume"),
                    before > 0.0 ? ev->time - before : 0.0, err);
     }

@@ -80,6 +80,7 @@ note_failure(ct_control *c, const ct_event *ev, uint32_t number, ct_err *err)
         st = control_note(c, CT_NOTE_TRIAL_FAILURE, ev->trial, &n, err);
     }
     if (st == CT_OK) {
+        trial->told++;
         n->code = (int32_t)number;
         n->text = ev->text;
         n->text_len = ev->text_len;

@@ -31,6 +31,7 @@ ct_drive_new(ct_drive **out, const ct_drive_opts *opts, ct_err *err)
     d->opts = *opts;
     atomic_init(&d->interrupt, 0);
     d->last_tick = opts->clock->mono(opts->clock);
+    d->snapshot_at = opts->journal == NULL ? 0 : opts->snapshot_bytes;
     *out = d;
     return CT_OK;
 }
@@ -112,9 +113,12 @@ take_own(ct_drive *d, double now, double mono, ct_err *err)
     double tick = ct_control_idle(d->opts.control) ? IDLE_TICK_S : TICK_S;
     ct_event ev = {.trial = CT_TRIAL_NONE, .time = now};
 
-    if (d->turns == 0 && d->opts.settings != NULL) {
+    if ((d->turns == 0 || d->segment_begins) && d->opts.settings != NULL) {
         ev.kind = CT_EVENT_RUN;
-        ev.code = d->resumes;
+        ev.code = d->segment_begins ? CT_RUN_IS
+                  : d->resumes      ? CT_RUN_GOES_ON
+                                    : CT_RUN_BEGINS;
+        d->segment_begins = false;
         ev.text = d->opts.settings;
         ev.text_len = strlen(ev.text);
         return take(d, &ev, err);
@@ -316,6 +320,80 @@ take_all(ct_drive *d, double now, double mono, ct_err *err)
     return st;
 }
 
+/* --- snapshots --- */
+
+ct_status
+ct_drive_snapshot(ct_drive *d, ct_err *err)
+{
+    ct_journal *j = d->opts.journal;
+    ct_value state = ct_nil();
+
+    if (j == NULL) {
+        return CT_OK;
+    }
+    ct_status st = ct_control_save(d->opts.control, &state, err);
+    if (st == CT_OK) {
+        st = ct_journal_commit(j, d->opts.clock->now(d->opts.clock), err);
+    }
+    /* No journal brings back what the trials' files lack, once its segments are gone. */
+    const char *dir;
+    for (size_t i = 0; st == CT_OK && ct_journal_is_durable(j) &&
+                       (dir = ct_control_dir(d->opts.control, i)) != NULL;
+         i++) {
+        st = ct_dir_sync_all(dir, err);
+    }
+    if (st == CT_OK) {
+        st = ct_journal_snapshot(j, &state, err);
+    }
+    if (st == CT_OK) {
+        d->segment_begins = true;
+        if (d->opts.answers != NULL) {
+            ct_answers_restart(d->opts.answers);
+        }
+    }
+    ct_value_deinit(&state);
+    return st;
+}
+
+/* One whose cost is small against what was written since the last one. A run of which the
+ * state cannot be saved never tries again; one that failed otherwise tries when twice as
+ * much was written. */
+static void
+snapshot_if_due(ct_drive *d)
+{
+    ct_err err = CT_ERR_INIT;
+    uint64_t bytes = d->snapshot_at == 0 ? 0 : ct_journal_segment_bytes(d->opts.journal);
+
+    if (d->snapshot_at == 0 || bytes < d->snapshot_at) {
+        return;
+    }
+    ct_status st = ct_drive_snapshot(d, &err);
+    if (st == CT_OK) {
+        uint64_t least =
+            d->opts.snapshot_times * ct_journal_snapshot_bytes(d->opts.journal);
+        d->snapshot_at =
+            least > d->opts.snapshot_bytes ? least : d->opts.snapshot_bytes;
+        d->snapshot_complains = false;
+        return;
+    }
+    d->snapshot_at = st == CT_EUNSUPPORTED ? 0 : 2 * bytes;
+    if (st != CT_EUNSUPPORTED && !d->snapshot_complains) {
+        d->snapshot_complains = true;
+        d->snapshot_failed = err;
+    }
+}
+
+const ct_err *
+ct_drive_snapshot_failed(ct_drive *d)
+{
+    if (d->snapshot_failed.code == CT_OK) {
+        return NULL;
+    }
+    d->snapshot_told = d->snapshot_failed;
+    d->snapshot_failed.code = CT_OK;
+    return &d->snapshot_told;
+}
+
 ct_status
 ct_drive_turn(ct_drive *d, bool *more, ct_err *err)
 {
@@ -345,6 +423,9 @@ ct_drive_turn(ct_drive *d, bool *more, ct_err *err)
             *err = later;
         }
         st = end;
+    }
+    if (st == CT_OK && *more) {
+        snapshot_if_due(d);
     }
     return st;
 }

@@ -38,6 +38,10 @@ typedef struct ct_drive_opts {
     bool simulated;    /* time passes only in waits, and waits may be of any length */
     double interrupt_grace; /* seconds for open commands after an interrupt */
     const char *settings;   /* of the run, JSON: its first event says; NULL = none */
+    /* A snapshot is due when a segment of the journal has grown to this (0 = never), and
+     * to so many times the last snapshot. */
+    uint64_t snapshot_bytes;
+    uint64_t snapshot_times;
 } ct_drive_opts;
 
 typedef struct ct_drive ct_drive;
@@ -53,7 +57,7 @@ typedef struct ct_recovery {
 ct_status ct_drive_new(ct_drive **out, const ct_drive_opts *opts, ct_err *err);
 void ct_drive_free(ct_drive *d);
 /* Before the first turn: replays the journal of `dir` from the beginning of its last run,
- * so that the controller and the policies are where they were at the end, and brings the
+ * or from its newest snapshot, so that the controller and the policies are where they were at the end, and brings the
  * trials' files up to it. Without a journal nothing happens. The next turn tells that the
  * run goes on. Errors: those of the journal's reader; of a policy; CT_ECORRUPT when the
  * policies are not those of the run; the controller is of no use then. */
@@ -63,6 +67,12 @@ ct_status ct_drive_wait(ct_drive *d, double timeout, ct_err *err);
 /* Errors: those of policies and files; CT_ETUNE when simulated trials wait and nothing
  * will ever wake them. *more is false when the experiment has ended (or was interrupted and is quiet). */
 ct_status ct_drive_turn(ct_drive *d, bool *more, ct_err *err);
+/* Between two turns: writes a snapshot and begins a new segment. Errors: those of
+ * ct_control_save and the journal; nothing has changed then. */
+ct_status ct_drive_snapshot(ct_drive *d, ct_err *err);
+/* Why the last snapshot that was due failed; once, then NULL. The run goes on with its
+ * whole journal. */
+const ct_err *ct_drive_snapshot_failed(ct_drive *d);
 /* Any thread, also signal handlers: 1 = stop gracefully, 2 = at once. */
 void ct_drive_interrupt(ct_drive *d, int level);
 uint64_t ct_drive_turns(const ct_drive *d);

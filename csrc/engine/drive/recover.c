@@ -1,4 +1,5 @@
-/* recover.c: a run's state from its journal: the same events to the same controller.
+/* recover.c: a run's state from its journal: its newest snapshot, and the same events to the
+ * same controller.
  *
  * Commands were carried out or are lost with their workers; the RUN event that follows
  * gives those again that were open. Notes were told, except perhaps those of the last
@@ -10,6 +11,8 @@
 typedef struct replay {
     ct_drive *drive;
     bool in_turn;
+    ct_value state; /* of the snapshot; nil when there is none, or it is loaded */
+    bool loaded;
 } replay;
 
 static ct_status
@@ -72,34 +75,57 @@ on_turn(void *ctx, double time, bool settled, ct_err *err)
     return st;
 }
 
+/* Starts from the snapshot's state, if there is one. */
+static ct_status
+load(replay *r, ct_err *err)
+{
+    const ct_drive_opts *o = &r->drive->opts;
+    ct_ref_reader objects = {NULL, NULL};
+
+    if (r->state.kind == CT_NIL) {
+        return CT_OK;
+    }
+    if (o->answers != NULL) {
+        objects = o->answers->objects;
+    }
+    ct_status st = ct_control_load(o->control, &r->state, objects, err);
+    if (st == CT_OK && o->output != NULL) {
+        st = ct_output_catch_up_from(o->output, ct_control_board(o->control), err);
+    }
+    ct_value_deinit(&r->state);
+    r->loaded = true;
+    return st;
+}
+
 static ct_status
 on_segment(void *ctx, uint32_t number, ct_err *err)
 {
     replay *r = ctx;
     (void)number;
-    (void)err;
     if (r->drive->opts.answers != NULL) {
         ct_answers_restart(r->drive->opts.answers);
     }
-    return CT_OK;
+    return load(r, err);
 }
 
 ct_status
 ct_drive_recover(ct_drive *d, const char *dir, ct_recovery *out, ct_err *err)
 {
-    replay r = {d, false};
+    replay r = {d, false, ct_nil(), false};
     ct_journal_visitor v = {on_event, on_turn, on_segment, &r};
     ct_journal_summary read;
-    ct_value state = ct_nil();
     ct_answers *a = d->opts.answers;
 
     *out = (ct_recovery){.found = false};
     if (a != NULL) {
         ct_answers_replay(a, true);
     }
-    ct_status st = ct_journal_recover(dir, ct_control_names(d->opts.control), &state,
-                                      &v, &read, err);
-    ct_value_deinit(&state);
+    ct_status st = ct_journal_recover(dir, ct_control_names(d->opts.control),
+                                      &r.state, &v, &read, err);
+    if (st == CT_OK) {
+        st = load(&r, err); /* no segment follows it */
+    }
+    ct_value_deinit(&r.state);
     if (a != NULL) {
         ct_answers_replay(a, false);
         ct_answers_restart(a);
@@ -112,7 +138,7 @@ ct_drive_recover(ct_drive *d, const char *dir, ct_recovery *out, ct_err *err)
         ct_output_caught_up(d->opts.output);
     }
     ct_control_begin(d->opts.control);
-    out->found = read.turns > 0;
+    out->found = read.turns > 0 || r.loaded;
     out->events = read.events;
     out->turns = read.turns;
     out->last_segment = read.last_segment;

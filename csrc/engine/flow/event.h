@@ -29,7 +29,14 @@
     X(TICK)                                                                            \
     X(INTERRUPT) /* code 1 = stop gracefully, 2 = at once */                           \
     X(BUDGET_OVER)                                                                     \
-    X(RUN) /* a run begins (code 0) or goes on (1); text = its settings, JSON */
+    X(RUN) /* code = ct_run_code; text = the settings of the run, JSON */
+
+/* What a RUN event says. */
+typedef enum ct_run_code {
+    CT_RUN_BEGINS,
+    CT_RUN_GOES_ON, /* after a cut */
+    CT_RUN_IS       /* a segment behind a snapshot begins: nothing has changed */
+} ct_run_code;
 
 typedef enum ct_event_kind {
 #define CT_EVENT_ENUM(kind) CT_EVENT_##kind,

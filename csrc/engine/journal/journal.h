@@ -46,7 +46,11 @@ ct_status ct_journal_snapshot(ct_journal *j, const ct_value *state, ct_err *err)
 /* Makes what was committed durable, unless the policy is NONE: before something is removed
  * that only later turns make unnecessary. */
 ct_status ct_journal_sync(ct_journal *j, ct_err *err);
-uint64_t ct_journal_bytes(const ct_journal *j); /* written so far */
+bool ct_journal_is_durable(const ct_journal *j); /* the policy is not NONE */
+uint64_t ct_journal_bytes(const ct_journal *j);  /* written so far */
+/* Of the segment; of the last snapshot, 0 if there is none. */
+uint64_t ct_journal_segment_bytes(const ct_journal *j);
+uint64_t ct_journal_snapshot_bytes(const ct_journal *j);
 uint64_t ct_journal_syncs(const ct_journal *j); /* of turns, so far */
 size_t ct_journal_pending(const ct_journal *j); /* bytes that wait for a commit */
 ct_status ct_journal_close(ct_journal *j,

@@ -21,6 +21,7 @@ struct ct_journal {
     uint64_t synced; /* bytes of the segment that are on the disk */
     uint64_t valid;  /* bytes of whole turns in the segment */
     uint64_t total;  /* bytes written in all */
+    uint64_t snapshot; /* bytes of the last one */
     bool cut;        /* a write failed: cut the segment back to `valid` first */
     ct_encoder encoder;
     ct_buf turn;    /* frames of the turn */
@@ -55,6 +56,11 @@ void journal_files_deinit(journal_files *f);
  * number of the segment that follows it. */
 ct_status journal_find_start(const journal_files *f, const char *dir, ct_names *names,
                              ct_value *state, uint32_t *first, ct_err *err);
+/* The text of a snapshot's file, with a checksum; replaces *out. And back: CT_ECORRUPT. */
+ct_status journal_wrap_snapshot(ct_buf *out, const ct_value *state,
+                                const ct_names *names, ct_err *err);
+ct_status journal_unwrap_snapshot(ct_value *state, const ct_buf *text, ct_names *names,
+                                  ct_err *err);
 /* CT_ECORRUPT when it cannot be read. */
 ct_status journal_read_snapshot(const char *dir, uint32_t number, ct_names *names,
                                 ct_value *state, ct_err *err);

@@ -2,7 +2,6 @@
  * for what is a torn tail and what is damage. Safe on any bytes. */
 #include "journal/journal_int.h"
 
-#include "base/json.h"
 #include "base/mem.h"
 
 #include <assert.h>
@@ -355,8 +354,7 @@ journal_read_snapshot(const char *dir, uint32_t number, ct_names *names,
     }
     if (st == CT_OK) {
         ct_err own = CT_ERR_INIT;
-        st = ct_json_parse(state, text.len > 0 ? (const char *)text.data : "", text.len,
-                           names, &own);
+        st = journal_unwrap_snapshot(state, &text, names, &own);
         if (st == CT_ENOMEM) {
             st = ct_fail_mem(err);
         } else if (st != CT_OK) {

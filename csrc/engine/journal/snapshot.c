@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -92,6 +93,53 @@ journal_files_list(journal_files *out, const char *dir, ct_err *err)
 
 /* ---- snapshots ---- */
 
+/* {"crc32c": "0123abcd", "state": ...}: the checksum is that of the state's text. */
+#define SNAPSHOT_HEAD "{\"crc32c\": \"%08x\", \"state\": "
+#define SNAPSHOT_TAIL "}\n"
+enum { HEAD_LEN = 32, TAIL_LEN = sizeof SNAPSHOT_TAIL - 1 };
+
+static void
+print_head(char head[HEAD_LEN + 1], const uint8_t *state, size_t len)
+{
+    (void)snprintf(head, HEAD_LEN + 1, SNAPSHOT_HEAD,
+                   (unsigned)ct_crc32c(0, state, len));
+}
+
+ct_status
+journal_wrap_snapshot(ct_buf *out, const ct_value *state, const ct_names *names,
+                      ct_err *err)
+{
+    char head[HEAD_LEN + 1] = "";
+    ct_buf_clear(out);
+    print_head(head, NULL, 0);
+    ct_status st = ct_buf_put(out, head, HEAD_LEN, err);
+    if (st == CT_OK) {
+        st = ct_json_print(out, state, names, 0, err);
+    }
+    if (st == CT_OK) {
+        print_head(head, out->data + HEAD_LEN, out->len - HEAD_LEN);
+        memcpy(out->data, head, HEAD_LEN);
+        st = ct_buf_puts(out, SNAPSHOT_TAIL, err);
+    }
+    return st;
+}
+
+ct_status
+journal_unwrap_snapshot(ct_value *state, const ct_buf *text, ct_names *names,
+                        ct_err *err)
+{
+    char head[HEAD_LEN + 1] = "";
+    size_t len = text->len > HEAD_LEN + TAIL_LEN ? text->len - HEAD_LEN - TAIL_LEN : 0;
+    if (len > 0) {
+        print_head(head, text->data + HEAD_LEN, len);
+    }
+    if (len == 0 || memcmp(text->data, head, HEAD_LEN) != 0 ||
+        memcmp(text->data + HEAD_LEN + len, SNAPSHOT_TAIL, TAIL_LEN) != 0) {
+        return ct_fail(err, CT_ECORRUPT, "", "its checksum is wrong");
+    }
+    return ct_json_parse(state, (const char *)text->data + HEAD_LEN, len, names, err);
+}
+
 /* Removes what the snapshot `keep` makes unnecessary. Segments go in descending order:
  * if that stops half way, the gap shows that what is left is not the whole beginning.
  * `path` has room. What cannot be removed stays; the next snapshot tries again. */
@@ -115,11 +163,14 @@ remove_older(const ct_journal *j, const journal_files *f, uint32_t keep, ct_buf 
     }
 }
 
-/* Gives the new segment's number back, so that a full disk does not collect headers. */
+/* Gives the new segment's number back, so that a full disk does not collect headers. The
+ * snapshot may have got its name, though not for good: turns go on in the old segment, so
+ * it must go first. */
 static void
-abandon_segment(ct_journal *j, ct_file *file, uint32_t number)
+abandon_segment(ct_journal *j, ct_file *file, uint32_t number, const char *snapshot)
 {
     if (file->fd >= 0) {
+        (void)ct_file_remove(snapshot, NULL);
         if (ct_file_remove(file->path, NULL) != CT_OK) {
             j->highest = number;
         }
@@ -156,7 +207,7 @@ ct_journal_snapshot(ct_journal *j, const ct_value *state, ct_err *err)
         return ct_fail(err, CT_ESTATE, j->dir,
                        "a turn is not written: commit it before the snapshot");
     }
-    ct_status st = ct_json_print(&text, state, j->encoder.names, 0, err);
+    ct_status st = journal_wrap_snapshot(&text, state, j->encoder.names, err);
     if (st == CT_OK) {
         st = journal_files_list(&files, j->dir, err);
     }
@@ -178,10 +229,11 @@ ct_journal_snapshot(ct_journal *j, const ct_value *state, ct_err *err)
             ct_file_replace((const char *)path.data, text.data, text.len, durable, err);
     }
     if (st != CT_OK) {
-        abandon_segment(j, &file, number);
+        abandon_segment(j, &file, number, (const char *)path.data);
         goto done;
     }
     switch_segment(j, &file, number, size);
+    j->snapshot = text.len;
     if (files.snapshot_count > 0) {
         remove_older(j, &files, files.snapshots[files.snapshot_count - 1], &path);
     }

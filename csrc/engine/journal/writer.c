@@ -252,6 +252,12 @@ ct_journal_pending(const ct_journal *j)
     return j->turn.len;
 }
 
+bool
+ct_journal_is_durable(const ct_journal *j)
+{
+    return j->sync != CT_SYNC_NONE;
+}
+
 uint64_t
 ct_journal_bytes(const ct_journal *j)
 {
@@ -270,6 +276,18 @@ ct_journal_sync(ct_journal *j, ct_err *err)
         j->synced = j->valid;
     }
     return st;
+}
+
+uint64_t
+ct_journal_segment_bytes(const ct_journal *j)
+{
+    return j->valid + j->turn.len;
+}
+
+uint64_t
+ct_journal_snapshot_bytes(const ct_journal *j)
+{
+    return j->snapshot;
 }
 
 uint64_t

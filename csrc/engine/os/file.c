@@ -523,3 +523,20 @@ ct_dir_sync(const char *path, ct_err *err)
     }
     return CT_OK;
 }
+
+ct_status
+ct_dir_sync_all(const char *path, ct_err *err)
+{
+    int fd = open_retry(path, O_RDONLY | O_DIRECTORY);
+    if (fd < 0) {
+        return fail_open_read(path, errno, err);
+    }
+#ifdef __linux__
+    int failed = syncfs(fd) != 0 ? errno : 0;
+#else
+    int failed = 0;
+    sync();
+#endif
+    (void)close(fd);
+    return failed == 0 ? CT_OK : file_fail(err, failed, path, "cannot be synced");
+}

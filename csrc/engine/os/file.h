@@ -52,6 +52,8 @@ ct_status ct_dir_check_writable(const char *path, ct_err *err);
  * but CT_OK ends the walk with that status. A missing folder is CT_ENOTFOUND. */
 typedef ct_status (*ct_dir_visit)(void *ctx, const char *name, ct_err *err);
 ct_status ct_dir_list(const char *path, ct_dir_visit visit, void *ctx, ct_err *err);
+/* Makes everything durable that was written to the file system of a folder. */
+ct_status ct_dir_sync_all(const char *path, ct_err *err);
 /* Makes the names in a folder durable, after files in it were made or renamed. */
 ct_status ct_dir_sync(const char *path, ct_err *err);
 

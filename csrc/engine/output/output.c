@@ -286,22 +286,42 @@ ct_output_note(ct_output *o, const ct_board *b, const ct_note *n, ct_err *err)
     return CT_OK;
 }
 
+static ct_status
+counts_reserve(ct_output *o, size_t trials, ct_err *err)
+{
+    size_t before = o->count_cap;
+    ct_status st =
+        ct_grow((void **)&o->counts, &o->count_cap, trials, sizeof *o->counts, err);
+    if (st == CT_OK && o->count_cap > before) {
+        memset(o->counts + before, 0, (o->count_cap - before) * sizeof *o->counts);
+    }
+    return st;
+}
+
 /* What the trial's files hold; counted when it is first asked for. */
 static ct_status
 counts_of(ct_output *o, const ct_trial *trial, ct_trial_id t, file_counts **out,
           ct_err *err)
 {
-    size_t before = o->count_cap;
-    ct_status st = ct_grow((void **)&o->counts, &o->count_cap, (size_t)t + 1,
-                           sizeof *o->counts, err);
+    ct_status st = counts_reserve(o, (size_t)t + 1, err);
     if (st != CT_OK) {
         return st;
     }
-    if (o->count_cap > before) {
-        memset(o->counts + before, 0, (o->count_cap - before) * sizeof *o->counts);
-    }
     *out = &o->counts[t];
     return (*out)->known ? CT_OK : file_counts_read(*out, trial->dir, &o->row, err);
+}
+
+ct_status
+ct_output_catch_up_from(ct_output *o, const ct_board *b, ct_err *err)
+{
+    size_t n = ct_trials_count(b->trials);
+    ct_status st = counts_reserve(o, n + 1, err);
+    for (ct_trial_id t = 0; st == CT_OK && t < n; t++) {
+        const ct_trial *trial = ct_trials_get(b->trials, t);
+        o->counts[t].results = trial->results;
+        o->counts[t].failed = trial->told;
+    }
+    return st;
 }
 
 ct_status

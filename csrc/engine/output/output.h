@@ -26,6 +26,8 @@ ct_status ct_output_note(ct_output *o, const ct_board *b, const ct_note *n,
 /* The same for a note that a journal brings back: writes only what the files lack. */
 ct_status ct_output_catch_up(ct_output *o, const ct_board *b, const ct_note *n,
                              ct_err *err);
+/* Notes come back only of what followed this state: the files hold all before it. */
+ct_status ct_output_catch_up_from(ct_output *o, const ct_board *b, ct_err *err);
 void ct_output_caught_up(ct_output *o); /* what is to be written from now on is new */
 /* Appends the line of a record as result.json holds it, without the newline. config may
  * be NULL: {}. For tests and Python. */

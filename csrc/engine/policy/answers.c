@@ -57,6 +57,7 @@ object_write(void *ctx, ct_ref *ref, ct_buf *out, ct_err *err)
     }
     if (st == CT_OK && out->len == at + 1) {
         out->data[at] = OBJECT_LOST;
+        a->lost = true;
     }
     ct_value_deinit(&object);
     return st;

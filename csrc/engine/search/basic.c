@@ -172,16 +172,12 @@ basic_save(ct_searcher *searcher, ct_names *names, ct_value *out, ct_err *err)
     basic *s = (basic *)searcher;
     ct_value next = ct_i64((int64_t)s->next);
     ct_value live = ct_i64(s->live);
-    ct_value finished = ct_bool(s->finished);
     ct_value prefix = ct_nil();
     ct_value position = ct_nil();
     *out = ct_dict();
     ct_status st = put(names, out, "next", &next, err);
     if (st == CT_OK) {
         st = put(names, out, "live", &live, err);
-    }
-    if (st == CT_OK) {
-        st = put(names, out, "finished", &finished, err);
     }
     if (st == CT_OK) {
         st = ct_str(&prefix, s->prefix, strlen(s->prefix), err);
@@ -216,11 +212,10 @@ basic_restore(ct_searcher *searcher, ct_names *names, const ct_value *v, ct_err 
     basic *s = (basic *)searcher;
     const ct_value *next = get(names, v, "next", CT_I64);
     const ct_value *live = get(names, v, "live", CT_I64);
-    const ct_value *finished = get(names, v, "finished", CT_BOOL);
     const ct_value *prefix = get(names, v, "prefix", CT_STR);
     const ct_value *position = get(names, v, "variants", CT_DICT);
     if (next == NULL || next->u.i < 0 || live == NULL || live->u.i < 0 ||
-        finished == NULL || prefix == NULL || position == NULL) {
+        prefix == NULL || position == NULL) {
         return ct_fail(err, CT_ECORRUPT, "searcher", "the saved state is damaged");
     }
     char *copy = ct_strndup(prefix->u.s, prefix->len);
@@ -236,7 +231,7 @@ basic_restore(ct_searcher *searcher, ct_names *names, const ct_value *v, ct_err 
     s->prefix = copy;
     s->next = (uint64_t)next->u.i;
     s->live = live->u.i;
-    s->finished = finished->u.b;
+    s->finished = false; /* it may have more samples now, and finds out */
     return CT_OK;
 }
 

@@ -76,6 +76,56 @@ chain_total(const ct_searcher *searcher)
     return total;
 }
 
+/* [member that makes trials, trials that are live, [state of each member]] */
+static ct_status
+chain_save(ct_searcher *searcher, ct_names *names, ct_value *out, ct_err *err)
+{
+    chain *s = (chain *)searcher;
+    ct_value parts[] = {ct_i64((int64_t)s->at), ct_i64(s->live), ct_list()};
+    ct_status st = CT_OK;
+    for (size_t i = 0; st == CT_OK && i < s->count; i++) {
+        ct_searcher *m = s->members[i];
+        ct_value item = ct_nil();
+        st = m->ops->save != NULL
+                 ? m->ops->save(m, names, &item, err)
+                 : ct_fail(err, CT_EUNSUPPORTED, "search_alg",
+                           "the state of %s cannot be saved", m->ops->name);
+        if (st == CT_OK) {
+            st = ct_value_push(&parts[2], &item, err);
+        }
+    }
+    if (st != CT_OK) {
+        ct_value_deinit(&parts[2]);
+        return st;
+    }
+    return ct_value_list_of(out, parts, 3, err);
+}
+
+static ct_status
+chain_restore(ct_searcher *searcher, ct_names *names, const ct_value *v, ct_err *err)
+{
+    chain *s = (chain *)searcher;
+    bool fits = v->kind == CT_LIST && v->len == 3 && v->u.items[0].kind == CT_I64 &&
+                v->u.items[0].u.i >= 0 && v->u.items[1].kind == CT_I64 &&
+                v->u.items[2].kind == CT_LIST && v->u.items[2].len == s->count;
+    ct_status st = fits ? CT_OK
+                        : ct_fail(err, CT_ECORRUPT, "search_alg",
+                                  "the saved state is not one of %zu experiments",
+                                  s->count);
+    for (size_t i = 0; st == CT_OK && i < s->count; i++) {
+        ct_searcher *m = s->members[i];
+        st = m->ops->restore != NULL
+                 ? m->ops->restore(m, names, &v->u.items[2].u.items[i], err)
+                 : ct_fail(err, CT_EUNSUPPORTED, "search_alg",
+                           "the state of %s cannot be restored", m->ops->name);
+    }
+    if (st == CT_OK) {
+        s->at = (size_t)v->u.items[0].u.i;
+        s->live = v->u.items[1].u.i;
+    }
+    return st;
+}
+
 static void
 chain_free(ct_searcher *searcher)
 {
@@ -96,6 +146,8 @@ chain_free(ct_searcher *searcher)
         .on_result = chain_on_result,                                                  \
         .on_complete = chain_on_complete,                                              \
         .total = chain_total,                                                          \
+        .save = chain_save,                                                            \
+        .restore = chain_restore,                                                      \
         .free = chain_free,                                                            \
     }
 static const ct_searcher_ops OPS[] = {CHAIN_OPS(false), CHAIN_OPS(true)};

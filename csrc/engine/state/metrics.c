@@ -516,6 +516,24 @@ ct_metrics_column(ct_metrics *m, ct_trial_id trial, ct_name name, ct_column *out
 }
 
 size_t
+ct_metrics_row(const ct_metrics *m, ct_trial_id trial, size_t row, ct_metric *out)
+{
+    const series *s = series_get(m, trial);
+    size_t n = 0;
+    if (s == NULL || row >= s->rows) {
+        return 0;
+    }
+    const layout *l = &m->layouts[s->layout];
+    for (uint32_t i = 0; i < l->count; i++) {
+        if (is_present(s, i, row)) {
+            double v = s->block->data[(size_t)i * s->block->cap + row];
+            out[n++] = (ct_metric){l->names[i], v};
+        }
+    }
+    return n;
+}
+
+size_t
 ct_metrics_names(const ct_metrics *m, ct_trial_id trial, const ct_name **out)
 {
     const series *s = series_get(m, trial);

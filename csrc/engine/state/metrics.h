@@ -32,6 +32,11 @@ void ct_column_block_release(ct_column_block *b);
 /* The trial's metric names, in order of first appearance. */
 size_t ct_metrics_names(const ct_metrics *m, ct_trial_id trial, const ct_name **out);
 
+/* A row as it was appended, in the order of the names; returns how many it holds. `out` has
+ * room for all names. */
+size_t ct_metrics_row(const ct_metrics *m, ct_trial_id trial, size_t row,
+                      ct_metric *out);
+
 /* Statistics of one metric over a trial's results, computed from its column on demand;
  * O(rows). `avg` follows the reference: (v + (step-1)*avg)/step, step = the row's
  * training_iteration (name given by the caller; CT_NAME_NONE counts rows). Rows where

@@ -512,6 +512,12 @@ ct_trials_requeue(ct_trials *t, ct_trial_id id)
     take_place(t, id);
 }
 
+uint32_t
+ct_trials_place(const ct_trials *t, ct_trial_id id)
+{
+    return t->place_of[id];
+}
+
 /* ---- what belongs to one trial ---- */
 
 ct_status

@@ -61,6 +61,7 @@ typedef struct ct_trial {
     uint32_t experiment;       /* number of its experiment */
     uint32_t results;          /* number of results taken */
     uint32_t failures;         /* so far */
+    uint32_t told;             /* failures that observers heard of */
     uint32_t checkpoints_made; /* index of the next one */
     uint32_t checkpoint_count;
     ct_checkpoint *checkpoints; /* kept ones, oldest first; the last is the latest */
@@ -99,6 +100,8 @@ ct_trial_id ct_trials_first(const ct_trials *t, ct_trial_status s);
 ct_trial_id ct_trials_next(const ct_trials *t, ct_trial_id id);
 /* Moves a trial to the end of the table's order (retry). */
 void ct_trials_requeue(ct_trials *t, ct_trial_id id);
+/* Grows along the table's order. */
+uint32_t ct_trials_place(const ct_trials *t, ct_trial_id id);
 ct_status ct_trials_set_last(ct_trials *t, ct_trial_id id, const ct_record *r,
                              ct_err *err);
 ct_status ct_trials_last(const ct_trials *t, ct_trial_id id, ct_record *out,

@@ -257,7 +257,8 @@ ct_stop_iterations_new(ct_stopper **out, int64_t max_iter, ct_err *err)
 
 typedef struct budget {
     ct_stopper stopper; /* first */
-    double left;        /* seconds */
+    double limit;       /* seconds in all */
+    double left;
     double last;        /* time of the last question */
     bool started;
 } budget;
@@ -315,25 +316,33 @@ budget_skip(ct_stopper *s, double seconds)
     ((budget *)s)->last += seconds;
 }
 
+/* [seconds used, time of the last question or nil]: a run that goes on may have more. */
 static ct_status
 budget_save(ct_stopper *s, ct_names *names, ct_value *out, ct_err *err)
 {
     (void)names;
-    (void)err;
-    *out = ct_f64(ct_stop_budget_left(s));
-    return CT_OK;
+    const budget *self = (const budget *)s;
+    ct_value parts[] = {ct_f64(self->limit - self->left),
+                        self->started ? ct_f64(self->last) : ct_nil()};
+    return ct_value_list_of(out, parts, 2, err);
 }
 
 static ct_status
 budget_restore(ct_stopper *s, ct_names *names, const ct_value *v, ct_err *err)
 {
     (void)names;
-    double left;
-    if (!ct_value_number(v, &left) || isnan(left)) {
+    budget *self = (budget *)s;
+    double used = NAN;
+    double last = 0.0;
+    if (v->kind != CT_LIST || v->len != 2 ||
+        !ct_value_number(&v->u.items[0], &used) || isnan(used) ||
+        (v->u.items[1].kind != CT_NIL && !ct_value_number(&v->u.items[1], &last))) {
         return ct_fail(err, CT_ECORRUPT, "time_budget_s",
-                       "the saved rest of the budget is not a number");
+                       "the saved state is not what was used of a time budget");
     }
-    ct_stop_budget_set(s, left);
+    ct_stop_budget_set(s, self->limit - used);
+    self->started = v->u.items[1].kind != CT_NIL;
+    self->last = last;
     return CT_OK;
 }
 
@@ -427,7 +436,10 @@ any_save(ct_stopper *s, ct_names *names, ct_value *out, ct_err *err)
     for (size_t i = 0; st == CT_OK && i < self->count; i++) {
         ct_stopper *m = self->members[i];
         ct_value item = ct_nil();
-        st = m->ops->save(m, names, &item, err);
+        st = m->ops->save != NULL
+                 ? m->ops->save(m, names, &item, err)
+                 : ct_fail(err, CT_EUNSUPPORTED, "stop",
+                           "the state of %s cannot be saved", m->ops->name);
         if (st == CT_OK) {
             st = ct_value_push(&list, &item, err);
         }
@@ -454,7 +466,9 @@ any_restore(ct_stopper *s, ct_names *names, const ct_value *v, ct_err *err)
     ct_status st = CT_OK;
     for (size_t i = 0; st == CT_OK && i < self->count; i++) {
         ct_stopper *m = self->members[i];
-        st = m->ops->restore(m, names, &v->u.items[i], err);
+        st = m->ops->restore != NULL && v->u.items[i].kind != CT_NIL
+                 ? m->ops->restore(m, names, &v->u.items[i], err)
+                 : CT_OK;
     }
     return st;
 }
