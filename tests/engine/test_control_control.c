@@ -1,6 +1,7 @@
 /* The controller on the simulated executor: answers come late, twice, or never; workers
  * die. After every turn the model checks that nothing is claimed twice, asked twice or
  * forgotten. */
+#include "state_text.h"
 #include "support.h"
 
 #include "base/keys.h"
@@ -71,12 +72,32 @@ counting_complete(ct_searcher *s, const ct_board *b, ct_trial_id t, const ct_res
     return CT_OK;
 }
 
+/* The test keeps it when it changes the controller. */
+static ct_status
+counting_save(ct_searcher *s, ct_names *names, ct_value *out, ct_err *err)
+{
+    (void)names, (void)err;
+    *out = ct_i64(((counting *)s)->made);
+    return CT_OK;
+}
+
+static ct_status
+counting_restore(ct_searcher *s, ct_names *names, const ct_value *v, ct_err *err)
+{
+    (void)names;
+    return v->kind == CT_I64 && v->u.i == ((counting *)s)->made
+               ? CT_OK
+               : ct_fail(err, CT_ECORRUPT, "searcher", "is not what it was");
+}
+
 static const ct_searcher_ops counting_ops = {
     .name = "counting",
     .foreign = true, /* asked again after each result */
     .next = counting_next,
     .on_result = counting_result,
     .on_complete = counting_complete,
+    .save = counting_save,
+    .restore = counting_restore,
 };
 
 /* A scheduler with random verdicts and orders about random trials; FIFO otherwise. */
@@ -220,6 +241,22 @@ wild_exploited(ct_scheduler *s, const ct_board *b, ct_trial_id t, ct_trial_id so
     return CT_OK;
 }
 
+static ct_status
+wild_save(ct_scheduler *s, ct_names *names, ct_value *out, ct_err *err)
+{
+    (void)s, (void)names;
+    return ct_str(out, "wild", 4, err);
+}
+
+static ct_status
+wild_restore(ct_scheduler *s, ct_names *names, const ct_value *v, ct_err *err)
+{
+    (void)s, (void)names;
+    return v->kind == CT_STR && strcmp(v->u.s, "wild") == 0
+               ? CT_OK
+               : ct_fail(err, CT_ECORRUPT, "scheduler", "is not what it was");
+}
+
 static const ct_scheduler_ops wild_ops = {
     .name = "wild",
     .on_add = wild_add,
@@ -229,6 +266,8 @@ static const ct_scheduler_ops wild_ops = {
     .on_remove = wild_end,
     .choose = wild_choose,
     .on_exploited = wild_exploited,
+    .save = wild_save,
+    .restore = wild_restore,
 };
 
 /* One experiment in virtual time, and what the test knows of it. */
@@ -259,6 +298,11 @@ typedef struct world {
     uint32_t unreadable;  /* checkpoints from this number on are damaged */
     int fails_after;      /* the step after which the trial fails, once */
     char tried[64];       /* the numbers of checkpoints given to START; - = none */
+    ct_control_opts opts; /* of the controller, but what only its making needs */
+    ct_experiment experiment;
+    bool moves; /* after each turn another controller takes over */
+    bool logs;
+    ct_buf log; /* what the controller said */
 } world;
 
 static double
@@ -453,6 +497,12 @@ hear(world *w)
     ct_note n;
 
     while (ct_control_next_note(w->control, &n)) {
+        if (w->logs) {
+            assert_int_equal(ct_buf_printf(&w->log, NULL, "note %d %u %a %s\n", n.kind,
+                                           (unsigned)n.trial, n.time,
+                                           n.path == NULL ? "" : n.path),
+                             CT_OK);
+        }
         switch (n.kind) {
         case CT_NOTE_TRIAL_COMPLETE:
             w->ended[n.trial]++;
@@ -479,6 +529,95 @@ hear(world *w)
             break;
         }
     }
+}
+
+/* A controller as the world has one, in `dir`. */
+static ct_status
+make_control(world *w, ct_names *names, const char *dir, ct_control **out, ct_err *err)
+{
+    ct_value cpus = ct_dict(), one = ct_dict();
+    ct_value n = ct_f64(4.0), m = ct_f64(1.0);
+    ct_control_opts o = w->opts;
+    ct_experiment e = w->experiment;
+    ct_status st = ct_value_put(&cpus, CT_KEY_CPU, &n, err);
+
+    if (st == CT_OK) {
+        st = ct_value_put(&one, CT_KEY_CPU, &m, err);
+    }
+    o.names = names;
+    o.resources = &cpus;
+    e.dir = dir;
+    e.request = &one;
+    o.experiments = &e;
+    if (st == CT_OK) {
+        st = ct_control_new(out, &o, err);
+    }
+    ct_value_deinit(&cpus);
+    ct_value_deinit(&one);
+    return st;
+}
+
+/* The state of one controller, by way of a file's text, to another one. */
+static ct_status
+hand_over(ct_control *from, ct_control *to, ct_err *err)
+{
+    ct_value saved = ct_nil(), read = ct_nil();
+    ct_buf text = CT_BUF_INIT;
+    ct_names *names = ct_control_names(to);
+    ct_status st = ct_control_save(from, &saved, err);
+
+    if (st == CT_OK) {
+        st = ct_json_print(&text, &saved, ct_control_names(from), 0, err);
+    }
+    if (st == CT_OK) {
+        st = ct_json_parse(&read, (const char *)text.data, text.len, names, err);
+    }
+    if (st == CT_OK) {
+        st = ct_control_load(to, &read, (ct_ref_reader){NULL, NULL}, err);
+    }
+    ct_value_deinit(&saved);
+    ct_value_deinit(&read);
+    ct_buf_deinit(&text);
+    return st;
+}
+
+/* Another controller takes over, by way of a third one in another place that has other
+ * numbers for names. */
+static ct_status
+move(world *w, ct_err *err)
+{
+    ct_control *middle = NULL, *last = NULL;
+    ct_names *names = NULL;
+    ct_name other;
+    ct_status st = ct_names_new(&names, err);
+
+    if (st == CT_OK) {
+        st = ct_keys_intern(names, err);
+    }
+    if (st == CT_OK) {
+        st = ct_names_intern(names, "something else", 14, &other, err);
+    }
+    if (st == CT_OK) {
+        st = make_control(w, names, "/somewhere", &middle, err);
+    }
+    if (st == CT_OK) {
+        st = make_control(w, w->names, "/nowhere/exp", &last, err);
+    }
+    if (st == CT_OK) {
+        st = hand_over(w->control, middle, err);
+    }
+    if (st == CT_OK) {
+        st = hand_over(middle, last, err);
+    }
+    ct_control_free(middle);
+    ct_names_free(names);
+    if (st != CT_OK) {
+        ct_control_free(last);
+        return st;
+    }
+    ct_control_free(w->control);
+    w->control = last;
+    return CT_OK;
 }
 
 static ct_status
@@ -510,19 +649,27 @@ turn(world *w, ct_err *err)
     }
     ct_command c;
     while (st == CT_OK && ct_control_next_command(w->control, &c)) {
+        if (w->logs) {
+            assert_int_equal(
+                ct_buf_printf(&w->log, NULL, "command %d %u %u %llu %u %s %s %llu\n",
+                              c.kind, (unsigned)c.trial, (unsigned)c.from,
+                              (unsigned long long)c.serial, (unsigned)c.index,
+                              c.checkpoint == NULL ? "" : c.checkpoint,
+                              c.trial_dir == NULL ? "" : c.trial_dir,
+                              (unsigned long long)c.upto),
+                CT_OK);
+        }
         st = w->exec->ops->submit(w->exec, &c, err);
     }
     if (st == CT_OK) {
         hear(w);
     }
-    return st;
+    return st == CT_OK && w->moves ? move(w, err) : st;
 }
 
 static ct_status
 world_init(world *w, uint64_t seed, uint32_t trials, ct_control_opts o, ct_err *err)
 {
-    ct_value cpus = ct_dict(), one = ct_dict();
-    ct_value n = ct_f64(4.0), m = ct_f64(1.0);
     ct_sim_ops sim = {plan, w};
 
     memset(w, 0, sizeof *w);
@@ -536,37 +683,25 @@ world_init(world *w, uint64_t seed, uint32_t trials, ct_control_opts o, ct_err *
     if (st == CT_OK) {
         st = ct_keys_intern(w->names, err);
     }
-    if (st == CT_OK) {
-        st = ct_value_put(&cpus, CT_KEY_CPU, &n, err);
-    }
-    if (st == CT_OK) {
-        st = ct_value_put(&one, CT_KEY_CPU, &m, err);
-    }
-    o.names = w->names;
+    w->experiment = (ct_experiment){
+        .name = "exp",
+        .trainable = "model",
+        .max_failures = o.experiments == NULL ? 0 : o.experiments->max_failures,
+        .exports = o.experiments != NULL && o.experiments->exports};
+    w->exports = w->experiment.exports;
     o.scheduler = &w->sched.base;
     o.searcher = &w->search.base;
-    o.resources = &cpus;
-    ct_experiment e = {"exp",
-                       "/nowhere/exp",
-                       "model",
-                       &one,
-                       o.experiments == NULL ? 0 : o.experiments->max_failures,
-                       o.experiments != NULL && o.experiments->exports};
-
-    w->exports = e.exports;
-    o.experiments = &e;
     o.n_experiments = 1;
     o.max_pending = 8;
     o.max_dirname = 130;
     o.checkpoint.score = CT_NAME_NONE;
+    w->opts = o;
     if (st == CT_OK) {
-        st = ct_control_new(&w->control, &o, err);
+        st = make_control(w, w->names, "/nowhere/exp", &w->control, err);
     }
     if (st == CT_OK) {
         st = ct_sim_new(&w->exec, &sim, &w->clock, err);
     }
-    ct_value_deinit(&cpus);
-    ct_value_deinit(&one);
     return st;
 }
 
@@ -579,6 +714,7 @@ world_deinit(world *w)
     ct_control_free(w->control);
     ct_names_free(w->names);
     ct_record_deinit(&w->record);
+    ct_buf_deinit(&w->log);
 }
 
 /* Runs to the end; the number of turns is bounded, so a hang is a failure. */
@@ -652,6 +788,94 @@ test_random_verdicts_orders_and_faults_keep_the_invariants(void **ctx)
     }
     assert_true(exploited[0] > 50 && exploited[1] > 5);
     assert_true(exports_failed > 20);
+}
+
+/* Wild runs again, in which after every turn a controller goes on from what the one before
+ * has saved: it must say the same and end in the same state. */
+static void
+test_a_loaded_state_is_the_saved_one(void **ctx)
+{
+    (void)ctx;
+    for (uint64_t seed = 0; seed < 40; seed++) {
+        ct_buf text[2] = {CT_BUF_INIT, CT_BUF_INIT};
+        ct_buf said[2];
+        for (int moves = 0; moves < 2; moves++) {
+            ct_err err = CT_ERR_INIT;
+            ct_control_opts o = {
+                .experiments = &(ct_experiment){.max_failures = (int64_t)(seed % 4),
+                                                .exports = seed % 7 < 3},
+                .reuse_workers = seed % 2 == 1,
+                .checkpoint = {.frequency = (uint32_t)(seed % 3),
+                               .at_end = seed % 5 == 0,
+                               .num_to_keep = (uint32_t)(seed % 4)}};
+            world w;
+            assert_ok(world_init(&w, seed, 25, o, &err), err);
+            w.sched.p_pause = 0.1;
+            w.sched.p_stop = 0.05;
+            w.sched.p_order = 0.3;
+            w.p_fail = 0.05;
+            w.p_lost = 0.05;
+            w.p_twice = 0.1;
+            w.p_late = 0.5;
+            w.resized = true;
+            w.logs = true;
+            w.moves = moves == 1;
+            run_to_end(&w);
+            put_state_text(&text[moves], w.control);
+            said[moves] = w.log;
+            w.log = (ct_buf)CT_BUF_INIT;
+            world_deinit(&w);
+        }
+        assert_int_equal(said[0].len, said[1].len);
+        assert_memory_equal(said[0].data, said[1].data, said[0].len);
+        assert_int_equal(text[0].len, text[1].len);
+        assert_memory_equal(text[0].data, text[1].data, text[0].len);
+        for (int i = 0; i < 2; i++) {
+            ct_buf_deinit(&text[i]);
+            ct_buf_deinit(&said[i]);
+        }
+    }
+}
+
+/* Whatever one flipped bit or a missing end makes of a state: no crash. */
+static void
+test_a_damaged_state_is_refused_or_loaded_but_never_more(void **ctx)
+{
+    ct_err err = CT_ERR_INIT;
+    ct_value saved = ct_nil();
+    ct_name key;
+    size_t refused = 0;
+    world w;
+
+    (void)ctx;
+    assert_ok(world_init(&w, 3, 4, (ct_control_opts){.checkpoint = {.frequency = 1}},
+                         &err),
+              err);
+    for (int i = 0; i < 6; i++) {
+        assert_ok(turn(&w, &err), err);
+    }
+    assert_ok(ct_control_save(w.control, &saved, &err), err);
+    assert_ok(ct_names_intern(w.names, "state", 5, &key, &err), err);
+    ct_value *state = ct_value_get_mut(&saved, key);
+    size_t len = state->len;
+    for (size_t i = 0; i < 2 * len; i++) {
+        ct_control *c = NULL;
+        char was = state->u.s[i % len];
+        if (i < len) {
+            state->u.s[i] = was == 'A' ? 'B' : was == 'z' ? 'A' : (char)(was + 1);
+        } else {
+            state->len = (uint32_t)((i - len) / 4 * 4);
+        }
+        assert_ok(make_control(&w, w.names, "/nowhere/exp", &c, &err), err);
+        ct_status st = ct_control_load(c, &saved, (ct_ref_reader){NULL, NULL}, &err);
+        refused += st != CT_OK;
+        ct_control_free(c);
+        state->u.s[i % len] = was;
+        state->len = (uint32_t)len;
+    }
+    assert_true(refused > len);
+    ct_value_deinit(&saved);
+    world_deinit(&w);
 }
 
 static void
@@ -987,7 +1211,6 @@ static ct_status
 small_run(void *ctx, ct_err *err)
 {
     ct_control_opts o = {.checkpoint = {.frequency = 2, .num_to_keep = 1}};
-    ct_value saved = ct_nil();
     world w;
     ct_status st = world_init(&w, 9, 3, o, err);
 
@@ -996,9 +1219,8 @@ small_run(void *ctx, ct_err *err)
         st = turn(&w, err);
     }
     if (st == CT_OK) {
-        st = ct_control_save(w.control, &saved, err);
+        st = move(&w, err);
     }
-    ct_value_deinit(&saved);
     world_deinit(&w);
     return st;
 }
@@ -1029,6 +1251,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_trial_runs_to_its_end),
         cmocka_unit_test(test_random_verdicts_orders_and_faults_keep_the_invariants),
+        cmocka_unit_test(test_a_loaded_state_is_the_saved_one),
+        cmocka_unit_test(test_a_damaged_state_is_refused_or_loaded_but_never_more),
         cmocka_unit_test(
             test_a_resize_beyond_the_machine_is_an_error_that_names_the_trial),
         cmocka_unit_test(test_a_failed_trial_is_tried_again_max_failures_times),

@@ -1,5 +1,6 @@
 /* The drive on the simulated executor, with a real journal in a temporary folder: record
  * before effect, interrupts, and a replay of the journal that ends in the same state. */
+#include "state_text.h"
 #include "support.h"
 
 #include "base/keys.h"
@@ -261,7 +262,8 @@ static void
 test_a_replay_of_the_journal_ends_in_the_same_state(void **ctx)
 {
     ct_err err = CT_ERR_INIT;
-    ct_value before = ct_nil(), after = ct_nil(), snapshot = ct_nil();
+    ct_buf before = CT_BUF_INIT, after = CT_BUF_INIT;
+    ct_value snapshot = ct_nil();
     ct_journal_summary summary;
     replay p = {NULL, NULL, 0};
     rig r;
@@ -269,7 +271,7 @@ test_a_replay_of_the_journal_ends_in_the_same_state(void **ctx)
     (void)ctx;
     rig_init(&r);
     run_to_end(&r);
-    assert_ok(ct_control_save(r.control, &before, &err), err);
+    put_state_text(&before, r.control);
     assert_ok(ct_journal_close(r.journal, &err), err);
     r.journal = NULL;
 
@@ -282,11 +284,12 @@ test_a_replay_of_the_journal_ends_in_the_same_state(void **ctx)
     assert_int_equal(p.results, TRIALS * STEPS);
     assert_false(summary.torn);
     assert_true(ct_control_done(p.control));
-    assert_ok(ct_control_save(p.control, &after, &err), err);
-    assert_true(ct_value_equal(&before, &after));
+    put_state_text(&after, p.control);
+    assert_int_equal(before.len, after.len);
+    assert_memory_equal(before.data, after.data, before.len);
 
-    ct_value_deinit(&before);
-    ct_value_deinit(&after);
+    ct_buf_deinit(&before);
+    ct_buf_deinit(&after);
     ct_value_deinit(&snapshot);
     ct_control_free(p.control);
     rig_deinit(&r);

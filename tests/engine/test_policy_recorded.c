@@ -1,6 +1,7 @@
 /* Recorded policies: random foreign policies drive a simulated run with a journal; the
  * journal, played back to a second controller whose policies would say something else,
  * gives the same commands, notes and final state. */
+#include "state_text.h"
 #include "support.h"
 
 #include "base/json.h"
@@ -703,16 +704,6 @@ replay(rig *r, const char *dir)
 }
 
 static void
-state_text(rig *r, ct_buf *out)
-{
-    ct_err err = CT_ERR_INIT;
-    ct_value state = ct_nil();
-    assert_ok(ct_control_save(r->control, &state, &err), err);
-    assert_ok(ct_json_print(out, &state, r->names, 0, &err), err);
-    ct_value_deinit(&state);
-}
-
-static void
 run_and_replay(uint64_t seed, bool asha, size_t *results, size_t *objects)
 {
     ct_err err = CT_ERR_INIT;
@@ -729,8 +720,8 @@ run_and_replay(uint64_t seed, bool asha, size_t *results, size_t *objects)
     assert_memory_equal(run.did.data, copy.did.data, run.did.len);
     assert_int_equal(run.told.len, copy.told.len);
     assert_memory_equal(run.told.data, copy.told.data, run.told.len);
-    state_text(&run, &before);
-    state_text(&copy, &after);
+    put_state_text(&before, run.control);
+    put_state_text(&after, copy.control);
     assert_int_equal(before.len, after.len);
     assert_memory_equal(before.data, after.data, before.len);
     *results += run.results;

@@ -819,9 +819,9 @@ ct_control_board(const ct_control *c)
 }
 
 const char *
-ct_control_dir(const ct_control *c, size_t experiment)
+ct_control_dir(const ct_control *c, size_t number)
 {
-    return experiment < c->n_experiments ? c->experiments[experiment].dir : NULL;
+    return number < c->n_experiments ? c->experiments[number].dir : NULL;
 }
 
 ct_metrics *

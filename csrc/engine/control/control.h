@@ -101,7 +101,7 @@ ct_names *ct_control_names(const ct_control *c);
 const ct_board *ct_control_board(const ct_control *c);
 ct_metrics *ct_control_metrics(ct_control *c);
 /* The directory of an experiment; NULL behind the last one, or if nothing is stored. */
-const char *ct_control_dir(const ct_control *c, size_t experiment);
+const char *ct_control_dir(const ct_control *c, size_t number);
 /* Asks to stop one trial or (CT_TRIAL_NONE) the experiment; takes effect in settle. */
 ct_status ct_control_stop(ct_control *c, ct_trial_id t, ct_err *err);
 /* Between two turns: everything that later turns depend on but the settings, as a

@@ -316,33 +316,26 @@ budget_skip(ct_stopper *s, double seconds)
     ((budget *)s)->last += seconds;
 }
 
-/* [seconds used, time of the last question or nil]: a run that goes on may have more. */
+/* What was used: a run that goes on may have more. */
 static ct_status
 budget_save(ct_stopper *s, ct_names *names, ct_value *out, ct_err *err)
 {
     (void)names;
-    const budget *self = (const budget *)s;
-    ct_value parts[] = {ct_f64(self->limit - self->left),
-                        self->started ? ct_f64(self->last) : ct_nil()};
-    return ct_value_list_of(out, parts, 2, err);
+    (void)err;
+    *out = ct_f64(((const budget *)s)->limit - ct_stop_budget_left(s));
+    return CT_OK;
 }
 
 static ct_status
 budget_restore(ct_stopper *s, ct_names *names, const ct_value *v, ct_err *err)
 {
     (void)names;
-    budget *self = (budget *)s;
-    double used = NAN;
-    double last = 0.0;
-    if (v->kind != CT_LIST || v->len != 2 ||
-        !ct_value_number(&v->u.items[0], &used) || isnan(used) ||
-        (v->u.items[1].kind != CT_NIL && !ct_value_number(&v->u.items[1], &last))) {
+    double used;
+    if (!ct_value_number(v, &used) || isnan(used)) {
         return ct_fail(err, CT_ECORRUPT, "time_budget_s",
-                       "the saved state is not what was used of a time budget");
+                       "what was used of the budget is not a number");
     }
-    ct_stop_budget_set(s, self->limit - used);
-    self->started = v->u.items[1].kind != CT_NIL;
-    self->last = last;
+    ct_stop_budget_set(s, ((const budget *)s)->limit - used);
     return CT_OK;
 }
 
@@ -375,6 +368,7 @@ ct_stop_budget_new(ct_stopper **out, double seconds, ct_err *err)
         return ct_fail_mem(err);
     }
     self->stopper.ops = &BUDGET_OPS;
+    self->limit = seconds;
     self->left = seconds;
     *out = &self->stopper;
     return CT_OK;
