@@ -10,6 +10,7 @@ import pytest
 from test_resume import SCHEDULERS, Curve, arguments, curve, outcome, run
 
 import ctune as tune
+from ctune.search import BasicVariantGenerator
 
 KEPT = {"pbt", "pbt-synch", "python"}  # schedulers whose state is not all in the engine
 
@@ -17,7 +18,7 @@ KEPT = {"pbt", "pbt-synch", "python"}  # schedulers whose state is not all in th
 @pytest.fixture(autouse=True)
 def inline(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("CTUNE_SNAPSHOT_BYTES", "400")
-    tune.init(executor="inline", num_cpus=3)
+    tune.init(executor="inline", num_cpus=3, journal_sync="none")  # nobody pulls the plug
     yield
     tune.shutdown()
 
@@ -79,3 +80,225 @@ def test_a_run_that_goes_on_from_a_snapshot_decides_as_the_uncut_one(
     assert len(cuts) > 5
     for place in cuts:
         assert go_on(scheduler, place, Curve) == expected, f"cut at step {place.name}"
+
+
+@pytest.mark.parametrize("scheduler", ["asha", "median"])
+def test_a_function_without_checkpoints_goes_on_unheard(scheduler: str, tmp_path: Path) -> None:
+    expected = watched(scheduler, tmp_path, curve, every=7)
+    for place in sorted((tmp_path / "cuts").iterdir()):
+        assert go_on(scheduler, place, curve) == expected, f"cut at step {place.name}"
+
+
+def test_an_experiment_that_has_moved_goes_on_from_its_snapshot(tmp_path: Path) -> None:
+    expected = watched("fifo", tmp_path, Curve, every=20)
+    cut = sorted((tmp_path / "cuts").iterdir())[0]
+    assert snapshots(cut / "e")
+    shutil.rmtree(tmp_path / "whole")  # nothing can be found where it was
+    cut.rename(tmp_path / "elsewhere")
+    assert go_on("fifo", tmp_path / "elsewhere", Curve) == expected
+
+
+# --- damage, and deaths between the steps of a snapshot ------------------------------------
+
+
+def one_cut(tmp_path: Path) -> tuple[list[Any], Path]:
+    """What the uncut run gives, and a copy from its middle, with two snapshots."""
+    expected = watched("asha", tmp_path, Curve, every=25)
+    cut = sorted((tmp_path / "cuts").iterdir())[0]
+    assert len(snapshots(cut / "e")) == 2
+    return expected, cut
+
+
+@pytest.mark.parametrize("damage", ["bit", "half", "empty", "gone"])
+def test_a_damaged_snapshot_gives_way_to_the_one_before(damage: str, tmp_path: Path) -> None:
+    expected, cut = one_cut(tmp_path)
+    newest = cut / "e" / snapshots(cut / "e")[-1]
+    data = bytearray(newest.read_bytes())
+    if damage == "bit":
+        data[len(data) // 2] ^= 1
+    newest.write_bytes(data if damage == "bit" else data[: len(data) // 2 * (damage == "half")])
+    if damage == "gone":
+        newest.unlink()
+    assert go_on("asha", cut, Curve) == expected
+
+
+def test_without_a_snapshot_that_can_be_read_nothing_is_made_up(tmp_path: Path) -> None:
+    _, cut = one_cut(tmp_path)
+    for name in snapshots(cut / "e"):
+        (cut / "e" / name).write_bytes(b"{}")
+    with pytest.raises(Exception, match="snapshot-.*checksum"):
+        go_on("asha", cut, Curve)
+
+
+def test_a_death_at_any_step_of_a_snapshot_loses_nothing(tmp_path: Path) -> None:
+    """Order: new segment, snapshot aside, renamed, older snapshots gone, older segments gone."""
+    expected, cut = one_cut(tmp_path)
+    last = int(segments(cut / "e")[-1].removeprefix("journal-").removesuffix(".ctj"))
+    before, newest = snapshots(cut / "e")
+    header = (cut / "e" / f"journal-{last:06d}.ctj").read_bytes()
+    header = header[: 4 + int.from_bytes(header[:4], "little") + 4]
+
+    def steps(place: Path) -> Iterator[None]:
+        """Leaves what each death leaves, from the last step to the first."""
+        segment = place / f"journal-{last:06d}.ctj"
+        segment.write_bytes(header)
+        yield  # nothing of the new segment was written yet
+        segment.unlink()
+        yield  # its name was not durable
+        segment.write_bytes(header)
+        (place / newest).rename(place / f".tmp-{newest}")
+        yield  # not renamed
+        segment.unlink()
+        yield
+        (place / f".tmp-{newest}").unlink()
+        yield  # nothing was begun
+
+    n = len(list(steps_of(cut, tmp_path / "probe", steps, None)))
+    for k in range(n):
+        place = tmp_path / f"death-{k}"
+        list(steps_of(cut, place, steps, k))
+        assert go_on("asha", place, Curve) == expected, f"death {k}"
+    assert before < newest
+
+
+def steps_of(cut: Path, place: Path, steps: Any, upto: int | None) -> Iterator[int]:
+    """Copies an experiment and carries out its steps up to one of them."""
+    shutil.copytree(cut, place)
+    for k, _ in enumerate(steps(place / "e")):
+        yield k
+        if k == upto:
+            return
+
+
+class Stubborn:
+    """An object that cannot be pickled."""
+
+    def __deepcopy__(self, memo: Any) -> "Stubborn":
+        return self
+
+    def __reduce__(self) -> Any:
+        raise TypeError("no pickle of me")
+
+
+def no_snapshots(tmp_path: Path, caplog: pytest.LogCaptureFixture, **more: Any) -> str:
+    """What a run logs that writes none, once."""
+    analysis = run(Curve, **arguments("fifo", tmp_path, **more))
+    assert [t.status for t in analysis.trials] == ["TERMINATED"] * 6
+    (told,) = (r.message for r in caplog.records if "No snapshot was written" in r.message)
+    assert segments(tmp_path / "e") == ["journal-000000.ctj"]
+    assert snapshots(tmp_path / "e") == []
+    return str(told)
+
+
+def test_an_object_that_cannot_be_pickled_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # no params.pkl either
+    told = no_snapshots(tmp_path, caplog, config={"x": tune.uniform(0, 1), "o": Stubborn()})
+    assert "cannot be pickled" in told
+
+
+def test_a_snapshot_that_cannot_be_written_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "e" / ".tmp-snapshot-000001.json").mkdir(parents=True)  # in its way
+    assert "snapshot-000001.json" in no_snapshots(tmp_path, caplog)
+
+
+def test_stop_conditions_in_python_keep_the_journal_whole(tmp_path: Path) -> None:
+    run(Curve, **arguments("fifo", tmp_path, stop=lambda _, r: r["training_iteration"] > 4))
+    assert snapshots(tmp_path / "e") == []
+
+
+# --- going on otherwise --------------------------------------------------------------------
+
+
+def test_more_samples_and_a_later_stop_go_on_from_a_snapshot(tmp_path: Path) -> None:
+    more: dict[str, Any] = {"checkpoint_config": tune.CheckpointConfig(checkpoint_frequency=1)}
+    run(Curve, **arguments("fifo", tmp_path / "s", **more))
+    more |= {"num_samples": 9, "stop": {"training_iteration": 7}}
+    expected = run(Curve, **arguments("fifo", tmp_path / "whole", **more))
+    again = run(Curve, **arguments("fifo", tmp_path / "s", resume=True, **more))
+    for one, other in zip(outcome(again), outcome(expected), strict=True):
+        assert [r["loss"] for r in one[2]] == [r["loss"] for r in other[2]]
+        assert one[:2] == other[:2]
+    assert len({t.trial_id.rsplit("_", 1)[0] for t in again.trials}) == 1
+
+
+def test_other_stop_conditions_hear_of_what_was_before(tmp_path: Path) -> None:
+    more: dict[str, Any] = {"checkpoint_config": tune.CheckpointConfig(checkpoint_frequency=1)}
+    run(Curve, **arguments("fifo", tmp_path, **more))
+    more["stop"] = tune.stopper.MaximumIterationStopper(7)
+    again = run(Curve, **arguments("fifo", tmp_path, resume="AUTO", **more))
+    assert [t.last_result["training_iteration"] for t in again.trials] == [7] * 6
+
+
+def test_several_experiments_go_on_from_a_snapshot(tmp_path: Path) -> None:
+    def experiments(place: Path) -> list[Any]:
+        return [
+            tune.Experiment(
+                name,
+                Curve,
+                config={"x": tune.uniform(0, 1)},
+                num_samples=3,
+                stop={"training_iteration": n},
+                storage_path=str(place),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=1),
+            )
+            for name, n in (("a", 4), ("b", 6))
+        ]
+
+    class Stops(tune.Callback):
+        def on_trial_result(self, trials: Any, **info: Any) -> None:
+            if sum(t.last_result.get("training_iteration", 0) for t in trials) == 20:
+                raise KeyboardInterrupt
+
+    def go(place: Path, **more: Any) -> list[Any]:
+        np_state = {"search_alg": BasicVariantGenerator(random_state=3), "verbose": 0, **more}
+        return outcome(run(experiments(place), **np_state))
+
+    expected = go(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        go(tmp_path / "part", callbacks=[Stops()])
+    assert snapshots(tmp_path / "part" / "a")
+    assert go(tmp_path / "part", resume=True) == expected
+
+
+def test_a_run_that_went_on_many_times_keeps_few_files(tmp_path: Path) -> None:
+    class Stops(tune.Callback):
+        n = 0
+
+        def on_step_end(self, iteration: int, trials: Any, **info: Any) -> None:
+            self.n += 1
+            if self.n == 12:
+                raise KeyboardInterrupt
+
+    expected = watched("fifo", tmp_path, Curve, every=1000)
+    more: dict[str, Any] = {"checkpoint_config": tune.CheckpointConfig(checkpoint_frequency=2)}
+    for attempt in range(20):
+        try:
+            again = run(
+                Curve,
+                **arguments(
+                    "fifo", tmp_path / "part", resume=attempt > 0, callbacks=[Stops()], **more
+                ),
+            )
+            break
+        except KeyboardInterrupt:
+            assert len(snapshots(tmp_path / "part" / "e")) <= 2
+            assert len(segments(tmp_path / "part" / "e")) <= 6
+    assert attempt > 2
+    assert outcome(again) == expected
+
+
+def test_objects_in_configs_come_back(tmp_path: Path) -> None:
+    box = {"config": {"x": tune.uniform(0, 1), "big": complex(1, 2), "t": (1, (2.5, None))}}
+    copies = Copies(tmp_path / "cuts", 25)
+    run(Curve, **arguments("fifo", tmp_path / "whole", callbacks=[copies], **box))
+    cut = sorted((tmp_path / "cuts").iterdir())[0]
+    assert snapshots(cut / "e")
+    again = run(Curve, **arguments("fifo", cut, resume=True, **box))
+    assert all(t.config["big"] == complex(1, 2) for t in again.trials)
+    assert all(t.config["t"] == (1, (2.5, None)) for t in again.trials)
+    whole = json.loads((Path(again.trials[0].local_path) / "params.json").read_text())
+    assert whole["x"] == again.trials[0].config["x"]
