@@ -1162,20 +1162,20 @@ experiment_searcher(pyct_basic *self, const experiment *e, pyct_names *names,
         st = pyct_foreign(err);
     } else {
         s->ctx->rng = self->rng;
-        ct_basic_options options = {
-            .variants = {.num_samples = e->num_samples,
-                         .points = &points,
-                         .constant_grid = self->constant_grid,
-                         .functions_last = true,
-                         .ahead = pyct_rng_shared(self->rng),
-                         .rng = pyct_rng_source(self->rng),
-                         .ops = &saving_ops,
-                         .ctx = s->ctx,
-                         .warn = warns ? warn : NULL},
-            .prefix = prefix,
-            .max_concurrent = limited ? self->max_concurrent : 0,
-            .first = e->first,
-            .foreign = true};
+        ct_basic_options options = {.variants = {.num_samples = e->num_samples,
+                                                 .points = &points,
+                                                 .constant_grid = self->constant_grid,
+                                                 .functions_last = true,
+                                                 .ahead = pyct_rng_shared(self->rng),
+                                                 .rng = pyct_rng_source(self->rng),
+                                                 .ops = &saving_ops,
+                                                 .ctx = s->ctx,
+                                                 .warn = warns ? warn : NULL},
+                                    .prefix = prefix,
+                                    .max_concurrent =
+                                        limited ? self->max_concurrent : 0,
+                                    .first = e->first,
+                                    .foreign = true};
         st = ct_basic_new(&s->inner, s->space, &options, err);
     }
     ct_value_deinit(&points);

@@ -651,12 +651,11 @@ turn(world *w, ct_err *err)
     while (st == CT_OK && ct_control_next_command(w->control, &c)) {
         if (w->logs) {
             assert_int_equal(
-                ct_buf_printf(&w->log, NULL, "command %d %u %u %llu %u %s %s %llu\n",
-                              c.kind, (unsigned)c.trial, (unsigned)c.from,
-                              (unsigned long long)c.serial, (unsigned)c.index,
-                              c.checkpoint == NULL ? "" : c.checkpoint,
-                              c.trial_dir == NULL ? "" : c.trial_dir,
-                              (unsigned long long)c.upto),
+                ct_buf_printf(
+                    &w->log, NULL, "command %d %u %u %llu %u %s %s %llu\n", c.kind,
+                    (unsigned)c.trial, (unsigned)c.from, (unsigned long long)c.serial,
+                    (unsigned)c.index, c.checkpoint == NULL ? "" : c.checkpoint,
+                    c.trial_dir == NULL ? "" : c.trial_dir, (unsigned long long)c.upto),
                 CT_OK);
         }
         st = w->exec->ops->submit(w->exec, &c, err);
@@ -848,9 +847,9 @@ test_a_damaged_state_is_refused_or_loaded_but_never_more(void **ctx)
     world w;
 
     (void)ctx;
-    assert_ok(world_init(&w, 3, 4, (ct_control_opts){.checkpoint = {.frequency = 1}},
-                         &err),
-              err);
+    assert_ok(
+        world_init(&w, 3, 4, (ct_control_opts){.checkpoint = {.frequency = 1}}, &err),
+        err);
     for (int i = 0; i < 6; i++) {
         assert_ok(turn(&w, &err), err);
     }

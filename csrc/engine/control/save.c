@@ -44,9 +44,8 @@ static void
 damaged(walk *w, const char *what)
 {
     if (w->st == CT_OK) {
-        w->st =
-            ct_fail(w->err, CT_ECORRUPT, "snapshot", "what it says of %s cannot be",
-                    what);
+        w->st = ct_fail(w->err, CT_ECORRUPT, "snapshot", "what it says of %s cannot be",
+                        what);
     }
 }
 
@@ -485,8 +484,8 @@ walk_trial(walk *w, ct_trial_id t)
         }
         if (c->stores && trial->dir != NULL) {
             const char *name = strrchr(trial->dir, '/') + 1;
-            w->st = ct_map_put(&c->dirnames, ct_hash_bytes(name, strlen(name)), t,
-                               w->err);
+            w->st =
+                ct_map_put(&c->dirnames, ct_hash_bytes(name, strlen(name)), t, w->err);
         }
     }
 }
@@ -672,7 +671,8 @@ walk_control(walk *w)
     size_t n = c->idle_count;
     walk_count(w, &n);
     if (w->loads && w->st == CT_OK) {
-        w->st = ct_grow((void **)&c->idle, &c->idle_cap, n + 1, sizeof *c->idle, w->err);
+        w->st =
+            ct_grow((void **)&c->idle, &c->idle_cap, n + 1, sizeof *c->idle, w->err);
         c->idle_count = w->st == CT_OK ? n : 0;
     }
     for (size_t i = 0; is_fine(w) && i < n; i++) {
@@ -690,16 +690,16 @@ walk_control(walk *w)
 static void
 cannot(walk *w, const char *what, const char *name)
 {
-    w->st = ct_fail(w->err, CT_EUNSUPPORTED, what, "the state of %s cannot be saved",
-                    name);
+    w->st =
+        ct_fail(w->err, CT_EUNSUPPORTED, what, "the state of %s cannot be saved", name);
 }
 
 /* `able` is false where there is no save. The value of one without a state is nil. */
 #define WALK_POLICY(w, what, policy)                                                   \
     do {                                                                               \
         ct_value v_ = ct_nil();                                                        \
-        if (is_fine(w) && ((policy)->ops->save == NULL ||                              \
-                           (policy)->ops->restore == NULL)) {                          \
+        if (is_fine(w) &&                                                              \
+            ((policy)->ops->save == NULL || (policy)->ops->restore == NULL)) {         \
             cannot(w, what, (policy)->ops->name);                                      \
         }                                                                              \
         if (is_fine(w) && !(w)->loads) {                                               \
@@ -840,8 +840,8 @@ put_state(ct_control *c, ct_value *dict, const ct_buf *state, ct_err *err)
     ct_status st = ct_buf_put_base64(&text, state->data, state->len, err);
 
     if (st == CT_OK && text.len >= UINT32_MAX) {
-        st = ct_fail(err, CT_EUNSUPPORTED, "snapshot", "a state of %zu bytes is too large",
-                     state->len);
+        st = ct_fail(err, CT_EUNSUPPORTED, "snapshot",
+                     "a state of %zu bytes is too large", state->len);
     }
     if (st == CT_OK) {
         st = ct_str(&v, (const char *)text.data, text.len, err);
@@ -906,7 +906,8 @@ get(const ct_control *c, const ct_value *dict, const char *key, ct_kind kind)
 }
 
 ct_status
-ct_control_load(ct_control *c, const ct_value *saved, ct_ref_reader objects, ct_err *err)
+ct_control_load(ct_control *c, const ct_value *saved, ct_ref_reader objects,
+                ct_err *err)
 {
     const ct_value *version = get(c, saved, "version", CT_I64);
     const ct_value *state = get(c, saved, "state", CT_STR);

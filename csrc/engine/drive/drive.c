@@ -118,10 +118,14 @@ take_own(ct_drive *d, double now, double mono, ct_err *err)
         ev.code = d->segment_begins ? CT_RUN_IS
                   : d->resumes      ? CT_RUN_GOES_ON
                                     : CT_RUN_BEGINS;
-        d->segment_begins = false;
         ev.text = d->opts.settings;
         ev.text_len = strlen(ev.text);
-        return take(d, &ev, err);
+        d->segment_begins = false;
+        ct_status st = take(d, &ev, err);
+        if (st != CT_OK || d->turns == 0) {
+            return st;
+        }
+        ev = (ct_event){.trial = CT_TRIAL_NONE, .time = now};
     }
     if (level > d->interrupt_seen) {
         if (d->interrupt_seen == 0) {
@@ -362,7 +366,8 @@ static void
 snapshot_if_due(ct_drive *d)
 {
     ct_err err = CT_ERR_INIT;
-    uint64_t bytes = d->snapshot_at == 0 ? 0 : ct_journal_segment_bytes(d->opts.journal);
+    uint64_t bytes =
+        d->snapshot_at == 0 ? 0 : ct_journal_segment_bytes(d->opts.journal);
 
     if (d->snapshot_at == 0 || bytes < d->snapshot_at) {
         return;

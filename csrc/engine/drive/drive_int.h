@@ -14,11 +14,11 @@ struct ct_drive {
     double last_tick;
     double last_commit;
     uint64_t turns;
-    int idle_turns; /* simulated ones, in a row, in which nothing was done */
-    bool resumes;   /* the run goes on from a journal */
-    bool segment_begins;     /* the next turn tells the settings in it */
-    uint64_t snapshot_at;    /* bytes of the segment at which one is due; 0 = never */
-    ct_err snapshot_failed;  /* code CT_OK: none did, or it was told */
+    int idle_turns;         /* simulated ones, in a row, in which nothing was done */
+    bool resumes;           /* the run goes on from a journal */
+    bool segment_begins;    /* the next turn tells the settings in it */
+    uint64_t snapshot_at;   /* bytes of the segment at which one is due; 0 = never */
+    ct_err snapshot_failed; /* code CT_OK: none did, or it was told */
     ct_err snapshot_told;
     bool snapshot_complains; /* one failed and none has succeeded since */
 };

@@ -120,8 +120,8 @@ ct_drive_recover(ct_drive *d, const char *dir, ct_recovery *out, ct_err *err)
     if (a != NULL) {
         ct_answers_replay(a, true);
     }
-    ct_status st = ct_journal_recover(dir, ct_control_names(d->opts.control),
-                                      &r.state, &v, &read, err);
+    ct_status st = ct_journal_recover(dir, ct_control_names(d->opts.control), &r.state,
+                                      &v, &read, err);
     if (st == CT_OK) {
         st = load(&r, err); /* no segment follows it */
     }

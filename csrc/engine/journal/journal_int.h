@@ -18,11 +18,11 @@ struct ct_journal {
     ct_sync_policy sync;
     double last_sync;
     uint64_t syncs;
-    uint64_t synced; /* bytes of the segment that are on the disk */
-    uint64_t valid;  /* bytes of whole turns in the segment */
-    uint64_t total;  /* bytes written in all */
+    uint64_t synced;   /* bytes of the segment that are on the disk */
+    uint64_t valid;    /* bytes of whole turns in the segment */
+    uint64_t total;    /* bytes written in all */
     uint64_t snapshot; /* bytes of the last one */
-    bool cut;        /* a write failed: cut the segment back to `valid` first */
+    bool cut;          /* a write failed: cut the segment back to `valid` first */
     ct_encoder encoder;
     ct_buf turn;    /* frames of the turn */
     bool open;      /* the turn holds something */

@@ -39,7 +39,8 @@ typedef struct ct_answers {
     ct_buf loaded;   /* to be played back */
     size_t at;       /* next one to play */
     bool replay;
-    bool lost; /* an object was written or read that could not be kept: nil in its place */
+    bool
+        lost; /* an object was written or read that could not be kept: nil in its place */
     size_t differing; /* played answers of searchers that said something else now */
     ct_buf scratch;   /* of whoever makes an answer */
     ct_buf frames;    /* the names that a value defines */

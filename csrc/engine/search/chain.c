@@ -108,10 +108,10 @@ chain_restore(ct_searcher *searcher, ct_names *names, const ct_value *v, ct_err 
     bool fits = v->kind == CT_LIST && v->len == 3 && v->u.items[0].kind == CT_I64 &&
                 v->u.items[0].u.i >= 0 && v->u.items[1].kind == CT_I64 &&
                 v->u.items[2].kind == CT_LIST && v->u.items[2].len == s->count;
-    ct_status st = fits ? CT_OK
-                        : ct_fail(err, CT_ECORRUPT, "search_alg",
-                                  "the saved state is not one of %zu experiments",
-                                  s->count);
+    ct_status st =
+        fits ? CT_OK
+             : ct_fail(err, CT_ECORRUPT, "search_alg",
+                       "the saved state is not one of %zu experiments", s->count);
     for (size_t i = 0; st == CT_OK && i < s->count; i++) {
         ct_searcher *m = s->members[i];
         st = m->ops->restore != NULL

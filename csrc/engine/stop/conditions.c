@@ -259,7 +259,7 @@ typedef struct budget {
     ct_stopper stopper; /* first */
     double limit;       /* seconds in all */
     double left;
-    double last;        /* time of the last question */
+    double last; /* time of the last question */
     bool started;
 } budget;
 
