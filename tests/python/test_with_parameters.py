@@ -327,6 +327,7 @@ tune.run(
 """
 
 
+@pytest.mark.skipif("CTUNE_UNDER_ASAN" in os.environ, reason="ASan's shadow is counted, too")
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_eight_trials_and_the_driver_have_one_copy(tmp_path):
     def measure(mib):
