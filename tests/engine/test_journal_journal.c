@@ -1,5 +1,6 @@
 /* The journal: what was committed is read back, whatever is cut off or fails behind
  * it. */
+#include "folder.h"
 #include "support.h"
 
 #include "base/json.h"
@@ -14,32 +15,6 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-static char folder[64];
-
-static int
-make_folder(void **state)
-{
-    (void)state;
-    (void)snprintf(folder, sizeof folder, "/tmp/ctune-test-XXXXXX");
-    return mkdtemp(folder) != NULL ? 0 : -1;
-}
-
-static int
-remove_folder(void **state)
-{
-    (void)state;
-    ct_err err = CT_ERR_INIT;
-    return ct_dir_remove_tree(folder, &err) == CT_OK ? 0 : -1;
-}
-
-static const char *
-in_folder(const char *name)
-{
-    static char path[160];
-    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
-    return path;
-}
 
 /* ---- events that count ---- */
 

@@ -1,4 +1,5 @@
 /* Repair: recovery works again, on a prefix of what was, and nothing is gone for good. */
+#include "folder.h"
 #include "support.h"
 
 #include "base/json.h"
@@ -8,31 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static char folder[64];
-
-static int
-make_folder(void **state)
-{
-    (void)state;
-    (void)snprintf(folder, sizeof folder, "/tmp/ctune-test-XXXXXX");
-    return mkdtemp(folder) != NULL ? 0 : -1;
-}
-
-static int
-remove_folder(void **state)
-{
-    (void)state;
-    return ct_dir_remove_tree(folder, NULL) == CT_OK ? 0 : -1;
-}
-
-static const char *
-in_folder(const char *name)
-{
-    static char path[160];
-    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
-    return path;
-}
 
 static void
 again(void)

@@ -1,4 +1,5 @@
 /* Files: appends are whole or nothing, replacing is atomic. */
+#include "folder.h"
 #include "support.h"
 
 #include "os/file.h"
@@ -12,33 +13,6 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-static char folder[64];
-
-static int
-make_folder(void **state)
-{
-    (void)state;
-    (void)snprintf(folder, sizeof folder, "/tmp/ctune-test-XXXXXX");
-    return mkdtemp(folder) != NULL ? 0 : -1;
-}
-
-static int
-remove_folder(void **state)
-{
-    (void)state;
-    ct_err err = CT_ERR_INIT;
-    return ct_dir_remove_tree(folder, &err) == CT_OK && !ct_file_exists(folder) ? 0
-                                                                                : -1;
-}
-
-static const char *
-in_folder(const char *name)
-{
-    static char path[160];
-    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
-    return path;
-}
 
 static void
 assert_content(const char *path, const char *expected)

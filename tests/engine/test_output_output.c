@@ -1,4 +1,5 @@
 /* The files of a trial, byte for byte as Python's json and csv modules write them. */
+#include "folder.h"
 #include "support.h"
 
 #include "base/json.h"
@@ -13,24 +14,6 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-static char folder[64];
-
-static int
-make_folder(void **state)
-{
-    (void)state;
-    (void)snprintf(folder, sizeof folder, "/tmp/ctune-test-XXXXXX");
-    return mkdtemp(folder) != NULL ? 0 : -1;
-}
-
-static int
-remove_folder(void **state)
-{
-    (void)state;
-    ct_err err = CT_ERR_INIT;
-    return ct_dir_remove_tree(folder, &err) == CT_OK ? 0 : -1;
-}
 
 static void
 assert_file(const char *name, const char *expected)

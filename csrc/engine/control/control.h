@@ -96,8 +96,8 @@ ct_status ct_control_explain(const ct_control *c, ct_buf *out, ct_err *err);
 bool ct_control_interrupted(const ct_control *c);
 /* Some trial failed for good and fail_fast is set. */
 bool ct_control_failed_fast(const ct_control *c);
+ct_names *ct_control_names(const ct_control *c); /* lends the table it was made with */
 /* Lends the view of trials, metrics and resources. */
-ct_names *ct_control_names(const ct_control *c);
 const ct_board *ct_control_board(const ct_control *c);
 ct_metrics *ct_control_metrics(ct_control *c);
 /* The directory of an experiment; NULL behind the last one, or if nothing is stored. */
