@@ -205,12 +205,6 @@ def cut(whole: Path, part: Path, end: int) -> None:
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
-def test_a_cut_run_decides_as_the_uncut_one(scheduler: str, tmp_path: Path) -> None:
-    cut_everywhere(tmp_path, scheduler, Curve, every=9)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_a_cut_run_decides_as_the_uncut_one_at_every_event(scheduler: str, tmp_path: Path) -> None:
     cut_everywhere(tmp_path, scheduler, Curve, every=1)
 
