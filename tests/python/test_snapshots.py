@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_resume import SCHEDULERS, Curve, arguments, curve, outcome, run
+from test_resume import SCHEDULERS, Curve, MySearcher, arguments, curve, outcome, run
 
 import ctune as tune
-from ctune.search import BasicVariantGenerator
+from ctune.search import BasicVariantGenerator, ConcurrencyLimiter
 
 KEPT = {"pbt", "pbt-synch", "python"}  # schedulers whose state is not all in the engine
 
@@ -221,6 +221,13 @@ def test_a_snapshot_that_cannot_be_written_is_told_once(
 
 def test_stop_conditions_in_python_keep_the_journal_whole(tmp_path: Path) -> None:
     run(Curve, **arguments("fifo", tmp_path, stop=lambda _, r: r["training_iteration"] > 4))
+    assert snapshots(tmp_path / "e") == []
+
+
+@pytest.mark.parametrize("limited", [False, True])
+def test_searchers_in_python_keep_the_journal_whole(limited: bool, tmp_path: Path) -> None:
+    searcher = ConcurrencyLimiter(MySearcher(), max_concurrent=2) if limited else MySearcher()
+    run(Curve, **arguments("asha", tmp_path, search_alg=searcher, config={}))
     assert snapshots(tmp_path / "e") == []
 
 

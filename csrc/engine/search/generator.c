@@ -616,19 +616,21 @@ generator_free(ct_searcher *s)
     ct_free(g);
 }
 
-#define GENERATOR_OPS(is_foreign)                                                      \
+/* Of a foreign suggester the engine does not know the state: there is nothing to save. */
+#define GENERATOR_OPS(is_foreign, save_, restore_)                                     \
     {.name = "generator",                                                              \
      .foreign = (is_foreign),                                                          \
      .next = generator_next,                                                           \
      .on_result = generator_on_result,                                                 \
      .on_complete = generator_on_complete,                                             \
      .total = generator_total,                                                         \
-     .save = generator_save,                                                           \
-     .restore = generator_restore,                                                     \
+     .save = (save_),                                                                  \
+     .restore = (restore_),                                                            \
      .free = generator_free}
 
-static const ct_searcher_ops native_ops = GENERATOR_OPS(false);
-static const ct_searcher_ops foreign_ops = GENERATOR_OPS(true);
+static const ct_searcher_ops native_ops =
+    GENERATOR_OPS(false, generator_save, generator_restore);
+static const ct_searcher_ops foreign_ops = GENERATOR_OPS(true, NULL, NULL);
 
 ct_status
 ct_generator_new(ct_searcher **out, ct_suggester *suggester,
