@@ -1620,9 +1620,8 @@ driver_best(PyObject *op, PyObject *const *args, Py_ssize_t n)
         pyct_name_of(self->names, args[0], &name) < 0) {
         return NULL;
     }
-    ct_trial_id t =
-        ct_rank_best(pyct_driver_board(self), name, strcmp(mode, "max") == 0, scope,
-                     filter != 0, CT_KEY_TRAINING_ITERATION);
+    ct_trial_id t = ct_rank_best(pyct_driver_board(self), name,
+                                 strcmp(mode, "max") == 0, scope, filter != 0);
     if (t == CT_TRIAL_NONE) {
         Py_RETURN_NONE;
     }

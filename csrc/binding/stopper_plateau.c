@@ -397,8 +397,8 @@ engine_restore(pyct_state *state, ct_stopper *engine, PyObject *saved)
     ct_err err = CT_ERR_INIT;
     ct_value value = ct_nil();
     int st = names == NULL ? -1 : pyct_value_from_object(state, names, saved, &value);
-    if (st == 0 &&
-        engine->ops->restore(engine, pyct_names_table(names), &value, &err) != CT_OK) {
+    if (st == 0 && engine->ops->restore(engine, pyct_names_table(names), &value, NULL,
+                                        &err) != CT_OK) {
         (void)pyct_raise(state, &err);
         st = -1;
     }

@@ -64,10 +64,11 @@ lent_save(ct_stopper *s, ct_names *names, ct_value *out, ct_err *err)
 }
 
 static ct_status
-lent_restore(ct_stopper *s, ct_names *names, const ct_value *v, ct_err *err)
+lent_restore(ct_stopper *s, ct_names *names, const ct_value *v, const ct_past *past,
+             ct_err *err)
 {
     ct_stopper *condition = *((lent *)s)->condition;
-    return condition->ops->restore(condition, names, v, err);
+    return condition->ops->restore(condition, names, v, past, err);
 }
 
 static void

@@ -344,8 +344,8 @@ view_metric_analysis(PyObject *op, PyObject *ignored)
     (void)ignored;
     for (size_t i = 0; out != NULL && i < n; i++) {
         ct_metric_stats s;
-        if (is_debug(names[i]) || !ct_metrics_stats(metrics, self->number, names[i],
-                                                    CT_KEY_TRAINING_ITERATION, &s)) {
+        if (is_debug(names[i]) ||
+            !ct_metrics_stats(metrics, self->number, names[i], &s)) {
             continue;
         }
         PyObject *key = pyct_name_text(self->driver->names, names[i]);
@@ -358,6 +358,41 @@ view_metric_analysis(PyObject *op, PyObject *ignored)
             Py_CLEAR(out);
         }
         Py_XDECREF(stats);
+    }
+    return out;
+}
+
+/* newest(): dict metric -> list of its newest values, at most ten, oldest first. */
+static PyObject *
+view_newest(PyObject *op, PyObject *ignored)
+{
+    pyct_view *self = (pyct_view *)op;
+    const ct_metrics *metrics = pyct_driver_board(self->driver)->metrics;
+    const ct_name *names;
+    size_t n = ct_metrics_names(metrics, self->number, &names);
+    PyObject *out = PyDict_New();
+
+    (void)ignored;
+    for (size_t i = 0; out != NULL && i < n; i++) {
+        double values[CT_METRIC_NEWEST];
+        size_t count = ct_metrics_newest(metrics, self->number, names[i], values);
+        if (is_debug(names[i]) || count == 0) {
+            continue;
+        }
+        PyObject *key = pyct_name_text(self->driver->names, names[i]);
+        PyObject *list = key == NULL ? NULL : PyList_New((Py_ssize_t)count);
+        for (size_t k = 0; list != NULL && k < count; k++) {
+            PyObject *value = PyFloat_FromDouble(values[k]);
+            if (value == NULL) {
+                Py_CLEAR(list);
+            } else {
+                PyList_SET_ITEM(list, (Py_ssize_t)k, value);
+            }
+        }
+        if (list == NULL || PyDict_SetItem(out, key, list) < 0) {
+            Py_CLEAR(out);
+        }
+        Py_XDECREF(list);
     }
     return out;
 }
@@ -392,6 +427,7 @@ PYCT_GUARD_GETTER(get_source)
 PYCT_GUARD_UNARY(view_metric)
 PYCT_GUARD_UNARY(view_metric_names)
 PYCT_GUARD_UNARY(view_metric_analysis)
+PYCT_GUARD_UNARY(view_newest)
 PYCT_GUARD_UNARY(view_checkpoints)
 
 static PyGetSetDef view_getset[] = {
@@ -412,8 +448,9 @@ static PyGetSetDef view_getset[] = {
 static PyMethodDef view_methods[] = {
     {"metric", guarded_view_metric, METH_O,
      "metric($self, name, /)\n--\n\n"
-     "float64[results]: the metric's history, NaN where a result lacks "
-     "it; read-only, not a copy. None if it was never reported."},
+     "float64[rows]: the metric's newest values, oldest first, NaN where a result "
+     "lacks it: all up to 1,024 or more of a live trial, ten of one that ended with "
+     "more than 14; read-only, not a copy. None if it was never reported."},
     {"metric_names", guarded_view_metric_names, METH_NOARGS,
      "metric_names($self, /)\n--\n\n"
      "tuple of str."},
@@ -421,6 +458,9 @@ static PyMethodDef view_methods[] = {
      "metric_analysis($self, /)\n--\n\n"
      "dict metric -> dict of max, min, avg, last, last-5-avg, "
      "last-10-avg."},
+    {"newest", guarded_view_newest, METH_NOARGS,
+     "newest($self, /)\n--\n\n"
+     "dict metric -> its newest values, at most ten, oldest first."},
     {"resize", view_resize, METH_O,
      "resize($self, amounts, /)\n--\n\n"
      "Order: other resources, dict name -> amount, while a scheduler is asked."},

@@ -12,8 +12,10 @@ import fnmatch
 import json
 import logging
 import os
+import re
 import time
 from collections.abc import Iterable, Mapping
+from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 from ctune import _ctune
@@ -335,10 +337,26 @@ def _conditions(stop: Any) -> Any:
     if isinstance(stop, (list, tuple)):
         return [_conditions(one) for one in stop]
     try:
-        state = json.loads(json.dumps(stop.__getstate__()))
+        state = stop if isinstance(stop, FunctionType) else stop.__getstate__()
+        state = json.loads(json.dumps(state, default=_identity))
     except Exception:
         state = None
     return {"": type(stop).__name__, "state": state}
+
+
+def _identity(value: Any) -> Any:
+    """Returns what tells two members of a stop condition apart, or two functions."""
+    if isinstance(value, _ctune.Stopper):
+        return _conditions(value)
+    cells = [cell.cell_contents for cell in value.__closure__ or ()]
+    given = repr([value.__defaults__, value.__kwdefaults__, cells])
+    return [_code(value.__code__), re.sub(" at 0x[0-9a-f]+", "", given)]
+
+
+def _code(code: CodeType) -> list[Any]:
+    """Returns what a function does, wherever it stands."""
+    consts = [_code(c) if isinstance(c, CodeType) else repr(c) for c in code.co_consts]
+    return [code.co_code.hex(), list(code.co_names), consts]
 
 
 def _extends(past: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, bool]:

@@ -29,7 +29,7 @@ put_metrics_text(ct_buf *out, const ct_board *b, ct_trial_id t)
     size_t n = ct_metrics_names(b->metrics, t, &names);
     for (size_t i = 0; i < n; i++) {
         ct_metric_stats s;
-        assert_true(ct_metrics_stats(b->metrics, t, names[i], CT_NAME_NONE, &s));
+        assert_true(ct_metrics_stats(b->metrics, t, names[i], &s));
         assert_int_equal(ct_buf_printf(out, NULL, " %s:%zu,%a,%a,%a",
                                        ct_names_text(b->names, names[i]), s.count,
                                        s.last, s.avg, s.max),

@@ -20,7 +20,7 @@ world_of(unsigned n)
     ct_err err = CT_ERR_INIT;
     world w = {0};
     assert_ok(ct_trials_new(&w.trials, &err), err);
-    assert_ok(ct_metrics_new(&w.metrics, &err), err);
+    assert_ok(ct_metrics_new(&w.metrics, STEP, &err), err);
     for (unsigned i = 0; i < n; i++) {
         char id[16];
         ct_trial_id out = 0;
@@ -51,7 +51,7 @@ report(world *w, ct_trial_id t, const double *values, size_t n)
 static ct_trial_id
 best(const world *w, bool maximize, ct_scope scope, bool filter)
 {
-    return ct_rank_best(&w->board, LOSS, maximize, scope, filter, STEP);
+    return ct_rank_best(&w->board, LOSS, maximize, scope, filter);
 }
 
 static void

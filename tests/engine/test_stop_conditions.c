@@ -193,7 +193,7 @@ test_iterations_are_counted_per_trial_and_survive_a_restore(void **state)
     assert_false(asked(s, &b, 0));
     assert_ok(s->ops->save(s, b.names, &saved, &err), err);
     assert_false(asked(copy, &b, 5)); /* forgotten by the restore */
-    assert_ok(copy->ops->restore(copy, b.names, &saved, &err), err);
+    assert_ok(copy->ops->restore(copy, b.names, &saved, NULL, &err), err);
     assert_true(asked(copy, &b, 0));
     assert_false(asked(copy, &b, 200));
     assert_true(asked(copy, &b, 200));
@@ -202,11 +202,13 @@ test_iterations_are_counted_per_trial_and_survive_a_restore(void **state)
     assert_true(asked(copy, &b, 5));
     ct_value_deinit(&saved);
     saved = ct_dict();
-    assert_int_equal(copy->ops->restore(copy, b.names, &saved, &err), CT_ECORRUPT);
+    assert_int_equal(copy->ops->restore(copy, b.names, &saved, NULL, &err),
+                     CT_ECORRUPT);
     saved = ct_list();
     ct_value item = ct_i64(-1);
     assert_ok(ct_value_push(&saved, &item, &err), err);
-    assert_int_equal(copy->ops->restore(copy, b.names, &saved, &err), CT_ECORRUPT);
+    assert_int_equal(copy->ops->restore(copy, b.names, &saved, NULL, &err),
+                     CT_ECORRUPT);
     ct_value_deinit(&saved);
     s->ops->free(s);
     copy->ops->free(copy);
@@ -259,13 +261,13 @@ test_a_restored_budget_keeps_what_is_left_but_not_the_clock(void **state)
     assert_false(asked_all(s, &b, 100.0));
     assert_false(asked_all(s, &b, 106.0));
     assert_ok(s->ops->save(s, b.names, &saved, &err), err);
-    assert_ok(s->ops->restore(s, b.names, &saved, &err), err);
+    assert_ok(s->ops->restore(s, b.names, &saved, NULL, &err), err);
     assert_true(ct_stop_budget_left(s) == 4.0);
     assert_false(asked_all(s, &b, 5000.0)); /* a day later: the clock starts anew */
     assert_false(asked_all(s, &b, 5003.0));
     assert_true(asked_all(s, &b, 5004.0));
     saved = ct_nil();
-    assert_int_equal(s->ops->restore(s, b.names, &saved, &err), CT_ECORRUPT);
+    assert_int_equal(s->ops->restore(s, b.names, &saved, NULL, &err), CT_ECORRUPT);
     s->ops->free(s);
     ct_names_free(b.names);
 }
@@ -282,6 +284,100 @@ any_of_budget_and_iterations(double seconds, int64_t max_iter)
     return s;
 }
 
+/* A past of `results` results of trial 0. */
+typedef struct past_bench {
+    bench *b;
+    int results;
+    int told; /* conditions */
+} past_bench;
+
+static ct_status
+tell_past(void *ctx, ct_stopper *s, ct_err *err)
+{
+    past_bench *p = ctx;
+    bool stop;
+    ct_status st = CT_OK;
+    p->told++;
+    for (int i = 0; st == CT_OK && i < p->results; i++) {
+        st = s->ops->on_result(s, &p->b->board, 0, &p->b->result, &stop, err);
+    }
+    return st;
+}
+
+static ct_stopper *
+any_of_two(ct_stopper *first, ct_stopper *second)
+{
+    ct_err err = CT_ERR_INIT;
+    ct_stopper *members[2] = {first, second};
+    ct_stopper *s = NULL;
+    assert_ok(ct_stop_any_new(&s, members, 2, &err), err);
+    return s;
+}
+
+static ct_stopper *
+iterations(int64_t max_iter)
+{
+    ct_err err = CT_ERR_INIT;
+    ct_stopper *s = NULL;
+    assert_ok(ct_stop_iterations_new(&s, max_iter, &err), err);
+    return s;
+}
+
+static ct_stopper *
+no_thresholds(void)
+{
+    ct_err err = CT_ERR_INIT;
+    ct_stopper *s = NULL;
+    assert_ok(ct_stop_thresholds_new(&s, NULL, 0, &err), err);
+    return s;
+}
+
+static void
+test_only_members_without_a_saved_state_hear_the_past(void **state)
+{
+    (void)state;
+    bench b;
+    bench_init(&b);
+    ct_err err = CT_ERR_INIT;
+    ct_value saved = ct_nil();
+    past_bench p = {&b, 3, 0};
+    const ct_past past = {tell_past, &p};
+    ct_stopper *s = any_of_two(no_thresholds(), iterations(5));
+    for (int i = 0; i < 3; i++) {
+        assert_false(asked(s, &b, 0));
+    }
+    assert_ok(ct_stopper_save(s, b.names, &saved, &err), err);
+    s->ops->free(s);
+
+    s = any_of_two(iterations(5), no_thresholds()); /* in another order */
+    assert_ok(ct_stopper_restore(s, b.names, &saved, &past, &err), err);
+    assert_int_equal(p.told, 0);
+    assert_false(asked(s, &b, 0));
+    assert_true(asked(s, &b, 0));
+    s->ops->free(s);
+
+    s = any_of_two(iterations(5),
+                   iterations(4)); /* the second one stays at its place */
+    assert_ok(ct_stopper_restore(s, b.names, &saved, &past, &err), err);
+    assert_int_equal(p.told, 1);
+    assert_true(asked(s, &b, 0));
+    s->ops->free(s);
+
+    s = iterations(5); /* alone */
+    assert_ok(ct_stopper_restore(s, b.names, &saved, &past, &err), err);
+    assert_int_equal(p.told, 2);
+    assert_false(asked(s, &b, 0));
+    assert_true(asked(s, &b, 0));
+    s->ops->free(s);
+
+    s = no_thresholds(); /* nothing to tell it */
+    assert_ok(ct_stopper_restore(s, b.names, NULL, &past, &err), err);
+    assert_int_equal(p.told, 2);
+    s->ops->free(s);
+    ct_value_deinit(&saved);
+    ct_names_free(b.names);
+}
+
 static void
 test_any_of_stops_when_one_member_does(void **state)
 {
@@ -296,13 +392,14 @@ test_any_of_stops_when_one_member_does(void **state)
     assert_false(asked_all(s, &b, 0.0));
     assert_false(asked(s, &b, 0));
     assert_ok(s->ops->save(s, b.names, &saved, &err), err);
-    assert_ok(copy->ops->restore(copy, b.names, &saved, &err), err);
+    assert_ok(copy->ops->restore(copy, b.names, &saved, NULL, &err), err);
     assert_true(asked(copy, &b, 0));
     assert_true(asked(s, &b, 0));
     assert_true(asked_all(s, &b, 5.0));
     ct_value_deinit(&saved);
-    saved = ct_list();
-    assert_int_equal(copy->ops->restore(copy, b.names, &saved, &err), CT_ECORRUPT);
+    saved = ct_i64(3);
+    assert_int_equal(copy->ops->restore(copy, b.names, &saved, NULL, &err),
+                     CT_ECORRUPT);
     s->ops->free(s);
     copy->ops->free(copy);
     assert_ok(ct_stop_any_new(&s, NULL, 0, &err), err);
@@ -396,7 +493,7 @@ conditions_attempt(void *ctx, ct_err *err)
         st = s->ops->save(s, b->names, &saved, err);
     }
     if (st == CT_OK) {
-        st = s->ops->restore(s, b->names, &saved, err);
+        st = s->ops->restore(s, b->names, &saved, NULL, err);
     }
     ct_value_deinit(&saved);
     s->ops->free(s);
@@ -430,6 +527,7 @@ main(void)
         cmocka_unit_test(test_the_budget_runs_from_the_first_question),
         cmocka_unit_test(test_a_restored_budget_keeps_what_is_left_but_not_the_clock),
         cmocka_unit_test(test_any_of_stops_when_one_member_does),
+        cmocka_unit_test(test_only_members_without_a_saved_state_hear_the_past),
         cmocka_unit_test(test_each_experiment_has_its_own),
         cmocka_unit_test(test_any_of_asks_no_further_after_a_yes),
         cmocka_unit_test(test_conditions_leak_nothing_when_memory_runs_out),

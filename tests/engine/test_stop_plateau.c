@@ -173,7 +173,7 @@ check_twin(ct_stopper *s, ct_stopper *twin)
     ct_value saved = ct_nil();
     ct_value again = ct_nil();
     assert_ok(s->ops->save(s, NULL, &saved, &err), err);
-    assert_ok(twin->ops->restore(twin, NULL, &saved, &err), err);
+    assert_ok(twin->ops->restore(twin, NULL, &saved, NULL, &err), err);
     assert_ok(twin->ops->save(twin, NULL, &again, &err), err);
     assert_true(ct_value_equal(&saved, &again));
     ct_value_deinit(&saved);
@@ -225,8 +225,8 @@ test_damaged_states_are_refused_and_change_nothing(void **state)
     }
     for (size_t i = 0; i < sizeof damaged / sizeof damaged[0]; i++) {
         ct_value v = value_of(names, damaged[i]);
-        assert_int_equal(a->ops->restore(a, names, &v, &err), CT_ECORRUPT);
-        assert_int_equal(b->ops->restore(b, names, &v, &err), CT_ECORRUPT);
+        assert_int_equal(a->ops->restore(a, names, &v, NULL, &err), CT_ECORRUPT);
+        assert_int_equal(b->ops->restore(b, names, &v, NULL, &err), CT_ECORRUPT);
         ct_value_deinit(&v);
     }
     assert_true(told(a, 0, 1.0));
@@ -313,7 +313,7 @@ plateau_attempt(void *ctx, ct_err *err)
         ct_value saved = ct_nil();
         st = s[i]->ops->save(s[i], NULL, &saved, err);
         if (st == CT_OK) {
-            st = s[i]->ops->restore(s[i], NULL, &saved, err);
+            st = s[i]->ops->restore(s[i], NULL, &saved, NULL, err);
         }
         ct_value_deinit(&saved);
     }

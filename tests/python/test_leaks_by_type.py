@@ -547,6 +547,7 @@ o = seen[0]
             "metric": "o.metric('loss'); o.metric('nothing'); fails(o.metric, 3)",
             "metric_names": "o.metric_names()",
             "metric_analysis": "o.metric_analysis()",
+            "newest": "o.newest()",
             "checkpoints": "o.checkpoints()",
             "resize": "fails(o.resize, {'CPU': 1.0})",
         },

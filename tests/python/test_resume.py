@@ -583,6 +583,32 @@ def test_a_longer_budget_leaves_alone_what_a_stop_condition_ended(tmp_path: Path
     assert [t.last_result["training_iteration"] for t in again.trials] == [5] * 6
 
 
+def until(n: int) -> Any:
+    return lambda _, result: result["training_iteration"] >= n
+
+
+@pytest.mark.parametrize(
+    "stop",
+    [
+        until,
+        lambda n: tune.stopper.FunctionStopper(until(n)),
+        lambda n: tune.stopper.CombinedStopper(tune.stopper.MaximumIterationStopper(n)),
+        lambda n: tune.stopper.CombinedStopper(tune.stopper.FunctionStopper(until(n))),
+    ],
+    ids=["function", "stopper", "combined", "both"],
+)
+def test_a_finished_run_goes_on_if_a_function_or_a_member_changed(
+    stop: Any, tmp_path: Path
+) -> None:
+    def go(n: int, **more: Any) -> list[int]:
+        trials = run(Curve, **arguments("fifo", tmp_path, stop=stop(n), **more)).trials
+        return [trial.last_result["training_iteration"] for trial in trials]
+
+    assert go(3) == [3] * 6
+    assert go(3, resume=True) == [3] * 6, "nothing changed"
+    assert go(5, resume=True) == [5] * 6
+
+
 def test_a_later_stop_leaves_alone_what_another_condition_ended(tmp_path: Path) -> None:
     class Line(Curve):
         def step(self) -> dict[str, Any]:

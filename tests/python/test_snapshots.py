@@ -246,12 +246,49 @@ def test_more_samples_and_a_later_stop_go_on_from_a_snapshot(tmp_path: Path) -> 
     assert len({t.trial_id.rsplit("_", 1)[0] for t in again.trials}) == 1
 
 
-def test_other_stop_conditions_hear_of_what_was_before(tmp_path: Path) -> None:
+@pytest.mark.parametrize("first", [5, 40])  # of 40 results only statistics are left
+def test_other_stop_conditions_hear_of_what_was_before(first: int, tmp_path: Path) -> None:
     more: dict[str, Any] = {"checkpoint_config": tune.CheckpointConfig(checkpoint_frequency=1)}
+    more["stop"] = {"training_iteration": first}
     run(Curve, **arguments("fifo", tmp_path, **more))
-    more["stop"] = tune.stopper.MaximumIterationStopper(7)
+    more["stop"] = tune.stopper.MaximumIterationStopper(first + 2)
     again = run(Curve, **arguments("fifo", tmp_path, resume="AUTO", **more))
-    assert [t.last_result["training_iteration"] for t in again.trials] == [7] * 6
+    assert [t.last_result["training_iteration"] for t in again.trials] == [first + 2] * 6
+
+
+def test_a_condition_that_is_not_new_does_not_hear_of_it_twice(tmp_path: Path) -> None:
+    plateau = tune.stopper.TrialPlateauStopper("loss", std=0.0, num_results=90)
+    steps = tune.stopper.MaximumIterationStopper
+
+    def go(*conditions: Any, **more: Any) -> Any:
+        more["checkpoint_config"] = tune.CheckpointConfig(checkpoint_frequency=1)
+        more["stop"] = tune.stopper.CombinedStopper(*conditions)
+        return run(Curve, **arguments("fifo", tmp_path, **more))
+
+    go(steps(5))
+    again = go(plateau, steps(9), resume="AUTO")
+    assert [t.last_result["training_iteration"] for t in again.trials] == [9] * 6
+
+
+@pytest.mark.parametrize("steps", [30, 2500])
+def test_statistics_and_newest_values_do_not_depend_on_snapshots(
+    steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CTUNE_SNAPSHOT_BYTES", str(steps * 60))
+    more: dict[str, Any] = {"checkpoint_config": tune.CheckpointConfig(checkpoint_frequency=50)}
+    more |= {"num_samples": 2, "stop": {"training_iteration": steps}}
+    run(Curve, **arguments("fifo", tmp_path / "s", **more))
+    assert snapshots(tmp_path / "s" / "e")
+    more["stop"] = {"training_iteration": steps + 100}
+    again = run(Curve, **arguments("fifo", tmp_path / "s", resume="AUTO", **more))
+    whole = run(Curve, **arguments("fifo", tmp_path / "whole", **more))
+    for one, other in zip(again.trials, whole.trials, strict=True):
+        assert one.metric_analysis["loss"] == other.metric_analysis["loss"]
+        assert one.metric_n_steps["loss"] == other.metric_n_steps["loss"]
+        rows = [json.loads(line)["loss"] for line in (Path(one.path) / "result.json").open()]
+        assert one.metric_n_steps["loss"]["10"] == rows[-10:]
+        assert one.metric_analysis["loss"]["max"] == max(rows)
+        assert one.metric_analysis["loss"]["avg"] == pytest.approx(sum(rows) / len(rows))
 
 
 def test_several_experiments_go_on_from_a_snapshot(tmp_path: Path) -> None:

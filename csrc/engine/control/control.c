@@ -55,7 +55,7 @@ control_init(ct_control *c, const ct_control_opts *o, ct_err *err)
         st = ct_trials_new(&c->trials, err);
     }
     if (st == CT_OK) {
-        st = ct_metrics_new(&c->metrics, err);
+        st = ct_metrics_new(&c->metrics, CT_KEY_TRAINING_ITERATION, err);
     }
     if (st == CT_OK) {
         st = ct_resources_new(&c->resources, o->names, o->resources, err);

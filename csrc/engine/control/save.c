@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STATE_VERSION = 1 };
+enum { STATE_VERSION = 2 };
 
 /* One walk. After the first failure nothing is read or written any more. */
 typedef struct walk {
@@ -565,6 +565,64 @@ walk_trials(walk *w)
 
 /* --- metrics --- */
 
+static void
+walk_metric_name(walk *w, ct_name *name)
+{
+    walk_u32(w, name);
+    if (w->loads && is_fine(w)) {
+        if (*name >= w->n_map) {
+            damaged(w, "a metric");
+            return;
+        }
+        *name = w->map[*name];
+    }
+}
+
+static void
+walk_fold(walk *w, ct_metric_fold *f)
+{
+    walk_f64(w, &f->count);
+    walk_f64(w, &f->max);
+    walk_f64(w, &f->min);
+    walk_f64(w, &f->avg);
+    if (is_fine(w) && !(f->count >= 0.0)) {
+        damaged(w, "a metric");
+    }
+    for (size_t i = 0; is_fine(w) && i < CT_METRIC_NEWEST && (double)i < f->count;
+         i++) {
+        walk_f64(w, &f->newest[i]);
+    }
+}
+
+/* What rows left that were folded. */
+static void
+walk_folds(walk *w, ct_trial_id t, size_t rows)
+{
+    ct_metrics *m = w->c->metrics;
+    const ct_name *known;
+    size_t n = ct_metrics_names(m, t, &known);
+
+    walk_count(w, &n);
+    ct_name *names = ct_calloc(n + 1, sizeof *names);
+    ct_metric_fold *folds = ct_calloc(n + 1, sizeof *folds);
+    if (w->st == CT_OK && (names == NULL || folds == NULL)) {
+        w->st = ct_fail_mem(w->err);
+    }
+    for (size_t i = 0; is_fine(w) && i < n; i++) {
+        if (!w->loads) {
+            names[i] = known[i];
+            folds[i] = *ct_metrics_fold(m, t, i);
+        }
+        walk_metric_name(w, &names[i]);
+        walk_fold(w, &folds[i]);
+    }
+    if (w->loads && is_fine(w)) {
+        w->st = ct_metrics_put_folds(m, t, rows, names, folds, n, w->err);
+    }
+    ct_free(names);
+    ct_free(folds);
+}
+
 /* Row by row as they were appended, so that columns come to stand where they stood. */
 static void
 walk_row(walk *w, ct_trial_id t, size_t row)
@@ -577,15 +635,8 @@ walk_row(walk *w, ct_trial_id t, size_t row)
         w->st = ct_grow((void **)&b->items, &b->cap, n + 1, sizeof *b->items, w->err);
     }
     for (size_t i = 0; is_fine(w) && i < n; i++) {
-        walk_u32(w, &b->items[i].name);
+        walk_metric_name(w, &b->items[i].name);
         walk_f64(w, &b->items[i].value);
-        if (w->loads && is_fine(w)) {
-            if (b->items[i].name >= w->n_map) {
-                damaged(w, "a metric");
-                return;
-            }
-            b->items[i].name = w->map[b->items[i].name];
-        }
     }
     if (w->loads && is_fine(w)) {
         w->st = ct_metrics_append(w->c->metrics, t, b->items, n, w->err);
@@ -599,15 +650,20 @@ walk_metrics(walk *w)
 
     for (ct_trial_id t = 0; is_fine(w) && t < ct_trials_count(c->trials); t++) {
         const ct_name *names;
-        size_t rows = ct_metrics_rows(c->metrics, t);
+        size_t folded = ct_metrics_folded(c->metrics, t);
+        size_t rows = ct_metrics_rows(c->metrics, t) - folded;
         size_t columns = ct_metrics_names(c->metrics, t, &names);
+        walk_size(w, &folded);
+        if (is_fine(w) && folded > 0) {
+            walk_folds(w, t, folded);
+        }
         walk_count(w, &rows);
         if (w->st == CT_OK && !w->loads) {
             w->st = ct_grow((void **)&c->flat.items, &c->flat.cap, columns + 1,
                             sizeof *c->flat.items, w->err);
         }
         for (size_t i = 0; is_fine(w) && i < rows; i++) {
-            walk_row(w, t, i);
+            walk_row(w, t, folded + i);
         }
     }
 }
@@ -714,10 +770,12 @@ cannot(walk *w, const char *what, const char *name)
     } while (0)
 
 /* Other stop conditions than those that were saved hear of the results before, as far as
- * numbers tell them. What they say to it no longer counts. */
+ * numbers tell them. What they say to it no longer counts; a result that lacks their
+ * metric tells them nothing. */
 static ct_status
-tell_history(ct_control *c, ct_stopper *s, ct_err *err)
+tell_history(void *ctx, ct_stopper *s, ct_err *err)
 {
+    ct_control *c = ctx;
     ct_metrics_buf *b = &c->flat;
     ct_status st = CT_OK;
 
@@ -731,6 +789,7 @@ tell_history(ct_control *c, ct_stopper *s, ct_err *err)
                            &c->last};
             bool stop;
             st = s->ops->on_result(s, &c->board, t, &r, &stop, err);
+            st = s->ops->foreign || st == CT_ENOMEM ? st : CT_OK;
         }
     }
     return st;
@@ -739,23 +798,15 @@ tell_history(ct_control *c, ct_stopper *s, ct_err *err)
 static void
 walk_stopper(walk *w, ct_stopper *stopper)
 {
+    ct_past past = {tell_history, w->c};
     ct_value v = ct_nil();
 
-    if (!w->loads && (stopper->ops->save == NULL || stopper->ops->restore == NULL)) {
-        cannot(w, "stop", stopper->ops->name);
-    } else if (!w->loads && is_fine(w)) {
-        w->st = stopper->ops->save(stopper, w->c->opts.names, &v, w->err);
+    if (!w->loads && is_fine(w)) {
+        w->st = ct_stopper_save(stopper, w->c->opts.names, &v, w->err);
     }
     walk_value(w, &v);
     if (w->loads && is_fine(w)) {
-        w->st = stopper->ops->restore == NULL
-                    ? CT_ECORRUPT
-                    : stopper->ops->restore(stopper, w->c->opts.names, &v, NULL);
-        if (w->st == CT_ECORRUPT) {
-            w->st = tell_history(w->c, stopper, w->err);
-        } else if (w->st != CT_OK) {
-            w->st = ct_fail_mem(w->err);
-        }
+        w->st = ct_stopper_restore(stopper, w->c->opts.names, &v, &past, w->err);
     }
     ct_value_deinit(&v);
 }
@@ -774,7 +825,8 @@ walk_policies(walk *w)
     if (is_fine(w) && stopper != NULL && stops) {
         walk_stopper(w, stopper);
     } else if (is_fine(w) && stopper != NULL) { /* a later run may have other ones */
-        w->st = tell_history(w->c, stopper, w->err);
+        w->st = ct_stopper_restore(stopper, w->c->opts.names, NULL,
+                                   &(ct_past){tell_history, w->c}, w->err);
     } else if (stops) {
         ct_value v = ct_nil();
         walk_value(w, &v);

@@ -99,9 +99,15 @@ struct ct_searcher {
 };
 
 typedef struct ct_stopper ct_stopper;
+/* Tells a condition that did not hear of them the results so far. */
+typedef struct ct_past {
+    ct_status (*tell)(void *ctx, ct_stopper *s, ct_err *err);
+    void *ctx;
+} ct_past;
 typedef struct ct_stopper_ops {
     const char *name;
     bool foreign;
+    bool forgets; /* results before change nothing of what it says */
     ct_status (*on_result)(ct_stopper *s, const ct_board *b, ct_trial_id t,
                            const ct_result *r, bool *stop, ct_err *err);
     ct_status (*stop_all)(ct_stopper *s, const ct_board *b, bool *stop, ct_err *err);
@@ -109,13 +115,24 @@ typedef struct ct_stopper_ops {
      * NULL. */
     void (*skip)(ct_stopper *s, double seconds);
     ct_status (*save)(ct_stopper *s, ct_names *names, ct_value *out, ct_err *err);
+    /* CT_ECORRUPT = the value is of another kind, and nothing changed. Only conditions
+     * that hold others use the past. */
     ct_status (*restore)(ct_stopper *s, ct_names *names, const ct_value *v,
-                         ct_err *err);
+                         const ct_past *past, ct_err *err);
     void (*free)(ct_stopper *s);
 } ct_stopper_ops;
 struct ct_stopper {
     const ct_stopper_ops *ops;
 };
+
+/* The state with the kind of condition that it is of. CT_EUNSUPPORTED if it has none that
+ * can be saved. */
+ct_status ct_stopper_save(ct_stopper *s, ct_names *names, ct_value *out, ct_err *err);
+bool ct_stopper_saved_by(const ct_stopper *s, const ct_value *v);
+/* Brings a condition to where the one was that was saved; `v` may be NULL, or of another
+ * kind: then it is told the past. */
+ct_status ct_stopper_restore(ct_stopper *s, ct_names *names, const ct_value *v,
+                             const ct_past *past, ct_err *err);
 
 /* What the engine cannot know about a trial: answered by the binding, and
  * foreign. NULL = default. */

@@ -620,10 +620,11 @@ stopper_save(ct_stopper *s, ct_names *names, ct_value *out, ct_err *err)
 }
 
 static ct_status
-stopper_restore(ct_stopper *s, ct_names *names, const ct_value *v, ct_err *err)
+stopper_restore(ct_stopper *s, ct_names *names, const ct_value *v, const ct_past *past,
+                ct_err *err)
 {
     ct_stopper *inner = ((recorded_stopper *)s)->inner;
-    return inner->ops->restore(inner, names, v, err);
+    return inner->ops->restore(inner, names, v, past, err);
 }
 
 static void
@@ -646,6 +647,7 @@ ct_recorded_stopper(ct_stopper **policy, ct_answers *a, ct_err *err)
         .name = inner->name,
         .foreign = inner->foreign,
         .on_result = stopper_on_result,
+        .forgets = inner->forgets,
         .stop_all = stopper_stop_all,
         .skip = inner->skip == NULL ? NULL : stopper_skip,
         .save = inner->save == NULL ? NULL : stopper_save,

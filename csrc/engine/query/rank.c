@@ -6,13 +6,13 @@
 /* The trial's score; false when it never reported the metric. */
 static bool
 score_of(const ct_board *b, ct_trial_id t, ct_name metric, bool maximize,
-         ct_scope scope, ct_name step, double *out)
+         ct_scope scope, double *out)
 {
     ct_metric_stats s;
     if (scope == CT_SCOPE_LAST) { /* needs no walk over the results */
         return ct_metrics_last(b->metrics, t, metric, out);
     }
-    if (!ct_metrics_stats(b->metrics, t, metric, step, &s)) {
+    if (!ct_metrics_stats(b->metrics, t, metric, &s)) {
         return false;
     }
     switch (scope) {
@@ -37,14 +37,14 @@ score_of(const ct_board *b, ct_trial_id t, ct_name metric, bool maximize,
 
 ct_trial_id
 ct_rank_best(const ct_board *b, ct_name metric, bool maximize, ct_scope scope,
-             bool filter_nan_inf, ct_name step)
+             bool filter_nan_inf)
 {
     ct_trial_id best = CT_TRIAL_NONE;
     double best_score = 0.0;
     size_t count = ct_trials_count(b->trials);
     for (ct_trial_id t = 0; t < count; t++) {
         double score = 0.0;
-        if (!score_of(b, t, metric, maximize, scope, step, &score) || isnan(score) ||
+        if (!score_of(b, t, metric, maximize, scope, &score) || isnan(score) ||
             (filter_nan_inf && isinf(score))) {
             continue;
         }

@@ -13,8 +13,8 @@ typedef enum ct_scope {
 } ct_scope;
 
 /* CT_TRIAL_NONE when no trial qualifies. NaN (and, with filter, infinities) never win;
- * the first best wins ties. step = name of training_iteration. O(results). */
+ * the first best wins ties. O(kept results). */
 ct_trial_id ct_rank_best(const ct_board *b, ct_name metric, bool maximize,
-                         ct_scope scope, bool filter_nan_inf, ct_name step);
+                         ct_scope scope, bool filter_nan_inf);
 
 #endif

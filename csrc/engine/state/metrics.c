@@ -20,7 +20,10 @@
 #include <math.h>
 #include <string.h>
 
-enum { FIRST_ROWS = 4, FAR_ROWS = 256, LINE_ROWS = 8, LAST_WINDOW = 10 };
+enum { FIRST_ROWS = 4, FAR_ROWS = 256, LINE_ROWS = 8, LIVE_ROWS = 1024 };
+enum { FOLD_DOUBLES = sizeof(ct_metric_fold) / sizeof(double) };
+static_assert(sizeof(ct_metric_fold) == FOLD_DOUBLES * sizeof(double),
+              "a block of doubles holds folds");
 
 struct ct_column_block {
     uint32_t holders; /* the store, and views */
@@ -38,10 +41,12 @@ typedef struct layout {
 } layout;
 
 typedef struct series {
-    ct_column_block *block; /* NULL before the first row */
+    ct_column_block *block; /* NULL while there are no rows */
     uint64_t *present;      /* per column words_of(cap) words; NULL = nothing missing */
+    ct_column_block *folds; /* a ct_metric_fold per column; NULL = no folded rows */
+    uint64_t folded;        /* rows */
     uint32_t layout;
-    uint32_t rows;
+    uint32_t rows; /* in the block */
 } series;
 
 struct ct_metrics {
@@ -56,6 +61,7 @@ struct ct_metrics {
     size_t columns_cap;
     ct_name *list; /* the list of names being looked up */
     size_t list_cap;
+    ct_name step;
 };
 
 /* ---- layouts ---- */
@@ -135,12 +141,13 @@ column_of(const layout *l, ct_name name, uint32_t *out)
 /* ---- the store ---- */
 
 ct_status
-ct_metrics_new(ct_metrics **out, ct_err *err)
+ct_metrics_new(ct_metrics **out, ct_name step, ct_err *err)
 {
     ct_metrics *m = ct_calloc(1, sizeof *m);
     if (m == NULL) {
         return ct_fail_mem(err);
     }
+    m->step = step;
     uint32_t empty = 0;
     static const ct_name none[1] = {CT_NAME_NONE};
     ct_status st = layout_of(m, none, 0, &empty, err);
@@ -160,6 +167,7 @@ ct_metrics_free(ct_metrics *m)
     }
     for (size_t i = 0; i < m->series_count; i++) {
         ct_column_block_release(m->series[i].block);
+        ct_column_block_release(m->series[i].folds);
         ct_free(m->series[i].present);
     }
     for (size_t i = 0; i < m->layout_count; i++) {
@@ -201,7 +209,7 @@ series_make(ct_metrics *m, ct_trial_id trial, ct_err *err)
         return st;
     }
     while (m->series_count <= trial) {
-        m->series[m->series_count++] = (series){NULL, NULL, 0, 0};
+        m->series[m->series_count++] = (series){0};
     }
     return CT_OK;
 }
@@ -248,27 +256,29 @@ block_new(size_t columns, size_t cap)
     return b;
 }
 
-/* The presence bits of s in the shape of a new block; new columns are all missing. */
+/* The presence bits of s from a row on in the shape of a new block; new columns are all
+ * missing. */
 static uint64_t *
-present_reshape(const series *s, size_t columns, size_t cap)
+present_reshape(const series *s, size_t from, size_t columns, size_t cap)
 {
     uint64_t *bits = ct_calloc(columns * words_of(cap) + 1, sizeof *bits);
     uint32_t old_columns = s->block != NULL ? s->block->columns : 0;
     for (uint32_t c = 0; bits != NULL && c < old_columns; c++) {
         uint64_t *to = bits + c * words_of(cap);
-        for (size_t row = 0; row < s->rows; row++) {
+        for (size_t row = from; row < s->rows; row++) {
             if (is_present(s, c, row)) {
-                to[row / 64] |= UINT64_C(1) << (row % 64);
+                to[(row - from) / 64] |= UINT64_C(1) << ((row - from) % 64);
             }
         }
     }
     return bits;
 }
 
-/* Moves the trial's numbers to a block of that many columns and rows. The old block
- * stays with those who hold it. On failure nothing changed. */
+/* Moves the trial's numbers from a row on to a block of that many columns and rows. The
+ * old block stays with those who hold it. On failure nothing changed. */
 static ct_status
-series_reshape(series *s, size_t columns, size_t cap, bool need_present, ct_err *err)
+series_reshape(series *s, size_t from, size_t columns, size_t cap, bool need_present,
+               ct_err *err)
 {
     ct_column_block *b = block_new(columns, cap);
     uint64_t *present = NULL;
@@ -276,20 +286,21 @@ series_reshape(series *s, size_t columns, size_t cap, bool need_present, ct_err 
         return ct_fail_mem(err);
     }
     if (need_present || s->present != NULL) {
-        present = present_reshape(s, columns, cap);
+        present = present_reshape(s, from, columns, cap);
         if (present == NULL) {
             ct_column_block_release(b);
             return ct_fail_mem(err);
         }
     }
     uint32_t old_columns = s->block != NULL ? s->block->columns : 0;
+    size_t rows = s->rows - from;
     for (size_t c = 0; c < columns; c++) {
         double *to = b->data + c * cap;
         if (c < old_columns) {
-            memcpy(to, s->block->data + c * s->block->cap, s->rows * sizeof *to);
+            memcpy(to, s->block->data + c * s->block->cap + from, rows * sizeof *to);
             continue;
         }
-        for (size_t row = 0; row < s->rows; row++) {
+        for (size_t row = 0; row < rows; row++) {
             to[row] = (double)NAN;
         }
     }
@@ -297,6 +308,113 @@ series_reshape(series *s, size_t columns, size_t cap, bool need_present, ct_err 
     ct_free(s->present);
     s->block = b;
     s->present = present;
+    s->rows = (uint32_t)rows;
+    return CT_OK;
+}
+
+/* ---- folding ---- */
+
+static const ct_metric_fold *
+fold_of(const series *s, uint32_t column)
+{
+    if (s->folds == NULL || column >= s->folds->columns) {
+        return NULL; /* the metric is younger than the last folding */
+    }
+    const void *data = s->folds->data;
+    return (const ct_metric_fold *)data + column;
+}
+
+/* Comparisons are ordered so that NaN does what it does to Python's max and min. */
+static void
+fold_add(ct_metric_fold *f, double v, double step)
+{
+    if (f->count == 0.0) {
+        f->max = f->min = f->avg = v;
+    } else {
+        f->max = f->max > v ? f->max : v;
+        f->min = f->min < v ? f->min : v;
+        f->avg = 1.0 / step * (v + (step - 1.0) * f->avg);
+    }
+    f->count++;
+}
+
+static size_t
+newest_count(const ct_metric_fold *f)
+{
+    return f->count < CT_METRIC_NEWEST ? (size_t)f->count : CT_METRIC_NEWEST;
+}
+
+/* Adds to what was folded of a column before the first `rows` of those that are kept. */
+static void
+fold_column(const ct_metrics *m, const series *s, uint32_t column, size_t rows,
+            ct_metric_fold *out)
+{
+    const ct_metric_fold *before = fold_of(s, column);
+    *out = before != NULL ? *before : (ct_metric_fold){0};
+    if (s->block == NULL || column >= s->block->columns) {
+        return;
+    }
+    uint32_t step_column = 0;
+    bool has_step = m->step != CT_NAME_NONE &&
+                    column_of(&m->layouts[s->layout], m->step, &step_column) &&
+                    step_column < s->block->columns;
+    const double *data = s->block->data + (size_t)column * s->block->cap;
+    const double *steps = s->block->data + (size_t)step_column * s->block->cap;
+    for (size_t row = 0; row < rows; row++) {
+        if (!is_present(s, column, row)) {
+            continue;
+        }
+        double at = (double)s->folded + (double)row + 1.0;
+        if (has_step && is_present(s, step_column, row) && !isnan(steps[row])) {
+            at = steps[row] != 0.0 ? steps[row] : 1.0;
+        }
+        fold_add(out, data[row], at);
+    }
+    /* From the end, so that only as many rows are looked at as are needed. */
+    double newest[CT_METRIC_NEWEST];
+    size_t n = CT_METRIC_NEWEST;
+    for (size_t row = rows; row > 0 && n > 0; row--) {
+        if (is_present(s, column, row - 1)) {
+            newest[--n] = data[row - 1];
+        }
+    }
+    size_t old = before != NULL ? newest_count(before) : 0;
+    while (n > 0 && old > 0) {
+        newest[--n] = before->newest[--old];
+    }
+    memcpy(out->newest, newest + n, (CT_METRIC_NEWEST - n) * sizeof *newest);
+}
+
+/* Folds the oldest rows and leaves a block of `cap` rows for the others, or none. On failure
+ * nothing changed. */
+static ct_status
+series_fold(const ct_metrics *m, series *s, size_t rows, size_t cap, ct_err *err)
+{
+    uint32_t columns = m->layouts[s->layout].count;
+    ct_column_block *folds = block_new(columns, FOLD_DOUBLES);
+    if (folds == NULL) {
+        return ct_fail_mem(err);
+    }
+    void *data = folds->data;
+    for (uint32_t c = 0; c < columns; c++) {
+        fold_column(m, s, c, rows, (ct_metric_fold *)data + c);
+    }
+    if (rows < s->rows) {
+        ct_status st = series_reshape(s, rows, columns, cap, false, err);
+        if (st != CT_OK) {
+            ct_column_block_release(folds);
+            return st;
+        }
+    } else {
+        ct_column_block_release(s->block);
+        ct_free(s->present);
+        s->block = NULL;
+        s->present = NULL;
+        s->rows = 0;
+    }
+    ct_column_block_release(s->folds);
+    s->folds = folds;
+    s->folded += rows;
     return CT_OK;
 }
 
@@ -402,16 +520,18 @@ append_slow(ct_metrics *m, series *s, const ct_metric *items, size_t count, ct_e
     if (st != CT_OK) {
         return st;
     }
+    if (s->block != NULL && s->rows == s->block->cap && s->rows >= 2 * LIVE_ROWS) {
+        st = series_fold(m, s, s->rows - LIVE_ROWS, s->block->cap, err);
+        if (st != CT_OK) {
+            return st;
+        }
+    }
     size_t columns = m->layouts[to].count;
     bool grown = s->block != NULL && columns > s->block->columns && s->rows > 0;
     bool lacks = grown || row_lacks_something(m, columns, count);
     if (s->block == NULL || s->rows == s->block->cap || columns > s->block->columns ||
         (lacks && s->present == NULL)) {
-        if (s->rows >= UINT32_MAX / 2) {
-            return ct_fail(err, CT_EINVAL, "", "a trial has too many results (%u)",
-                           s->rows);
-        }
-        st = series_reshape(s, columns, more_rows(s), lacks, err);
+        st = series_reshape(s, 0, columns, more_rows(s), lacks, err);
         if (st != CT_OK) {
             return st;
         }
@@ -465,8 +585,13 @@ ct_metrics_trim(ct_metrics *m, ct_trial_id trial)
         return;
     }
     series *s = &m->series[trial];
-    if (s->block != NULL && s->rows < s->block->cap && s->rows > 0) {
-        (void)series_reshape(s, s->block->columns, s->rows, false, NULL);
+    if (s->rows == 0) {
+        return;
+    }
+    if (s->folds != NULL || s->rows > FOLD_DOUBLES) {
+        (void)series_fold(m, s, s->rows, 0, NULL);
+    } else if (s->rows < s->block->cap) {
+        (void)series_reshape(s, 0, s->block->columns, s->rows, false, NULL);
     }
 }
 
@@ -476,7 +601,14 @@ size_t
 ct_metrics_rows(const ct_metrics *m, ct_trial_id trial)
 {
     const series *s = series_get(m, trial);
-    return s != NULL ? s->rows : 0;
+    return s != NULL ? (size_t)s->folded + s->rows : 0;
+}
+
+size_t
+ct_metrics_folded(const ct_metrics *m, ct_trial_id trial)
+{
+    const series *s = series_get(m, trial);
+    return s != NULL ? (size_t)s->folded : 0;
 }
 
 bool
@@ -484,18 +616,20 @@ ct_metrics_last(const ct_metrics *m, ct_trial_id trial, ct_name name, double *ou
 {
     const series *s = series_get(m, trial);
     uint32_t column = 0;
-    if (s == NULL || s->block == NULL ||
-        !column_of(&m->layouts[s->layout], name, &column)) {
+    if (s == NULL || !column_of(&m->layouts[s->layout], name, &column)) {
         return false;
     }
-    size_t row = s->rows;
-    while (row > 0 && !is_present(s, column, row - 1)) {
-        row--;
+    for (size_t row = s->rows; row > 0; row--) {
+        if (is_present(s, column, row - 1)) {
+            *out = s->block->data[(size_t)column * s->block->cap + row - 1];
+            return true;
+        }
     }
-    if (row == 0) {
+    const ct_metric_fold *f = fold_of(s, column);
+    if (f == NULL || newest_count(f) == 0) {
         return false;
     }
-    *out = s->block->data[(size_t)column * s->block->cap + row - 1];
+    *out = f->newest[newest_count(f) - 1];
     return true;
 }
 
@@ -504,15 +638,34 @@ ct_metrics_column(ct_metrics *m, ct_trial_id trial, ct_name name, ct_column *out
 {
     const series *s = series_get(m, trial);
     uint32_t column = 0;
-    if (s == NULL || s->block == NULL ||
-        !column_of(&m->layouts[s->layout], name, &column)) {
+    if (s == NULL || !column_of(&m->layouts[s->layout], name, &column)) {
         return false;
     }
-    s->block->holders++;
-    out->block = s->block;
-    out->data = s->block->data + (size_t)column * s->block->cap;
-    out->rows = s->rows;
+    const ct_metric_fold *f = fold_of(s, column);
+    if (s->rows > 0) {
+        out->block = s->block;
+        out->data = s->block->data + (size_t)column * s->block->cap;
+        out->rows = s->rows;
+    } else if (f != NULL) {
+        out->block = s->folds;
+        out->data = f->newest;
+        out->rows = newest_count(f);
+    } else {
+        return false;
+    }
+    out->block->holders++;
     return true;
+}
+
+/* What is known of a folded row, see metrics.h. */
+static double
+folded_value(const series *s, const ct_metric_fold *f, size_t row)
+{
+    size_t newest = newest_count(f);
+    if (row + newest >= s->folded) {
+        return f->newest[row + newest - s->folded];
+    }
+    return row == 0 ? f->max : row == 1 ? f->min : (double)NAN;
 }
 
 size_t
@@ -520,17 +673,55 @@ ct_metrics_row(const ct_metrics *m, ct_trial_id trial, size_t row, ct_metric *ou
 {
     const series *s = series_get(m, trial);
     size_t n = 0;
-    if (s == NULL || row >= s->rows) {
+    if (row >= ct_metrics_rows(m, trial)) {
         return 0;
     }
     const layout *l = &m->layouts[s->layout];
     for (uint32_t i = 0; i < l->count; i++) {
-        if (is_present(s, i, row)) {
-            double v = s->block->data[(size_t)i * s->block->cap + row];
+        const ct_metric_fold *f = fold_of(s, i);
+        if (row < s->folded) {
+            if (f != NULL && f->count > 0.0) {
+                out[n++] = (ct_metric){l->names[i], folded_value(s, f, row)};
+            }
+        } else if (is_present(s, i, row - s->folded)) {
+            double v = s->block->data[(size_t)i * s->block->cap + (row - s->folded)];
             out[n++] = (ct_metric){l->names[i], v};
         }
     }
     return n;
+}
+
+const ct_metric_fold *
+ct_metrics_fold(const ct_metrics *m, ct_trial_id trial, size_t i)
+{
+    static const ct_metric_fold none;
+    const ct_metric_fold *f = fold_of(&m->series[trial], (uint32_t)i);
+    return f != NULL ? f : &none;
+}
+
+ct_status
+ct_metrics_put_folds(ct_metrics *m, ct_trial_id trial, size_t rows,
+                     const ct_name *names, const ct_metric_fold *folds, size_t count,
+                     ct_err *err)
+{
+    uint32_t to = 0;
+    ct_status st = series_make(m, trial, err);
+    if (st == CT_OK) {
+        st = layout_of(m, names, count, &to, err);
+    }
+    if (st != CT_OK) {
+        return st;
+    }
+    series *s = &m->series[trial];
+    assert(s->rows == 0 && s->folds == NULL);
+    s->folds = block_new(count, FOLD_DOUBLES);
+    if (s->folds == NULL) {
+        return ct_fail_mem(err);
+    }
+    memcpy(s->folds->data, folds, count * sizeof *folds);
+    s->folded = rows;
+    s->layout = to;
+    return CT_OK;
 }
 
 size_t
@@ -544,68 +735,62 @@ ct_metrics_names(const ct_metrics *m, ct_trial_id trial, const ct_name **out)
 
 /* ---- statistics ---- */
 
+/* All rows of a metric as if they were folded; false when none had it. */
+static bool
+fold_all(const ct_metrics *m, ct_trial_id trial, ct_name name, ct_metric_fold *out)
+{
+    const series *s = series_get(m, trial);
+    uint32_t column = 0;
+    if (s == NULL || !column_of(&m->layouts[s->layout], name, &column)) {
+        return false;
+    }
+    fold_column(m, s, column, s->rows, out);
+    return out->count > 0.0;
+}
+
+size_t
+ct_metrics_newest(const ct_metrics *m, ct_trial_id trial, ct_name name,
+                  double out[CT_METRIC_NEWEST])
+{
+    ct_metric_fold f;
+    if (!fold_all(m, trial, name, &f)) {
+        return 0;
+    }
+    memcpy(out, f.newest, newest_count(&f) * sizeof *out);
+    return newest_count(&f);
+}
+
 /* The mean of the last n values, summed from the oldest on. */
 static double
-mean_of_last(const double *window, size_t count, size_t n)
+mean_of_last(const ct_metric_fold *f, size_t n)
 {
+    size_t count = newest_count(f);
     size_t used = count < n ? count : n;
     double sum = 0.0;
     for (size_t i = count - used; i < count; i++) {
-        sum += window[i % LAST_WINDOW];
+        sum += f->newest[i];
     }
     return sum / (double)used;
 }
 
-/* Comparisons are ordered so that NaN does what it does to Python's max and min. */
-static void
-stats_add(ct_metric_stats *st, double v, double step)
-{
-    if (st->count++ == 0) {
-        *st = (ct_metric_stats){v, v, v, v, v, v, 1};
-        return;
-    }
-    st->max = st->max > v ? st->max : v;
-    st->min = st->min < v ? st->min : v;
-    st->avg = 1.0 / step * (v + (step - 1.0) * st->avg);
-    st->last = v;
-}
-
 bool
-ct_metrics_stats(const ct_metrics *m, ct_trial_id trial, ct_name name, ct_name step,
+ct_metrics_stats(const ct_metrics *m, ct_trial_id trial, ct_name name,
                  ct_metric_stats *out)
 {
-    const series *s = series_get(m, trial);
-    uint32_t column = 0;
-    uint32_t step_column = 0;
-    if (s == NULL || s->block == NULL ||
-        !column_of(&m->layouts[s->layout], name, &column)) {
+    ct_metric_fold f;
+    if (!fold_all(m, trial, name, &f)) {
         return false;
     }
-    bool has_step =
-        step != CT_NAME_NONE && column_of(&m->layouts[s->layout], step, &step_column);
-    const double *data = s->block->data + (size_t)column * s->block->cap;
-    const double *steps = s->block->data + (size_t)step_column * s->block->cap;
-    double window[LAST_WINDOW];
-    ct_metric_stats st = {0};
-    for (size_t row = 0; row < s->rows; row++) {
-        if (!is_present(s, column, row)) {
-            continue;
-        }
-        double at = (double)row + 1.0;
-        if (has_step && is_present(s, step_column, row) && !isnan(steps[row])) {
-            at = steps[row] != 0.0 ? steps[row] : 1.0;
-        }
-        window[st.count % LAST_WINDOW] = data[row];
-        stats_add(&st, data[row], at);
-    }
-    if (st.count == 0) {
-        return false;
-    }
-    if (st.count > 1) {
-        st.last5 = mean_of_last(window, st.count, 5);
-        st.last10 = mean_of_last(window, st.count, LAST_WINDOW);
-    }
-    *out = st;
+    double last = f.newest[newest_count(&f) - 1];
+    bool one =
+        f.count == 1.0; /* the reference does not add it to 0, which loses -0.0 */
+    *out = (ct_metric_stats){f.max,
+                             f.min,
+                             f.avg,
+                             last,
+                             one ? last : mean_of_last(&f, 5),
+                             one ? last : mean_of_last(&f, CT_METRIC_NEWEST),
+                             (size_t)f.count};
     return true;
 }
 
@@ -621,6 +806,8 @@ ct_metrics_bytes(const ct_metrics *m, size_t *history)
                 blocks += b->columns * words_of(b->cap) * sizeof(uint64_t);
             }
         }
+        b = m->series[i].folds;
+        blocks += b != NULL ? sizeof *b + b->columns * sizeof(ct_metric_fold) : 0;
     }
     size_t total = sizeof *m + blocks + m->series_cap * sizeof *m->series +
                    m->layout_cap * sizeof *m->layouts +

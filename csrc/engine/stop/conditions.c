@@ -29,8 +29,10 @@ stateless_save(ct_stopper *s, ct_names *names, ct_value *out, ct_err *err)
 }
 
 static ct_status
-stateless_restore(ct_stopper *s, ct_names *names, const ct_value *v, ct_err *err)
+stateless_restore(ct_stopper *s, ct_names *names, const ct_value *v,
+                  const ct_past *past, ct_err *err)
 {
+    (void)past;
     (void)s;
     (void)names;
     (void)v;
@@ -85,6 +87,7 @@ thresholds_on_result(ct_stopper *s, const ct_board *b, ct_trial_id t,
 static const ct_stopper_ops THRESHOLDS_OPS = {
     .name = "thresholds",
     .foreign = false,
+    .forgets = true,
     .on_result = thresholds_on_result,
     .stop_all = never_all,
     .save = stateless_save,
@@ -196,8 +199,10 @@ iterations_save(ct_stopper *s, ct_names *names, ct_value *out, ct_err *err)
 }
 
 static ct_status
-iterations_restore(ct_stopper *s, ct_names *names, const ct_value *v, ct_err *err)
+iterations_restore(ct_stopper *s, ct_names *names, const ct_value *v,
+                   const ct_past *past, ct_err *err)
 {
+    (void)past;
     (void)names;
     iterations *self = (iterations *)s;
     if (v->kind != CT_LIST) {
@@ -327,8 +332,10 @@ budget_save(ct_stopper *s, ct_names *names, ct_value *out, ct_err *err)
 }
 
 static ct_status
-budget_restore(ct_stopper *s, ct_names *names, const ct_value *v, ct_err *err)
+budget_restore(ct_stopper *s, ct_names *names, const ct_value *v, const ct_past *past,
+               ct_err *err)
 {
+    (void)past;
     (void)names;
     double used;
     if (!ct_value_number(v, &used) || isnan(used)) {
@@ -428,12 +435,8 @@ any_save(ct_stopper *s, ct_names *names, ct_value *out, ct_err *err)
     ct_value list = ct_list();
     ct_status st = CT_OK;
     for (size_t i = 0; st == CT_OK && i < self->count; i++) {
-        ct_stopper *m = self->members[i];
         ct_value item = ct_nil();
-        st = m->ops->save != NULL
-                 ? m->ops->save(m, names, &item, err)
-                 : ct_fail(err, CT_EUNSUPPORTED, "stop",
-                           "the state of %s cannot be saved", m->ops->name);
+        st = ct_stopper_save(self->members[i], names, &item, err);
         if (st == CT_OK) {
             st = ct_value_push(&list, &item, err);
         }
@@ -446,25 +449,58 @@ any_save(ct_stopper *s, ct_names *names, ct_value *out, ct_err *err)
     return st;
 }
 
-static ct_status
-any_restore(ct_stopper *s, ct_names *names, const ct_value *v, ct_err *err)
+/* Each member takes the state at its place if that is of its kind, or else, unless places
+ * matter, the first of its kind that is at no other member's place. */
+static const ct_value *
+state_for(const any_of *self, const ct_value *v, size_t place, bool places, bool *used)
 {
-    any_of *self = (any_of *)s;
-    if (v->kind != CT_LIST || v->len != self->count) {
-        return ct_fail(
-            err, CT_ECORRUPT, "stop",
-            "the saved state is not one of %zu combined conditions; resume with "
-            "the conditions that the run began with",
-            self->count);
+    if (place < v->len &&
+        ct_stopper_saved_by(self->members[place], &v->u.items[place])) {
+        return &v->u.items[place];
     }
-    ct_status st = CT_OK;
+    for (size_t i = 0; !places && i < v->len; i++) {
+        bool stays =
+            i < self->count && ct_stopper_saved_by(self->members[i], &v->u.items[i]);
+        if (!used[i] && !stays &&
+            ct_stopper_saved_by(self->members[place], &v->u.items[i])) {
+            used[i] = true;
+            return &v->u.items[i];
+        }
+    }
+    return NULL;
+}
+
+static ct_status
+members_restore(any_of *self, ct_names *names, const ct_value *v, bool places,
+                const ct_past *past, ct_err *err)
+{
+    if (v->kind != CT_LIST) {
+        return ct_fail(err, CT_ECORRUPT, "stop",
+                       "the saved state is not one of several conditions");
+    }
+    bool *used = ct_calloc((size_t)v->len + 1, sizeof *used);
+    ct_status st = used != NULL ? CT_OK : ct_fail_mem(err);
     for (size_t i = 0; st == CT_OK && i < self->count; i++) {
-        ct_stopper *m = self->members[i];
-        st = m->ops->restore != NULL && v->u.items[i].kind != CT_NIL
-                 ? m->ops->restore(m, names, &v->u.items[i], err)
-                 : CT_OK;
+        st = ct_stopper_restore(self->members[i], names,
+                                state_for(self, v, i, places, used), past, err);
     }
+    ct_free(used);
     return st;
+}
+
+static ct_status
+any_restore(ct_stopper *s, ct_names *names, const ct_value *v, const ct_past *past,
+            ct_err *err)
+{
+    return members_restore((any_of *)s, names, v, false, past, err);
+}
+
+/* Each experiment has its place. */
+static ct_status
+own_restore(ct_stopper *s, ct_names *names, const ct_value *v, const ct_past *past,
+            ct_err *err)
+{
+    return members_restore((any_of *)s, names, v, true, past, err);
 }
 
 static void
@@ -489,7 +525,7 @@ own_on_result(ct_stopper *s, const ct_board *b, ct_trial_id t, const ct_result *
     return m->ops->on_result(m, b, t, r, stop, err);
 }
 
-#define MEMBERS_OPS(title, is_foreign, ask)                                            \
+#define MEMBERS_OPS(title, is_foreign, ask, back)                                      \
     {                                                                                  \
         .name = title,                                                                 \
         .foreign = (is_foreign),                                                       \
@@ -497,15 +533,16 @@ own_on_result(ct_stopper *s, const ct_board *b, ct_trial_id t, const ct_result *
         .stop_all = any_stop_all,                                                      \
         .skip = any_skip,                                                              \
         .save = any_save,                                                              \
-        .restore = any_restore,                                                        \
+        .restore = (back),                                                             \
         .free = any_free,                                                              \
     }
 /* Native, foreign. */
-static const ct_stopper_ops ANY_OPS[] = {MEMBERS_OPS("any of", false, any_on_result),
-                                         MEMBERS_OPS("any of", true, any_on_result)};
+static const ct_stopper_ops ANY_OPS[] = {
+    MEMBERS_OPS("any of", false, any_on_result, any_restore),
+    MEMBERS_OPS("any of", true, any_on_result, any_restore)};
 static const ct_stopper_ops OWN_OPS[] = {
-    MEMBERS_OPS("by experiment", false, own_on_result),
-    MEMBERS_OPS("by experiment", true, own_on_result)};
+    MEMBERS_OPS("by experiment", false, own_on_result, own_restore),
+    MEMBERS_OPS("by experiment", true, own_on_result, own_restore)};
 
 static ct_status
 members_new(ct_stopper **out, const ct_stopper_ops *ops, ct_stopper *const *members,

@@ -219,8 +219,10 @@ trials_forget(trial_plateau *self)
 }
 
 static ct_status
-trial_restore(ct_stopper *s, ct_names *names, const ct_value *v, ct_err *err)
+trial_restore(ct_stopper *s, ct_names *names, const ct_value *v, const ct_past *past,
+              ct_err *err)
 {
+    (void)past;
     (void)names;
     trial_plateau *self = (trial_plateau *)s;
     trial_plateau fresh = {.opts = self->opts};
@@ -418,8 +420,10 @@ experiment_save(ct_stopper *s, ct_names *names, ct_value *out, ct_err *err)
 }
 
 static ct_status
-experiment_restore(ct_stopper *s, ct_names *names, const ct_value *v, ct_err *err)
+experiment_restore(ct_stopper *s, ct_names *names, const ct_value *v,
+                   const ct_past *past, ct_err *err)
 {
+    (void)past;
     (void)names;
     experiment_plateau *self = (experiment_plateau *)s;
     int64_t lasted;

@@ -41,8 +41,6 @@ from ctune.utils.serialization import FALLBACK
 from ctune.utils.util import flatten_dict, is_nan
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
 
     from ctune._plan import Plan
     from ctune.execution.placement_groups import PlacementGroupFactory
@@ -103,7 +101,7 @@ class TrialView(Protocol):
     resources: dict[str, float]
     source: tuple[str, dict[str, Any], int] | None
 
-    def metric(self, name: str) -> npt.NDArray[np.float64] | None: ...
+    def newest(self) -> dict[str, list[float]]: ...
     def metric_names(self) -> tuple[str, ...]: ...
     def metric_analysis(self) -> dict[str, dict[str, float]]: ...
     def checkpoints(self) -> list[tuple[str, dict[str, Any], int]]: ...
@@ -364,13 +362,8 @@ class Trial:
             stored = run["metric_n_steps"] = _state.resolve(run.get("metric_n_steps")) or {}
             newest = {name: list(kept["10"]) for name, kept in stored.items()}
         else:
-            newest = self._newest_values(self._view)
+            newest = self._view.newest()
         return {name: {"5": values[-5:], "10": values} for name, values in newest.items()}
-
-    def _newest_values(self, view: TrialView) -> dict[str, list[float]]:
-        """Returns the newest 10 values of each metric."""
-        histories = ((name, view.metric(name)) for name in view.metric_analysis())
-        return {name: [] if h is None else h[-10:].tolist() for name, h in histories}
 
     @property
     def placement_group_factory(self) -> PlacementGroupFactory | None:
