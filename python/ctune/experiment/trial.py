@@ -41,7 +41,6 @@ from ctune.utils.serialization import FALLBACK
 from ctune.utils.util import flatten_dict, is_nan
 
 if TYPE_CHECKING:
-
     from ctune._plan import Plan
     from ctune.execution.placement_groups import PlacementGroupFactory
     from ctune.trainable.trainable import Trainable
