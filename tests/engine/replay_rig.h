@@ -152,6 +152,7 @@ typedef struct rig {
     ct_searcher *searcher;
     ct_control *control;
     ct_exec *exec;
+    ct_output *output; /* NULL = none */
     ct_record record;
     uint32_t saves;
     char path[32]; /* of the newest checkpoint; nothing is there */
@@ -202,8 +203,9 @@ rig_plan(void *ctx, const ct_command *c, double now, ct_sim_answer *out, ct_err 
     return st;
 }
 
+/* `store`: where the trials have their folders; NULL = nowhere. */
 static void
-rig_init(rig *r)
+rig_init(rig *r, const char *store)
 {
     ct_err err = CT_ERR_INIT;
     ct_value totals = ct_dict(), request = ct_dict();
@@ -226,8 +228,12 @@ rig_init(rig *r)
     RIG_CHECK(ct_recorded_scheduler(&r->scheduler, &r->answers, &err) == CT_OK);
     RIG_CHECK(ct_value_put(&totals, CT_KEY_CPU, &three, &err) == CT_OK);
     RIG_CHECK(ct_value_put(&request, CT_KEY_CPU, &one, &err) == CT_OK);
-    const ct_experiment only = {
-        .name = "e", .trainable = "model", .request = &request, .max_failures = 2};
+    const ct_experiment only = {.name = "e",
+                                .dir = store,
+                                .trainable = "model",
+                                .request = &request,
+                                .max_failures = 2};
+    const ct_output_opts files = {true, true, true};
     const ct_control_opts o = {.names = r->names,
                                .scheduler = r->scheduler,
                                .searcher = r->searcher,
@@ -239,6 +245,8 @@ rig_init(rig *r)
                                .checkpoint = {.num_to_keep = 1, .score = CT_NAME_NONE}};
     RIG_CHECK(ct_control_new(&r->control, &o, &err) == CT_OK);
     RIG_CHECK(ct_sim_new(&r->exec, &sim, &r->clock, &err) == CT_OK);
+    RIG_CHECK(store == NULL ||
+              ct_output_new(&r->output, &files, r->names, &err) == CT_OK);
     ct_value_deinit(&totals);
     ct_value_deinit(&request);
 }
@@ -247,6 +255,7 @@ static void
 rig_deinit(rig *r)
 {
     r->exec->ops->free(r->exec);
+    ct_output_free(r->output);
     ct_control_free(r->control);
     r->scheduler->ops->free(r->scheduler);
     r->searcher->ops->free(r->searcher);
@@ -263,6 +272,7 @@ rig_drive_opts(rig *r, ct_journal *j)
         .exec = r->exec,
         .journal = j,
         .answers = &r->answers,
+        .output = r->output,
         .clock = &r->clock.clock,
         .heard = UINT32_MAX,
         .interrupt_grace = 5.0,
@@ -270,9 +280,9 @@ rig_drive_opts(rig *r, ct_journal *j)
 }
 
 /* Runs from the beginning, or for at most so many turns; the journal's only segment, 0, is
- * in dir. */
+ * in dir. `store` as above. */
 static void
-rig_run(const char *dir, int most)
+rig_run_in(const char *dir, const char *store, int most)
 {
     ct_err err = CT_ERR_INIT;
     rig r;
@@ -280,7 +290,7 @@ rig_run(const char *dir, int most)
     ct_drive *d = NULL;
     bool more = true;
 
-    rig_init(&r);
+    rig_init(&r, store);
     RIG_CHECK(ct_journal_open(&j, dir, 0, r.names, CT_SYNC_NONE, &err) == CT_OK);
     const ct_drive_opts o = rig_drive_opts(&r, j);
     RIG_CHECK(ct_drive_new(&d, &o, &err) == CT_OK);
@@ -295,6 +305,12 @@ rig_run(const char *dir, int most)
     ct_drive_free(d);
     RIG_CHECK(ct_journal_close(j, &err) == CT_OK);
     rig_deinit(&r);
+}
+
+static inline void
+rig_run(const char *dir, int most)
+{
+    rig_run_in(dir, NULL, most);
 }
 
 /* What a replay came to. */
@@ -329,7 +345,7 @@ rig_hash(const rig *r)
 
 /* Replays the journal in dir; with `most` > 0 the run then goes on for as many turns. */
 static rig_outcome
-rig_replay(const char *dir, int most)
+rig_replay_in(const char *dir, const char *store, int most)
 {
     ct_err err = CT_ERR_INIT;
     rig_outcome out = {0};
@@ -338,7 +354,7 @@ rig_replay(const char *dir, int most)
     rig r;
     bool more = true;
 
-    rig_init(&r);
+    rig_init(&r, store);
     const ct_drive_opts o = rig_drive_opts(&r, NULL);
     RIG_CHECK(ct_drive_new(&d, &o, &err) == CT_OK);
     out.status = ct_drive_recover(d, dir, &found, &err);
@@ -358,6 +374,12 @@ rig_replay(const char *dir, int most)
     ct_drive_free(d);
     rig_deinit(&r);
     return out;
+}
+
+static inline rig_outcome
+rig_replay(const char *dir, int most)
+{
+    return rig_replay_in(dir, NULL, most);
 }
 
 #endif

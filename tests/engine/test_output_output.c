@@ -644,6 +644,153 @@ test_every_failed_allocation_is_reported_without_leak(void **state)
     sweep_allocations(whole_life, NULL);
 }
 
+/* ---- catching up ---- */
+
+/* What a run left that was at its third result and second failure. */
+static void
+write_more(void)
+{
+    ct_err err = CT_ERR_INIT;
+    world w = world_of();
+    put_s(&w, "words", "one\n\"two\"\r\n");
+    for (int i = 0; i < 3; i++) {
+        say(&w, CT_NOTE_RESULT);
+    }
+    for (int32_t i = 1; i < 3; i++) {
+        const ct_note n = {.kind = CT_NOTE_TRIAL_FAILURE,
+                           .code = i,
+                           .text = "Failure # 1 is nested\nFailure # 7 too\n",
+                           .text_len = 38,
+                           .blob = (const uint8_t *)"pickle",
+                           .blob_len = 6};
+        assert_ok(ct_output_note(w.output, &w.board, &n, &err), err);
+    }
+    world_close(&w);
+}
+
+/* A replay tells of so many results and failures. */
+static ct_status
+catch_up(ct_output_opts opts, int results, int failures, ct_err *err)
+{
+    world w;
+    ct_name words = 0;
+    ct_output *o = NULL;
+    ct_status st = world_open(&w, err);
+    if (st == CT_OK) {
+        st = ct_output_new(&o, &opts, w.names, err);
+    }
+    if (st == CT_OK) {
+        st = ct_names_intern(w.names, "words", 5, &words, err);
+    }
+    if (st == CT_OK) {
+        st = ct_record_str(&w.r, words, "one\n\"two\"\r\n", 11, err);
+    }
+    for (int i = 0; st == CT_OK && i < results; i++) {
+        const ct_note n = {.kind = CT_NOTE_RESULT, .record = &w.r};
+        st = ct_output_catch_up(o, &w.board, &n, err);
+    }
+    for (int i = 0; st == CT_OK && i < failures; i++) {
+        const ct_note n = {.kind = CT_NOTE_TRIAL_FAILURE,
+                           .code = i + 1,
+                           .text = "new\n",
+                           .text_len = 4};
+        st = ct_output_catch_up(o, &w.board, &n, err);
+    }
+    if (st == CT_OK) {
+        st = ct_output_caught_up(o, &w.board, err);
+    }
+    ct_output_free(o);
+    world_close(&w);
+    return st;
+}
+
+static int
+count_of(const char *name, const char *what)
+{
+    ct_err err = CT_ERR_INIT;
+    ct_buf b = CT_BUF_INIT;
+    char path[200];
+    int n = 0;
+    (void)snprintf(path, sizeof path, "%s/trial/%s", folder, name);
+    assert_ok(ct_file_read_all(path, &b, &err), err);
+    assert_ok(ct_buf_terminate(&b, &err), err);
+    for (const char *at = (const char *)b.data; (at = strstr(at, what)) != NULL; at++) {
+        n++;
+    }
+    ct_buf_deinit(&b);
+    return n;
+}
+
+static void
+test_lines_that_no_replay_tells_of_are_cut_off(void **state)
+{
+    (void)state;
+    ct_err err = CT_ERR_INIT;
+    const ct_output_opts all = {true, true, true};
+    for (int kept = 3; kept >= 0; kept--) {
+        write_more();
+        assert_ok(catch_up(all, kept, kept > 2 ? 2 : kept, &err), err);
+        assert_int_equal(count_of("result.json", "\n"), kept);
+        assert_int_equal(count_of("progress.csv", "\"one\n\"\"two\"\"\r\n\"\r\n"),
+                         kept);
+        assert_int_equal(count_of("progress.csv", "words"), kept > 0);
+        assert_int_equal(count_of("error.txt", "occurred"), kept > 2 ? 2 : kept);
+        assert_int_equal(count_of("error.txt", "Failure # 7 too\n"),
+                         kept > 2 ? 2 : kept);
+        assert_int_equal(file_exists("error.pkl"), kept >= 2);
+        assert_int_equal(remove_folder(NULL), 0);
+        assert_int_equal(make_folder(NULL), 0);
+    }
+}
+
+static void
+test_a_deleted_file_is_written_again_and_zeros_are_no_lines(void **state)
+{
+    (void)state;
+    ct_err err = CT_ERR_INIT;
+    const ct_output_opts all = {true, true, true};
+    char path[200];
+    write_more();
+    (void)snprintf(path, sizeof path, "%s/trial/progress.csv", folder);
+    assert_ok(ct_file_remove(path, &err), err);
+    (void)snprintf(path, sizeof path, "%s/trial/result.json", folder);
+    assert_ok(ct_file_replace(path, "{}\n\0\0\0\n", 7, false, &err), err);
+    assert_ok(catch_up(all, 2, 2, &err), err);
+    assert_file("result.json", "{}\n{\"words\": \"one\\n\\\"two\\\"\\r\\n\"}\n");
+    assert_file("progress.csv", "words\r\n\"one\n\"\"two\"\"\r\n\"\r\n"
+                                "\"one\n\"\"two\"\"\r\n\"\r\n");
+}
+
+static void
+test_files_that_are_not_written_are_not_cut(void **state)
+{
+    (void)state;
+    ct_err err = CT_ERR_INIT;
+    write_more();
+    assert_ok(catch_up((ct_output_opts){.errors = true}, 1, 2, &err), err);
+    assert_int_equal(count_of("result.json", "\n"), 3);
+    assert_int_equal(count_of("progress.csv", "one"), 3);
+    assert_ok(catch_up((ct_output_opts){.csv = true}, 1, 0, &err), err);
+    assert_int_equal(count_of("result.json", "\n"), 3);
+    assert_int_equal(count_of("progress.csv", "one"), 1);
+    assert_int_equal(count_of("error.txt", "occurred"), 2);
+}
+
+static ct_status
+write_and_catch_up(void *ctx, ct_err *err)
+{
+    (void)ctx;
+    return catch_up((ct_output_opts){true, true, true}, 1, 1, err);
+}
+
+static void
+test_every_failed_allocation_while_catching_up_is_reported(void **state)
+{
+    (void)state;
+    write_more();
+    sweep_allocations(write_and_catch_up, NULL);
+}
+
 #define IN_FOLDER(test)                                                                \
     cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
 
@@ -666,6 +813,10 @@ main(void)
         IN_FOLDER(test_a_full_disk_leaves_whole_lines_and_the_header_comes_later),
         IN_FOLDER(test_a_warm_result_allocates_nothing),
         IN_FOLDER(test_every_failed_allocation_is_reported_without_leak),
+        IN_FOLDER(test_lines_that_no_replay_tells_of_are_cut_off),
+        IN_FOLDER(test_a_deleted_file_is_written_again_and_zeros_are_no_lines),
+        IN_FOLDER(test_files_that_are_not_written_are_not_cut),
+        IN_FOLDER(test_every_failed_allocation_while_catching_up_is_reported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

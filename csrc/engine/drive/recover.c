@@ -8,6 +8,8 @@
 
 #include "os/file.h"
 
+#include <string.h>
+
 typedef struct replay {
     ct_drive *drive;
     bool in_turn;
@@ -108,6 +110,61 @@ on_segment(void *ctx, uint32_t number, ct_err *err)
     return load(r, err);
 }
 
+/* --- checkpoints --- */
+
+typedef struct lost {
+    const ct_trial *trial;
+    ct_buf path;
+} lost;
+
+/* The trial will give these numbers again. */
+static ct_status
+drop_if_unknown(void *ctx, const char *name, ct_err *err)
+{
+    static const char stem[] = "checkpoint_";
+    size_t n = sizeof stem - 1;
+    lost *l = ctx;
+    uint64_t number = 0;
+    size_t digits = 0;
+
+    if (strncmp(name, stem, n) != 0) {
+        return CT_OK;
+    }
+    for (; name[n] >= '0' && name[n] <= '9' && digits < 12; n++, digits++) {
+        number = number * 10 + (uint64_t)(name[n] - '0');
+    }
+    if (digits == 0 || name[n] != '\0' || number < l->trial->checkpoints_made) {
+        return CT_OK;
+    }
+    ct_buf_clear(&l->path);
+    ct_status st = ct_buf_printf(&l->path, err, "%s/%s", l->trial->dir, name);
+    if (st == CT_OK) {
+        st = ct_buf_terminate(&l->path, err);
+    }
+    return st == CT_OK ? ct_dir_discard((const char *)l->path.data, err) : st;
+}
+
+/* Removes checkpoints of which the journal does not tell: it lost its last turns, or a
+ * worker was faster than it. */
+static ct_status
+drop_unknown(const ct_trials *trials, ct_err *err)
+{
+    lost l = {NULL, CT_BUF_INIT};
+    ct_status st = CT_OK;
+
+    for (ct_trial_id t = 0; st == CT_OK && t < ct_trials_count(trials); t++) {
+        l.trial = ct_trials_get(trials, t);
+        if (l.trial->dir == NULL || l.trial->status == CT_TRIAL_TERMINATED ||
+            l.trial->status == CT_TRIAL_ERROR) {
+            continue; /* an ended one saves nothing behind its last turn */
+        }
+        st = ct_dir_list(l.trial->dir, drop_if_unknown, &l, err);
+        st = st == CT_ENOTFOUND ? CT_OK : st;
+    }
+    ct_buf_deinit(&l.path);
+    return st;
+}
+
 ct_status
 ct_drive_recover(ct_drive *d, const char *dir, ct_recovery *out, ct_err *err)
 {
@@ -131,14 +188,19 @@ ct_drive_recover(ct_drive *d, const char *dir, ct_recovery *out, ct_err *err)
         ct_answers_restart(a);
         out->differing = a->differing;
     }
+    if (st == CT_OK && d->opts.output != NULL) {
+        st =
+            ct_output_caught_up(d->opts.output, ct_control_board(d->opts.control), err);
+    }
+    if (st == CT_OK && d->opts.make_dirs) {
+        st = drop_unknown(ct_control_board(d->opts.control)->trials, err);
+    }
     if (st != CT_OK) {
         return st;
     }
-    if (d->opts.output != NULL) {
-        ct_output_caught_up(d->opts.output);
-    }
     ct_control_begin(d->opts.control);
     out->found = read.turns > 0 || r.loaded;
+    out->whole = !r.loaded;
     out->events = read.events;
     out->turns = read.turns;
     out->last_segment = read.last_segment;

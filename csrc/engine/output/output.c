@@ -353,13 +353,30 @@ ct_output_catch_up(ct_output *o, const ct_board *b, const ct_note *n, ct_err *er
     return line || row ? write_result(o, trial, n, line, row, err) : CT_OK;
 }
 
-void
-ct_output_caught_up(ct_output *o)
+ct_status
+ct_output_caught_up(ct_output *o, const ct_board *b, ct_err *err)
 {
+    size_t n = ct_trials_count(b->trials);
+    ct_status st = counts_reserve(o, n + 1, err);
+
     close_all(o);
+    for (ct_trial_id t = 0; st == CT_OK && t < n; t++) {
+        const ct_trial *trial = ct_trials_get(b->trials, t);
+        bool ended =
+            trial->status == CT_TRIAL_TERMINATED || trial->status == CT_TRIAL_ERROR;
+        file_counts *f;
+        if (trial->dir == NULL || (ended && !o->counts[t].known)) {
+            continue; /* a trial that had ended before the snapshot was not heard of since */
+        }
+        st = counts_of(o, trial, t, &f, err);
+        if (st == CT_OK) {
+            st = file_counts_cut(f, &o->opts, trial->dir, &o->row, err);
+        }
+    }
     ct_free(o->counts);
     o->counts = NULL;
     o->count_cap = 0;
+    return st;
 }
 
 ct_status

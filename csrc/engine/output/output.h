@@ -28,7 +28,9 @@ ct_status ct_output_catch_up(ct_output *o, const ct_board *b, const ct_note *n,
                              ct_err *err);
 /* Notes come back only of what followed this state: the files hold all before it. */
 ct_status ct_output_catch_up_from(ct_output *o, const ct_board *b, ct_err *err);
-void ct_output_caught_up(ct_output *o); /* what is to be written from now on is new */
+/* All notes came back; the board says what the trials are now. The files hold just what was
+ * told then: lines of results that a journal lost are cut off. */
+ct_status ct_output_caught_up(ct_output *o, const ct_board *b, ct_err *err);
 /* Appends the line of a record as result.json holds it, without the newline. config may
  * be NULL: {}. For tests and Python. */
 ct_status ct_output_json_line(ct_output *o, ct_buf *out, const ct_record *r,

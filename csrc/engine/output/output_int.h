@@ -10,6 +10,7 @@
 #include "base/record.h"
 #include "base/value.h"
 #include "flow/note.h"
+#include "output/output.h"
 
 /* ---- jsonl.c ---- */
 
@@ -94,6 +95,9 @@ typedef struct file_counts {
 } file_counts;
 /* Counts them, and cuts off a last line that is not whole. */
 ct_status file_counts_read(file_counts *f, const char *dir, ct_buf *path, ct_err *err);
+/* Cuts off what was not told again. */
+ct_status file_counts_cut(const file_counts *f, const ct_output_opts *opts,
+                          const char *dir, ct_buf *path, ct_err *err);
 
 /* ---- params.c ---- */
 
