@@ -518,7 +518,8 @@ hook_exploit(void *ctx, const ct_board *b, ct_trial_id t, ct_trial_id source, bo
     return st;
 }
 
-/* In a run: the order was carried out, or could not be. */
+/* In a run: the order was carried out, or could not be. A replay says only the former: what
+ * the policy files lack or have too much of depends on it. */
 static ct_status
 hook_exploited(void *ctx, const ct_board *b, ct_trial_id t, ct_trial_id source,
                bool done, const ct_value *note, ct_err *err)
@@ -527,7 +528,7 @@ hook_exploited(void *ctx, const ct_board *b, ct_trial_id t, ct_trial_id source,
     pyct_state *state = self->native.state;
     ct_answers *a = answers_of(self);
     (void)b;
-    if ((a != NULL && a->replay) || (done && (note == NULL || note->kind == CT_NIL))) {
+    if (done ? note == NULL || note->kind == CT_NIL : a != NULL && a->replay) {
         return CT_OK;
     }
     pyct_entry entry = pyct_enter(state);

@@ -299,13 +299,14 @@ def publish(aside: str, target: str, *, sync: bool = False) -> None:
             shutil.rmtree(old, ignore_errors=True)
         os.rename(aside, target)
         if sync:
-            _sync(os.path.dirname(target))
+            sync_path(os.path.dirname(target))
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
 
 
-def _sync(path: str) -> None:
+def sync_path(path: str) -> None:
+    """Waits until a file, or the names in a directory, are on the disk itself."""
     fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)
@@ -318,8 +319,8 @@ def _sync_tree(directory: str) -> None:
         for name in names:
             path = os.path.join(folder, name)
             if not os.path.islink(path):
-                _sync(path)
-        _sync(folder)
+                sync_path(path)
+        sync_path(folder)
 
 
 _FICLONE = 0x40049409  # Linux: the target shares the source's blocks until one is written to

@@ -19,12 +19,13 @@ from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 from ctune import _ctune
+from ctune._checkpoint import sync_path
 from ctune._config import ResumeConfig
 from ctune._encode import brief, loads
 from ctune._environment import environment_number
 from ctune.callback import Callback, CallbackList
 from ctune.error import TuneError
-from ctune.schedulers import FIFOScheduler
+from ctune.schedulers import FIFOScheduler, PopulationBasedTraining
 from ctune.search import ConcurrencyLimiter, SearchAlgorithm, Searcher, SearchGenerator
 from ctune.search.sample import Domain
 from ctune.utils.util import flatten_dict
@@ -205,7 +206,12 @@ def run_settings(plan: Plan, searcher_state: str | None) -> str:
     settings = {
         "control": control,
         "resume": None if plan.resume is None else _fates(plan),
-        "run": {**plan.identity, "searcher_state": searcher_state, "session": _began(plan)},
+        "run": {
+            **plan.identity,
+            "searcher_state": searcher_state,
+            "session": _began(plan),
+            "logs": _logs(plan),
+        },
     }
     return json.dumps(settings)
 
@@ -213,6 +219,23 @@ def run_settings(plan: Plan, searcher_state: str | None) -> str:
 def _began(plan: Plan) -> str:
     """The session in which the run began, by which its files are told from older ones."""
     return plan.session if plan.past is None else str(plan.past.get("session", ""))
+
+
+def _logs(plan: Plan) -> list[int] | None:
+    """Where the scheduler's own log began in the directory of each experiment, if it has one."""
+    if plan.past is not None:
+        known: list[int] | None = plan.past.get("logs")
+        return known
+    scheduler = _log_keeper(plan.scheduler)
+    if scheduler is None:
+        return None
+    return [scheduler._log_size(one.directory) for one in plan.experiments]
+
+
+def _log_keeper(scheduler: Any) -> PopulationBasedTraining | None:
+    """A scheduler that logs what it does, also within another one."""
+    inner = getattr(scheduler, "_base_scheduler", scheduler)
+    return inner if isinstance(inner, PopulationBasedTraining) else None
 
 
 def _fates(plan: Plan) -> dict[str, Any]:
@@ -412,7 +435,10 @@ def keep_searcher(plan: Plan) -> str | None:
         return None
     name = f"searcher-begin-{plan.session}.pkl"
     try:
-        searcher.save(os.path.join(plan.experiment_dir, name))
+        path = os.path.join(plan.experiment_dir, name)
+        searcher.save(path)
+        if plan.journal_sync != "none" and os.path.isfile(path):  # the journal will name it
+            sync_path(path)
     except NotImplementedError:
         return None
     except Exception as error:
@@ -503,16 +529,25 @@ def recover(plan: Plan, driver: _ctune.Driver) -> None:
     if searcher is not None and kept is not None:
         try:
             searcher.restore(os.path.join(plan.experiment_dir, kept))
-        except OSError as error:
-            logger.warning("The searcher's first state is missing: %s", error)
+        except Exception as error:
+            logger.warning("The searcher's first state is missing or damaged: %r", error)
     if limiter is not None and limit is not None:
         now = limiter.max_concurrent
         limiter.set_max_concurrency(limit)
+    keeper, logs = _log_keeper(plan.scheduler), plan.past.get("logs")
+    if keeper is not None:
+        keeper._replay_begins()
     start = time.monotonic()
+    folders: dict[str, int] = {}
     try:
         found = driver.recover(plan.experiment_dir)
+        if logs is not None and found["whole"]:
+            folders = {one.directory: logs[i] for i, one in enumerate(plan.experiments)}
     except (RuntimeError, NotImplementedError) as error:
         raise TuneError(f"resume: the journal cannot be gone on with: {error}") from error
+    finally:
+        if keeper is not None:
+            keeper._replay_ended(folders, [trial.trial_id for trial in driver.trials])
     if limiter is not None and limit is not None:
         limiter.set_max_concurrency(now)
     logger.info(

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ctune import _ctune
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["PopulationBasedTraining", "PopulationBasedTrainingReplay"]
 
 logger = logging.getLogger("ctune")
+
+_GLOBAL_LOG = "pbt_global.txt"
+_POLICY_LOG = "pbt_policy_{}.txt"
 
 # Options that a state on disk does not hold: they may be code.
 _NOT_SAVED = ("hyperparam_mutations", "custom_explore_fn")
@@ -180,19 +183,47 @@ class PopulationBasedTraining(_ctune.PopulationBasedTraining, NativeScheduler):
             )
         return _ctune.perturbed_tag(tag, new_config, mutations), line
 
+    _again: list[tuple[str, str, str, str]] | None = None  # what a replay tells of exploits
+
     def _log_exploit(self, trial: Trial, trial_to_clone: Trial, line: str) -> None:
         """Writes the policy files; the trial's own begins with that of the other."""
         folder = trial.local_experiment_path
         if folder is None or not os.path.isdir(folder):
             return  # a simulation keeps no files
-        with open(os.path.join(folder, "pbt_global.txt"), "a") as f:
+        if self._again is not None:
+            self._again.append((folder, trial.trial_id, trial_to_clone.trial_id, line))
+            return
+        with open(os.path.join(folder, _GLOBAL_LOG), "a") as f:
             f.write(line + "\n")
-        own = os.path.join(folder, f"pbt_policy_{trial.trial_id}.txt")
-        other = os.path.join(folder, f"pbt_policy_{trial_to_clone.trial_id}.txt")
+        own = os.path.join(folder, _POLICY_LOG.format(trial.trial_id))
+        other = os.path.join(folder, _POLICY_LOG.format(trial_to_clone.trial_id))
         if os.path.exists(other):
             shutil.copyfile(other, own)
         with open(own, "a") as f:
             f.write(line + "\n")
+
+    def _log_size(self, folder: str) -> int:
+        """Returns how much of the log in an experiment's directory is not of this run, so far."""
+        path = os.path.join(folder, _GLOBAL_LOG)
+        return os.path.getsize(path) if os.path.exists(path) else 0
+
+    def _replay_begins(self) -> None:
+        self._again = []
+
+    def _replay_ended(self, folders: Mapping[str, int], trial_ids: Iterable[str]) -> None:
+        """Makes the policy files what the journal says.
+
+        A line is written before its turn is in the journal, and a machine that lost power may
+        have kept the one without the other.
+
+        Args:
+            folders: Directory of each experiment -> `_log_size` when the run began.
+            trial_ids: Of all trials.
+        """
+        told, self._again = self._again or [], None
+        if self._log_config:
+            for folder, before in folders.items():
+                _restore_logs(folder, before, trial_ids, told)
 
     def _skip_exploit(self, trial: Trial, trial_to_clone: Trial) -> None:
         logger.info(
@@ -244,6 +275,41 @@ class PopulationBasedTraining(_ctune.PopulationBasedTraining, NativeScheduler):
                 for saved in state["saved"]
             ]
         return state
+
+
+def _restore_logs(
+    folder: str, before: int, trial_ids: Iterable[str], told: Iterable[tuple[str, str, str, str]]
+) -> None:
+    everything = ""
+    policies = dict.fromkeys(trial_ids, "")
+    for where, own, other, line in told:
+        if where == folder:
+            everything += line + "\n"
+            policies[own] = (policies.get(other) or policies.get(own, "")) + line + "\n"
+    path = os.path.join(folder, _GLOBAL_LOG)
+    past = b""
+    if os.path.exists(path):
+        with open(path, "rb") as file:
+            past = file.read(before)
+    _rewrite(path, past + everything.encode())
+    for own, text in policies.items():
+        _rewrite(os.path.join(folder, _POLICY_LOG.format(own)), text.encode())
+
+
+def _rewrite(path: str, content: bytes) -> None:
+    """Gives a file another content, whole or not at all; no file where there is none."""
+    if not content:
+        if os.path.exists(path):
+            os.remove(path)
+        return
+    if os.path.exists(path):
+        with open(path, "rb") as file:
+            if file.read() == content:
+                return
+    aside = os.path.join(os.path.dirname(path), f".tmp-{os.path.basename(path)}")
+    with open(aside, "wb") as file:
+        file.write(content)
+    os.replace(aside, path)
 
 
 def _path_of(saved: Any) -> Any:
