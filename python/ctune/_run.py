@@ -6,6 +6,7 @@ import logging
 import numbers
 import os
 import pickle
+import re
 import signal
 import sys
 import threading
@@ -258,15 +259,27 @@ def _namer(plan: Plan, name: str) -> Callable[[Trial], str | None] | None:
         for place, one in enumerate(plan.experiments):
             if creators[place] is None and one.named_by_env:
                 creators[place] = Trial._default_name
-    if len(creators) == 1 or not any(creators):
-        return creators[0]
+    if not any(creators):
+        return None
 
     def create(trial: Trial) -> str | None:
         assert trial._view is not None
-        creator = creators[trial._view.experiment]
-        return None if creator is None else creator(trial)
+        place = trial._view.experiment
+        creator = creators[place]
+        found = None if creator is None else creator(trial)
+        if name == "trial_dirname_creator" and isinstance(found, str):
+            return _unused(plan.experiments[place].directory, found)
+        return found
 
     return create
+
+
+def _unused(directory: str, name: str) -> str:
+    """Returns a name that no directory has yet: that of an earlier run keeps its results."""
+    found = name = re.sub("[/()]", "_", name)
+    while os.path.exists(os.path.join(directory, found)):
+        found = f"{name}_{os.urandom(2).hex()}"
+    return found
 
 
 def _stoppers(plan: Plan) -> Any:
