@@ -89,7 +89,7 @@ put_u16_escape(ct_buf *out, uint32_t unit, ct_err *err)
     return ct_buf_put(out, text, sizeof text, err);
 }
 
-/* A character that is not ASCII, or a control character. */
+/* A character that is not ASCII, or a control character, of which DEL is one. */
 static ct_status
 put_escape(ct_buf *out, uint32_t cp, ct_err *err)
 {
@@ -107,7 +107,7 @@ static size_t
 plain_run(const uint8_t *p, size_t len)
 {
     size_t i = 0;
-    while (i < len && p[i] >= 0x20U && p[i] < 0x80U && p[i] != '"' && p[i] != '\\') {
+    while (i < len && p[i] >= 0x20U && p[i] < 0x7FU && p[i] != '"' && p[i] != '\\') {
         i++;
     }
     return i;
@@ -418,13 +418,13 @@ layout_string(ct_buf *out, const char *text, size_t *at, ct_err *err)
             size_t take = text[i + 1] != '\0' ? 2 : 1;
             st = ct_buf_put(out, p, take, err);
             i += take;
-        } else if (*p >= 0x80U) {
+        } else if (*p >= 0x7FU) {
             uint32_t cp;
             i += utf8_next(p, strnlen((const char *)p, 4), &cp);
             st = put_escape(out, cp, err);
         } else {
             size_t run = 1;
-            while (p[run] >= 0x20U && p[run] < 0x80U && p[run] != '"' &&
+            while (p[run] >= 0x20U && p[run] < 0x7FU && p[run] != '"' &&
                    p[run] != '\\') {
                 run++;
             }
