@@ -227,3 +227,14 @@ def test_results_with_other_keys_and_other_trials_are_not_mixed_up(tmp_path):
     assert points(events, "a") == [(1, 1.0), (3, 3.0), (5, 5.0)]
     assert points(events, "b_c") == [(0, 0.0), (2, -2.0), (4, -4.0)]
     assert points(events, "n/a") == [(0, 0.0), (2, 4.0), (4, 8.0)]
+
+
+def test_tensorboardx_is_imported_when_there_is_something_to_write(tmp_path, monkeypatch):
+    def train(config):
+        assert "tensorboardX" not in sys.modules
+        tune.report({"a": 1})
+
+    for name in [n for n in sys.modules if n.partition(".")[0] == "tensorboardX"]:
+        monkeypatch.delitem(sys.modules, name)
+    (trial,) = tune.run(train, storage_path=tmp_path, verbose=0).trials
+    assert points(read(trial), "a") == [(1, 1.0)]

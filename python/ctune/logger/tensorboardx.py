@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import numbers
 import os
-import socket
 import struct
 import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ctune._ctune import crc32c
+from ctune._ctune import crc32c, host
 from ctune.logger._background import Background, Target, settled
 from ctune.logger.logger import Logger, LoggerCallback, deprecated
 from ctune.result import (
@@ -115,12 +115,12 @@ class TBXLogger(Logger):
 
 
 def _check_installed() -> None:
-    try:
-        import tensorboardX  # noqa: F401
-    except ImportError:
+    # Not imported before something is written: where boto3 is installed, that takes longer
+    # than going on with hundreds of finished trials.
+    if importlib.util.find_spec("tensorboardX") is None:
         raise ImportError(
             'tensorboardX is needed for TensorBoard: pip install "ctune[tensorboard]"'
-        ) from None
+        )
 
 
 def _hparams(
@@ -149,7 +149,7 @@ class _File:
     """
 
     def __init__(self, folder: str, first: bytes) -> None:
-        name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}"
+        name = f"events.out.tfevents.{int(time.time()):010d}.{host()[0]}"
         self._path = os.path.join(folder, name)
         self._waiting = bytearray()
         self.last: dict[str, Any] = {}  # the numbers of the newest result
