@@ -7,6 +7,7 @@
 int pyct_trainable_add(PyObject *module, pyct_state *state);
 int pyct_messages_add(PyObject *module, pyct_state *state);
 int pyct_checksum_add(PyObject *module, pyct_state *state);
+int pyct_json_add(PyObject *module, pyct_state *state);
 int pyct_connection_add(PyObject *module, pyct_state *state);
 int pyct_helper_add(PyObject *module, pyct_state *state);
 int pyct_lock_add(PyObject *module, pyct_state *state);
@@ -36,6 +37,7 @@ int pyct_driver_add(PyObject *module, pyct_state *state);
     pyct_trainable_add, \
     pyct_messages_add, \
     pyct_checksum_add, \
+    pyct_json_add, \
     pyct_connection_add, \
     pyct_helper_add, \
     pyct_lock_add, \

@@ -328,8 +328,13 @@ class StorageContext:
             selector = arrow("storage").FileSelector(self.experiment_fs_path, allow_not_found=True)
             infos = self.ask(lambda: self.remote_filesystem.get_file_info(selector))
             names += [info.base_name for info in infos]
-        numbers = [int(m[1]) for n in names if (m := re.fullmatch(r"journal-(\d+)\.ctj", n))]
-        return max(numbers, default=-1)
+        return last_segment(names)
+
+    def journal_end(self) -> tuple[int, int]:
+        """Returns number and size of the last segment of the journal on this machine."""
+        number = last_segment(os.listdir(self.experiment_local_path))
+        path = os.path.join(self.experiment_local_path, f"journal-{number:06}.ctj")
+        return number, os.path.getsize(path) if number >= 0 else 0
 
 
 def has_marker(experiment_dir: str) -> bool:
@@ -357,6 +362,12 @@ def _marker_text(place: str) -> str:
 # --- the staging folder --------------------------------------------------------------
 
 _of_this_process: dict[int, tuple[Any, str]] = {}
+
+
+def last_segment(names: Iterable[str]) -> int:
+    """Returns the highest number of a journal's segment among names of files; -1: none."""
+    numbers = (int(m[1]) for n in names if (m := re.fullmatch(r"journal-(\d+)\.ctj", n)))
+    return max(numbers, default=-1)
 
 
 def _staging(filesystem: Any, storage_path: str) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import ctune as tune
+from ctune.experiment import Trial
 from ctune.schedulers import (
     ASHAScheduler,
     FIFOScheduler,
@@ -796,3 +797,35 @@ def test_random_search_by_name_is_the_same_as_by_default(tmp_path: Path) -> None
         counted(tmp_path, Counting(until=7), resume=False, search_alg=None)
     analysis = counted(tmp_path, Counting(), resume=True, search_alg="variant_generator")
     assert [t.status for t in analysis.trials] == ["TERMINATED"] * 6
+
+
+def listed(directory: Path) -> Any:
+    """The newest file that lists the trials: its head, and what it says of each."""
+    content = json.loads(max(directory.glob("experiment_state-*.json")).read_text())
+    return content, content.pop("trial_data")
+
+
+def test_where_all_trials_have_ended_their_list_is_not_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(Curve, **arguments("fifo", tmp_path))
+    (before, trials), made = listed(tmp_path / "e"), []
+    monkeypatch.setattr(Trial, "_stored", lambda self: made.append(self))
+    run(Curve, **arguments("fifo", tmp_path, resume=True, metric="loss", mode="max"))
+    (after, again) = listed(tmp_path / "e")
+    assert made == [] and again == trials
+    assert before["runner_data"]["_start_time"] < after["runner_data"]["_start_time"]
+    assert before["ctune"]["journal"] != after["ctune"]["journal"]
+
+
+@pytest.mark.parametrize("what", ["journal", "directory"])
+def test_a_list_of_trials_of_another_moment_or_place_is_made_again(
+    tmp_path: Path, what: str
+) -> None:
+    run(Curve, **arguments("fifo", tmp_path))
+    head, trials = listed(tmp_path / "e")
+    head["ctune"][what] = {"journal": [0, 99], "directory": "/elsewhere"}[what]
+    (file,) = (tmp_path / "e").glob("experiment_state-*.json")
+    file.write_text(json.dumps(head)[:-1] + ', "trial_data": [\n\n]}\n')
+    run(Curve, **arguments("fifo", tmp_path, resume=True))
+    assert listed(tmp_path / "e")[1] == trials

@@ -3,7 +3,8 @@
 The file `experiment_state-<session>.json` is one JSON object: `trial_data` is a list of pairs
 of JSON texts (what a trial is, how it went), `runner_data` and `stats` tell of the run. It
 is the reference's form; `ctune` holds the version of what is ours in it. Objects that JSON
-lacks stand in it as `ctune.utils.serialization` says. Of a pair, these keys are ours:
+lacks stand in it as `ctune.utils.serialization` says. The head, all but `trial_data`, is the
+first line. Of a pair, these keys are ours:
 
 - `bundles`, `strategy`: what the trial asks for. `placement_group_factory` says the same as
   a pickle, `storage` and `checkpoint_manager` say where files are, all as
@@ -26,6 +27,7 @@ import logging
 import os
 import pickle
 import re
+import shutil
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -35,6 +37,7 @@ from typing import Any, Protocol
 
 from ctune._checkpoint import read_progress
 from ctune._config import CheckpointConfig
+from ctune._ctune import json_text
 from ctune._encode import dumps
 from ctune._files import LOCAL, Files, pending_of
 from ctune._unpickle import read_pickle
@@ -63,6 +66,7 @@ __all__ = [
     "read_results",
     "read_state",
     "resolve",
+    "state_at",
     "state_file",
     "write_state",
 ]
@@ -80,6 +84,9 @@ _TRIAL_NAME = re.compile(
 )
 _TRIAL_FILES = (EXPR_PARAM_FILE, EXPR_RESULT_FILE, EXPR_PROGRESS_FILE, EXPR_ERROR_FILE)
 
+_LIST = ', "trial_data": [\n'  # behind the head, which is the first line
+
+JournalEnd = tuple[int, int]  # number and size of the last segment
 Checkpoints = list[tuple[str, dict[str, Any], int]]
 
 
@@ -118,6 +125,7 @@ class StateEncoder(TuneFunctionEncoder):
     def __init__(self) -> None:
         super().__init__()
         self._known: dict[int, tuple[Any, Any]] = {}
+        self._requests: dict[str, str] = {}
 
     def default(self, obj: Any) -> Any:
         """Returns the form in which an object is written."""
@@ -135,8 +143,20 @@ class StateEncoder(TuneFunctionEncoder):
             known = self._known[id(obj)] = (obj, form)
         return known[1]
 
+    def request(self, bundles: list[dict[str, float]], strategy: str) -> str:
+        """Returns the pickle of what a trial asks for; most trials ask for the same."""
+        key = f"{bundles} {strategy}"
+        if key not in self._requests:
+            total = {name: sum(b.get(name, 0) for b in bundles) for b in bundles for name in b}
+            asked = SimpleNamespace(bundles=bundles, strategy=strategy, required_resources=total)
+            self._requests[key] = pickle.dumps(asked, 4).hex()
+        return self._requests[key]
+
     def text(self, value: Any) -> str:
         """Returns `value` as JSON; keys that JSON lacks make a pickle of their dict."""
+        text = json_text(value, self.default)
+        if text is not None:
+            return text
         try:
             return self.encode(value)
         except (TypeError, ValueError, RecursionError):
@@ -165,10 +185,7 @@ def _text(value: Any) -> str:
 def pair_of(stored: Stored, encoder: StateEncoder) -> tuple[str, str]:
     """Returns a trial's two texts."""
     state, run = dict(stored.state), dict(stored.run)
-    bundles = state["bundles"]
-    total = {name: sum(b.get(name, 0) for b in bundles) for b in bundles for name in b}
-    asked = SimpleNamespace(bundles=bundles, strategy=state["strategy"], required_resources=total)
-    state["placement_group_factory"] = pickle.dumps(asked, 4).hex()
+    state["placement_group_factory"] = encoder.request(state["bundles"], state["strategy"])
     checkpoints = run["checkpoints"]
     if stored.path is not None:
         name = os.path.basename(stored.path)
@@ -206,6 +223,8 @@ def write_state(
     start_time: float | None = None,
     metric: str | None = None,
     stands_in: str | None = None,
+    journal: JournalEnd | None = None,
+    known: str | None = None,
 ) -> str:
     """Writes the state file of a session; it appears whole or not at all.
 
@@ -217,6 +236,8 @@ def write_state(
         start_time: The same in seconds since the epoch; default: now.
         metric: What the run optimizes.
         stands_in: Where the experiment will stand in the end. Default: `directory`.
+        journal: Up to where the journal is in it.
+        known: A state file that says the same of the trials; see `state_at`.
 
     Returns:
         The file's path.
@@ -227,32 +248,60 @@ def write_state(
     started = time.time() if start_time is None else start_time
     path = state_file(directory, session)
     aside = f"{path}.part"
+    home = stands_in or directory
     encoder = StateEncoder()
     head = {
-        "ctune": {"version": VERSION},
+        "ctune": {"version": VERSION, "directory": home, "journal": journal},
         "runner_data": {"_session_str": session, "_start_time": started, "_metric": metric},
         "stats": {"start_time": started},
     }
     try:
         with open(aside, "w", encoding="utf-8") as file:
-            file.write(json.dumps(head)[:-1] + ', "trial_data": [')
-            comma = "\n"
+            file.write(json.dumps(head)[:-1] + _LIST)
+            if known is not None:
+                with open(known, encoding="utf-8") as before:
+                    before.readline()
+                    shutil.copyfileobj(before, file)
+                trials = ()
+            comma = ""
             for trial in trials:
                 stored = trial._stored()
-                if stored.path is not None:
+                if stored.path is not None and os.path.dirname(stored.path) != home:
                     # One run may have several experiments, side by side.
-                    stored.state["relative_logdir"] = os.path.relpath(
-                        stored.path, stands_in or directory
-                    )
-                file.write(comma + json.dumps(pair_of(stored, encoder)))
+                    stored.state["relative_logdir"] = os.path.relpath(stored.path, home)
+                file.write(comma + encoder.text(pair_of(stored, encoder)))
                 comma = ",\n"
-            file.write("\n]}\n")
+            if known is None:
+                file.write("\n]}\n")
         os.replace(aside, path)
     except BaseException:
         if os.path.exists(aside):
             os.remove(aside)
         raise
     return path
+
+
+def state_at(directory: str, journal: JournalEnd, stands_in: str | None = None) -> str | None:
+    """Returns the newest state file if it tells all that the journal does.
+
+    Args:
+        directory: The experiment's, as in `write_state`.
+        journal: Where its journal ends.
+        stands_in: As in `write_state`.
+    """
+    names = filter(_STATE_NAME.fullmatch, os.listdir(directory))
+    newest = max(names, default=None)
+    if newest is None:
+        return None
+    path = os.path.join(directory, newest)
+    with open(path, encoding="utf-8") as file:
+        head = file.readline()
+    try:
+        own = json.loads(head.removesuffix(_LIST) + "}")["ctune"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    known = own.get("version"), own.get("directory"), own.get("journal")
+    return path if known == (VERSION, stands_in or directory, list(journal)) else None
 
 
 # --- Reading ---

@@ -719,9 +719,14 @@ class Trial:
 
     def _stored(self) -> _state.Stored:
         """Returns the trial as it is written to disk."""
-        path = self.path
+        path, view = self.path, self._view
         resources = self.placement_group_factory
         error = self.error_file
+        analysis = self.metric_analysis
+        if view is None:
+            newest = {name: kept["10"] for name, kept in self.metric_n_steps.items()}
+        else:
+            newest = view.newest()
         state = {
             "stub": False,
             "trainable_name": self.trainable_name,
@@ -751,10 +756,8 @@ class Trial:
             ),
             "last_result": self.last_result,
             "last_result_time": self._last_result_time(),
-            "metric_analysis": self.metric_analysis,
-            "metric_n_steps": {
-                name: {"10": kept["10"]} for name, kept in self.metric_n_steps.items()
-            },
+            "metric_analysis": analysis,
+            "metric_n_steps": {name: {"10": values} for name, values in newest.items()},
             "checkpoint_config": _state.kept_settings(self._kept_config()),
             "checkpoints": [
                 (os.path.basename(directory), metrics)
