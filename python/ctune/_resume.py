@@ -57,9 +57,15 @@ def past_of(directory: str) -> dict[str, Any] | None:
     Raises:
         TuneError: There is a journal, but not one that can be gone on with.
     """
-    if not os.path.isdir(directory):
-        return None
-    if not any(name.endswith(".ctj") for name in os.listdir(directory)):
+    names = os.listdir(directory) if os.path.isdir(directory) else []
+    if not any(name.endswith(".ctj") for name in names):
+        if fnmatch.filter(names, "experiment_state-*.json"):
+            raise TuneError(
+                f"resume: the experiment in {directory!r} has no journal (journal-*.ctj): it was "
+                "written by Ray Tune, or its journal was removed. It can be opened, with "
+                "`ctune.ExperimentAnalysis(path)`, but not gone on with. Use another name for a "
+                "new experiment."
+            )
         return None
     text = _ctune.Driver.settings_in(directory)
     if text is None and _is_blank(directory):

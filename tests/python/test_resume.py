@@ -407,6 +407,17 @@ def test_a_finished_run_takes_more_samples(tmp_path: Path) -> None:
     assert outcome(more) == outcome(whole)
 
 
+@pytest.mark.parametrize("resume", [True, "AUTO", "AUTO+ERRORED"])
+def test_an_experiment_without_a_journal_is_not_begun_anew_in_silence(
+    resume: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "e").mkdir()
+    (tmp_path / "e" / "experiment_state-2026-01-01_00-00-00.json").write_text("{}")
+    with pytest.raises(tune.TuneError, match=r"no journal.*Ray Tune.*another name"):
+        run(Curve, **arguments("fifo", tmp_path, resume=resume))
+    assert len(list((tmp_path / "e").iterdir())) == 1, "nothing was written"
+
+
 def test_a_finished_run_goes_on_to_a_later_stop(tmp_path: Path) -> None:
     run(Curve, **arguments("asha", tmp_path, stop={"training_iteration": 3}))
     more = run(Curve, **arguments("asha", tmp_path, resume=True))
