@@ -61,6 +61,7 @@ typedef struct ct_control_opts {
     double force_stop_s;      /* a worker that stops longer than this is killed */
     uint32_t restore_retries; /* failed restores that are no failures, per checkpoint */
     ct_trial_hooks hooks;
+    ct_foreign_state foreign;
 } ct_control_opts;
 
 typedef struct ct_control ct_control;
@@ -105,8 +106,9 @@ const char *ct_control_dir(const ct_control *c, size_t number);
 /* Asks to stop one trial or (CT_TRIAL_NONE) the experiment; takes effect in settle. */
 ct_status ct_control_stop(ct_control *c, ct_trial_id t, ct_err *err);
 /* Between two turns: everything that later turns depend on but the settings, as a
- * document for a snapshot. Errors: CT_EUNSUPPORTED when a policy cannot be saved, as one
- * that is written in Python; CT_EINVAL when an object in a config has no pickle. */
+ * document for a snapshot. The pickles of objects are one string in it, "objects", if there
+ * are any. Errors: CT_EUNSUPPORTED when a policy cannot be saved; CT_EINVAL when an object
+ * in a config has no pickle; CT_EFOREIGN. */
 ct_status ct_control_save(ct_control *c, ct_value *out, ct_err *err);
 /* Puts a new controller, of the same experiments and policies, where that one was; it is of
  * no use after an error. `objects` makes objects from their pickles. */

@@ -5,8 +5,8 @@
  * are given or replace it, so the two cannot drift apart. Names travel as texts, since
  * another process numbers them otherwise; directories are relative to those of the
  * experiments, which may have moved; values travel as those of recorded answers do, an
- * object that many configs share once. Settings are not part of it: a RUN event at the
- * beginning of the next segment tells them. */
+ * object that many configs share once, but pickles of objects stand apart. Settings are not
+ * part of it: a RUN event at the beginning of the next segment tells them. */
 #include "control/control_int.h"
 
 #include "policy/answers.h"
@@ -14,14 +14,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STATE_VERSION = 2 };
+enum { STATE_VERSION = 3 };
 
 /* One walk. After the first failure nothing is read or written any more. */
 typedef struct walk {
     ct_control *c;
     bool loads;
     ct_buf out;        /* saving */
+    ct_buf objects;    /* likewise: the pickles of objects, one behind the other */
     ct_reader in;      /* loading */
+    ct_reader pickles; /* likewise */
     ct_answers values; /* of this walk alone */
     ct_name *map;      /* names of the writer -> ours */
     size_t n_map;
@@ -834,6 +836,23 @@ walk_policies(walk *w)
     }
 }
 
+/* What foreign policies are, besides; nil where there is none. */
+static void
+walk_foreign(walk *w)
+{
+    const ct_foreign_state *f = &w->c->opts.foreign;
+    ct_value v = ct_nil();
+
+    if (is_fine(w) && !w->loads && f->save != NULL) {
+        w->st = f->save(f->ctx, &v, w->err);
+    }
+    walk_value(w, &v);
+    if (is_fine(w) && w->loads && f->restore != NULL && v.kind != CT_NIL) {
+        w->st = f->restore(f->ctx, &v, w->err);
+    }
+    ct_value_deinit(&v);
+}
+
 /* --- all of it --- */
 
 static void
@@ -854,12 +873,14 @@ walk_all(walk *w)
     walk_metrics(w);
     walk_control(w);
     walk_policies(w);
+    walk_foreign(w);
 }
 
 static walk
 walk_begin(ct_control *c, bool loads, ct_err *err)
 {
-    return (walk){.c = c, .loads = loads, .out = CT_BUF_INIT, .err = err};
+    return (walk){
+        .c = c, .loads = loads, .out = CT_BUF_INIT, .objects = CT_BUF_INIT, .err = err};
 }
 
 static void
@@ -867,6 +888,7 @@ walk_end(walk *w)
 {
     ct_answers_deinit(&w->values);
     ct_buf_deinit(&w->out);
+    ct_buf_deinit(&w->objects);
     ct_free(w->map);
     ct_free(w->requests);
 }
@@ -885,21 +907,32 @@ put(ct_control *c, ct_value *dict, const char *key, ct_value v, ct_err *err)
 }
 
 static ct_status
-put_state(ct_control *c, ct_value *dict, const ct_buf *state, ct_err *err)
+put_bytes(ct_control *c, ct_value *dict, const char *key, const ct_buf *bytes,
+          ct_err *err)
+{
+    ct_value v = ct_nil();
+
+    if (bytes->len >= UINT32_MAX) {
+        return ct_fail(err, CT_EUNSUPPORTED, "snapshot",
+                       "a state of %zu bytes is too large", bytes->len);
+    }
+    ct_status st = ct_str(&v, (const char *)bytes->data, bytes->len, err);
+    return st == CT_OK ? put(c, dict, key, v, err) : st;
+}
+
+static ct_status
+put_state(walk *w, ct_value *dict, ct_err *err)
 {
     ct_buf text = CT_BUF_INIT;
-    ct_value v = ct_nil();
-    ct_status st = ct_buf_put_base64(&text, state->data, state->len, err);
+    ct_status st = ct_buf_put_base64(&text, w->out.data, w->out.len, err);
 
-    if (st == CT_OK && text.len >= UINT32_MAX) {
-        st = ct_fail(err, CT_EUNSUPPORTED, "snapshot",
-                     "a state of %zu bytes is too large", state->len);
-    }
     if (st == CT_OK) {
-        st = ct_str(&v, (const char *)text.data, text.len, err);
+        st = put_bytes(w->c, dict, "state", &text, err);
     }
     ct_buf_deinit(&text);
-    return st == CT_OK ? put(c, dict, "state", v, err) : st;
+    return st == CT_OK && w->objects.len > 0
+               ? put_bytes(w->c, dict, "objects", &w->objects, err)
+               : st;
 }
 
 /* What people may want to know of it. */
@@ -933,12 +966,13 @@ ct_control_save(ct_control *c, ct_value *out, ct_err *err)
 
     *out = ct_dict();
     ct_answers_init(&w.values, c->opts.names, (ct_ref_reader){NULL, NULL});
+    w.values.apart = &w.objects;
     walk_all(&w);
     if (w.st == CT_OK) {
         w.st = put_summary(c, out, err);
     }
     if (w.st == CT_OK) {
-        w.st = put_state(c, out, &w.out, err);
+        w.st = put_state(&w, out, err);
     }
     walk_end(&w);
     if (w.st != CT_OK) {
@@ -963,6 +997,7 @@ ct_control_load(ct_control *c, const ct_value *saved, ct_ref_reader objects,
 {
     const ct_value *version = get(c, saved, "version", CT_I64);
     const ct_value *state = get(c, saved, "state", CT_STR);
+    const ct_value *pickles = get(c, saved, "objects", CT_STR);
     ct_buf bytes = CT_BUF_INIT;
     walk w = walk_begin(c, true, err);
 
@@ -984,8 +1019,12 @@ ct_control_load(ct_control *c, const ct_value *saved, ct_ref_reader objects,
     }
     ct_answers_init(&w.values, c->opts.names, objects);
     w.in = ct_reader_of(bytes.data, bytes.len);
+    if (pickles != NULL) {
+        w.pickles = ct_reader_of(pickles->u.s, pickles->len);
+    }
+    w.values.read_apart = &w.pickles;
     walk_all(&w);
-    if (is_fine(&w) && w.in.at != w.in.len) {
+    if (is_fine(&w) && (w.in.at != w.in.len || w.pickles.at != w.pickles.len)) {
         damaged(&w, "its own length");
     }
     walk_end(&w);

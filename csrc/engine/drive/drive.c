@@ -361,31 +361,38 @@ ct_drive_snapshot(ct_drive *d, ct_err *err)
 
 /* One whose cost is small against what was written since the last one. A run of which the
  * state cannot be saved never tries again; one that failed otherwise tries when twice as
- * much was written. */
-static void
-snapshot_if_due(ct_drive *d)
+ * much was written. Errors: CT_EFOREIGN, such as an interrupt while a policy was saved. */
+static ct_status
+snapshot_if_due(ct_drive *d, ct_err *why)
 {
     ct_err err = CT_ERR_INIT;
     uint64_t bytes =
         d->snapshot_at == 0 ? 0 : ct_journal_segment_bytes(d->opts.journal);
 
     if (d->snapshot_at == 0 || bytes < d->snapshot_at) {
-        return;
+        return CT_OK;
     }
     ct_status st = ct_drive_snapshot(d, &err);
+    if (st == CT_EFOREIGN) {
+        if (why != NULL) {
+            *why = err;
+        }
+        return st;
+    }
     if (st == CT_OK) {
         uint64_t least =
             d->opts.snapshot_times * ct_journal_snapshot_bytes(d->opts.journal);
         d->snapshot_at =
             least > d->opts.snapshot_bytes ? least : d->opts.snapshot_bytes;
         d->snapshot_complains = false;
-        return;
+        return CT_OK;
     }
     d->snapshot_at = st == CT_EUNSUPPORTED ? 0 : 2 * bytes;
     if (st != CT_EUNSUPPORTED && !d->snapshot_complains) {
         d->snapshot_complains = true;
         d->snapshot_failed = err;
     }
+    return CT_OK;
 }
 
 const ct_err *
@@ -429,10 +436,7 @@ ct_drive_turn(ct_drive *d, bool *more, ct_err *err)
         }
         st = end;
     }
-    if (st == CT_OK && *more) {
-        snapshot_if_due(d);
-    }
-    return st;
+    return st == CT_OK && *more ? snapshot_if_due(d, err) : st;
 }
 
 void

@@ -5,6 +5,7 @@
  *                      each turn closed by a TURN frame. A turn without its TURN frame did
  *                      not happen: a torn tail is dropped.
  *   snapshot-%06u.json state before segment of the same number; written aside, renamed.
+ *   snapshot-%06u.pkl  the string "objects" of that state, if it has one: not for people.
  * One write per turn. Sync policy: never, at most every second, or each turn. */
 #ifndef CT_JOURNAL_JOURNAL_H
 #define CT_JOURNAL_JOURNAL_H

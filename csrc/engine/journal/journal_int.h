@@ -29,21 +29,27 @@ struct ct_journal {
     bool unsettled; /* it ended early */
 };
 
-/* "dir/journal-000001.ctj" and the like, NUL-terminated; replaces *out. */
+/* "dir/journal-000001.ctj" and the like (of a snapshot's objects: "snapshot-000001.pkl"),
+ * NUL-terminated; replaces *out. */
 ct_status journal_segment_path(ct_buf *out, const char *dir, uint32_t number,
                                ct_err *err);
 ct_status journal_snapshot_path(ct_buf *out, const char *dir, uint32_t number,
                                 ct_err *err);
+ct_status journal_objects_path(ct_buf *out, const char *dir, uint32_t number,
+                               ct_err *err);
 
 /* Makes a segment that holds its header alone; *size = its bytes. */
 ct_status journal_segment_make(ct_file *out, const char *dir, uint32_t number,
                                uint64_t *size, ct_err *err);
 
-/* The numbers of a folder's snapshots and segments, ascending. */
+/* The numbers of a folder's snapshots, files of objects and segments, ascending. */
 typedef struct journal_files {
     uint32_t *snapshots;
     size_t snapshot_count;
     size_t snapshot_cap;
+    uint32_t *objects;
+    size_t objects_count;
+    size_t objects_cap;
     uint32_t *segments;
     size_t segment_count;
     size_t segment_cap;
@@ -61,7 +67,11 @@ ct_status journal_wrap_snapshot(ct_buf *out, const ct_value *state,
                                 const ct_names *names, ct_err *err);
 ct_status journal_unwrap_snapshot(ct_value *state, const ct_buf *text, ct_names *names,
                                   ct_err *err);
-/* CT_ECORRUPT when it cannot be read. */
+/* Puts the objects of a state, which its text only describes, from their file in place.
+ * CT_ECORRUPT when that is not the one described. */
+ct_status journal_read_objects(ct_value *state, const char *path, const ct_names *names,
+                               ct_err *err);
+/* With its objects. CT_ECORRUPT when it cannot be read. */
 ct_status journal_read_snapshot(const char *dir, uint32_t number, ct_names *names,
                                 ct_value *state, ct_err *err);
 /* Replaces *out by the bytes of a segment's header. */

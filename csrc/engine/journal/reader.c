@@ -347,6 +347,7 @@ journal_read_snapshot(const char *dir, uint32_t number, ct_names *names,
                       ct_value *state, ct_err *err)
 {
     ct_buf path = CT_BUF_INIT;
+    ct_buf beside = CT_BUF_INIT;
     ct_buf text = CT_BUF_INIT;
     ct_status st = journal_snapshot_path(&path, dir, number, err);
     if (st == CT_OK) {
@@ -355,6 +356,12 @@ journal_read_snapshot(const char *dir, uint32_t number, ct_names *names,
     if (st == CT_OK) {
         ct_err own = CT_ERR_INIT;
         st = journal_unwrap_snapshot(state, &text, names, &own);
+        if (st == CT_OK) {
+            st = journal_objects_path(&beside, dir, number, &own);
+        }
+        if (st == CT_OK) {
+            st = journal_read_objects(state, (const char *)beside.data, names, &own);
+        }
         if (st == CT_ENOMEM) {
             st = ct_fail_mem(err);
         } else if (st != CT_OK) {
@@ -363,8 +370,12 @@ journal_read_snapshot(const char *dir, uint32_t number, ct_names *names,
                 "the snapshot cannot be read (%s), and no earlier state is left",
                 own.text);
         }
+        if (st != CT_OK) {
+            ct_value_deinit(state);
+        }
     }
     ct_buf_deinit(&path);
+    ct_buf_deinit(&beside);
     ct_buf_deinit(&text);
     return st;
 }

@@ -302,7 +302,9 @@ repair_snapshots(repair *r, const journal_files *files, uint32_t first, ct_err *
         if (st == CT_OK) {
             bool whole = f.kind == CT_REPAIR_WHOLE;
             f.why =
-                whole ? "" : "it is no JSON; an older state and the journal take over";
+                whole ? ""
+                      : "it or its objects are damaged; an older state and the journal "
+                        "take over";
             f.kept = whole ? r->bytes.len : 0;
             f.dropped = r->bytes.len - f.kept;
             st = settle(r, &f, NULL, err);

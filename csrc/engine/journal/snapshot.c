@@ -18,6 +18,7 @@ void
 journal_files_deinit(journal_files *f)
 {
     ct_free(f->snapshots);
+    ct_free(f->objects);
     ct_free(f->segments);
     *f = (journal_files){0};
 }
@@ -62,6 +63,9 @@ visit_name(void *ctx, const char *name, ct_err *err)
     }
     if (parse_name(name, "snapshot-", ".json", &n)) {
         return add_number(&f->snapshots, &f->snapshot_count, &f->snapshot_cap, n, err);
+    }
+    if (parse_name(name, "snapshot-", ".pkl", &n)) {
+        return add_number(&f->objects, &f->objects_count, &f->objects_cap, n, err);
     }
     return CT_OK;
 }
@@ -140,12 +144,105 @@ journal_unwrap_snapshot(ct_value *state, const ct_buf *text, ct_names *names,
     return ct_json_parse(state, (const char *)text->data + HEAD_LEN, len, names, err);
 }
 
+/* ---- its objects ---- */
+
+/* What stands in the file in place of the objects. */
+enum { OBJECTS_TEXT = 64 };
+
+static void
+print_objects(char text[OBJECTS_TEXT], const void *data, size_t len)
+{
+    (void)snprintf(text, OBJECTS_TEXT, "%zu bytes, crc32c %08x", len,
+                   (unsigned)ct_crc32c(0, data, len));
+}
+
+static ct_name
+objects_key(const ct_value *state, const ct_names *names)
+{
+    return state->kind == CT_DICT ? ct_names_find(names, "objects", 7) : CT_NAME_NONE;
+}
+
+/* The string of objects in a state, or NULL. */
+static const ct_value *
+objects_of(const ct_value *state, const ct_names *names)
+{
+    ct_name key = objects_key(state, names);
+    const ct_value *v = key == CT_NAME_NONE ? NULL : ct_value_get(state, key);
+    return v != NULL && v->kind == CT_STR ? v : NULL;
+}
+
+/* The state's text with a text in place of its objects; what is long is not copied. */
+static ct_status
+wrap_apart(ct_buf *out, const ct_value *state, const ct_value *objects,
+           const ct_names *names, ct_err *err)
+{
+    char text[OBJECTS_TEXT];
+    ct_value v = ct_nil();
+    size_t at = 0;
+    print_objects(text, objects->u.s, objects->len);
+    ct_entry *entries = ct_alloc(state->len * sizeof *entries);
+    ct_status st = entries == NULL ? ct_fail_mem(err) : CT_OK;
+    if (st == CT_OK) {
+        st = ct_str(&v, text, strlen(text), err);
+    }
+    if (st == CT_OK) {
+        memcpy(entries, state->u.entries, state->len * sizeof *entries);
+        while (entries[at].key != objects_key(state, names)) {
+            at++;
+        }
+        entries[at].value = v;
+        const ct_value view = {
+            .kind = CT_DICT, .len = state->len, .u = {.entries = entries}};
+        st = journal_wrap_snapshot(out, &view, names, err);
+    }
+    ct_value_deinit(&v);
+    ct_free(entries);
+    return st;
+}
+
+ct_status
+journal_read_objects(ct_value *state, const char *path, const ct_names *names,
+                     ct_err *err)
+{
+    char text[OBJECTS_TEXT];
+    ct_buf bytes = CT_BUF_INIT;
+    ct_value v = ct_nil();
+    const ct_value *told = objects_of(state, names);
+    if (told == NULL) {
+        return CT_OK;
+    }
+    ct_status st = ct_file_read_all(path, &bytes, err);
+    if (st == CT_OK) {
+        print_objects(text, bytes.data, bytes.len);
+        if (strcmp(text, told->u.s) != 0) {
+            st = ct_fail(err, CT_ECORRUPT, "",
+                         "the file of its objects is not what it was: %s in place of "
+                         "%.40s",
+                         text, told->u.s);
+        }
+    }
+    if (st == CT_OK) {
+        st = ct_str(&v, (const char *)bytes.data, bytes.len, err);
+    }
+    if (st == CT_OK) {
+        st = ct_value_put(state, objects_key(state, names), &v, err);
+    }
+    ct_buf_deinit(&bytes);
+    return st;
+}
+
 /* Removes what the snapshot `keep` makes unnecessary. Segments go in descending order:
  * if that stops half way, the gap shows that what is left is not the whole beginning.
  * `path` has room. What cannot be removed stays; the next snapshot tries again. */
 static void
 remove_older(const ct_journal *j, const journal_files *f, uint32_t keep, ct_buf *path)
 {
+    for (size_t i = 0; i < f->objects_count; i++) {
+        if (f->objects[i] < keep &&
+            journal_objects_path(path, j->dir, f->objects[i], NULL) == CT_OK) {
+            (void)ct_file_remove((const char *)path->data, NULL);
+        }
+    }
     for (size_t i = 0; i < f->snapshot_count; i++) {
         if (f->snapshots[i] < keep &&
             journal_snapshot_path(path, j->dir, f->snapshots[i], NULL) == CT_OK) {
@@ -167,10 +264,14 @@ remove_older(const ct_journal *j, const journal_files *f, uint32_t keep, ct_buf 
  * snapshot may have got its name, though not for good: turns go on in the old segment, so
  * it must go first. */
 static void
-abandon_segment(ct_journal *j, ct_file *file, uint32_t number, const char *snapshot)
+abandon_segment(ct_journal *j, ct_file *file, uint32_t number, const char *snapshot,
+                const char *objects)
 {
     if (file->fd >= 0) {
         (void)ct_file_remove(snapshot, NULL);
+    }
+    (void)ct_file_remove(objects, NULL);
+    if (file->fd >= 0) {
         if (ct_file_remove(file->path, NULL) != CT_OK) {
             j->highest = number;
         }
@@ -198,6 +299,7 @@ ct_journal_snapshot(ct_journal *j, const ct_value *state, ct_err *err)
 {
     ct_buf text = CT_BUF_INIT;
     ct_buf path = CT_BUF_INIT;
+    ct_buf beside = CT_BUF_INIT;
     journal_files files = {0};
     ct_file file = CT_FILE_INIT;
     uint64_t size = 0;
@@ -207,19 +309,32 @@ ct_journal_snapshot(ct_journal *j, const ct_value *state, ct_err *err)
         return ct_fail(err, CT_ESTATE, j->dir,
                        "a turn is not written: commit it before the snapshot");
     }
-    ct_status st = journal_wrap_snapshot(&text, state, j->encoder.names, err);
+    const ct_value *objects = objects_of(state, j->encoder.names);
+    ct_status st = objects == NULL
+                       ? journal_wrap_snapshot(&text, state, j->encoder.names, err)
+                       : wrap_apart(&text, state, objects, j->encoder.names, err);
     if (st == CT_OK) {
         st = journal_files_list(&files, j->dir, err);
     }
     if (st == CT_OK) {
         st = journal_snapshot_path(&path, j->dir, number, err);
     }
-    if (st == CT_OK && j->cut) {
+    if (st == CT_OK) {
+        st = journal_objects_path(&beside, j->dir, number, err);
+    }
+    if (st != CT_OK) {
+        goto done;
+    }
+    if (j->cut) {
         st = ct_file_truncate(j->file.path, j->valid, err);
         j->cut = st != CT_OK;
     }
     if (st == CT_OK && durable) {
         st = ct_file_sync(&j->file, err);
+    }
+    if (st == CT_OK && objects != NULL) {
+        st = ct_file_replace((const char *)beside.data, objects->u.s, objects->len,
+                             durable, err);
     }
     if (st == CT_OK) {
         st = journal_segment_make(&file, j->dir, number, &size, err);
@@ -229,11 +344,12 @@ ct_journal_snapshot(ct_journal *j, const ct_value *state, ct_err *err)
             ct_file_replace((const char *)path.data, text.data, text.len, durable, err);
     }
     if (st != CT_OK) {
-        abandon_segment(j, &file, number, (const char *)path.data);
+        abandon_segment(j, &file, number, (const char *)path.data,
+                        (const char *)beside.data);
         goto done;
     }
     switch_segment(j, &file, number, size);
-    j->snapshot = text.len;
+    j->snapshot = text.len + (objects == NULL ? 0 : objects->len);
     if (files.snapshot_count > 0) {
         remove_older(j, &files, files.snapshots[files.snapshot_count - 1], &path);
     }
@@ -241,5 +357,6 @@ done:
     journal_files_deinit(&files);
     ct_buf_deinit(&text);
     ct_buf_deinit(&path);
+    ct_buf_deinit(&beside);
     return st;
 }

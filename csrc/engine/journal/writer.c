@@ -38,6 +38,12 @@ journal_snapshot_path(ct_buf *out, const char *dir, uint32_t number, ct_err *err
 }
 
 ct_status
+journal_objects_path(ct_buf *out, const char *dir, uint32_t number, ct_err *err)
+{
+    return numbered_path(out, dir, "snapshot", number, "pkl", err);
+}
+
+ct_status
 journal_header(ct_buf *out, uint32_t number, ct_err *err)
 {
     ct_buf payload = CT_BUF_INIT;

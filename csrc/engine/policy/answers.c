@@ -7,7 +7,7 @@
 #include <string.h>
 
 /* What stands behind an object's number. */
-enum { OBJECT_KNOWN, OBJECT_KEPT, OBJECT_LOST };
+enum { OBJECT_KNOWN, OBJECT_KEPT, OBJECT_LOST, OBJECT_APART };
 
 /* ---- objects ---- */
 
@@ -26,6 +26,27 @@ hold(ct_answers *a, size_t number, ct_value *object, ct_err *err)
     a->held[number] = *object;
     *object = ct_nil();
     return CT_OK;
+}
+
+/* The state of a new object and its bytes. */
+static ct_status
+bytes_write(ct_answers *a, ct_ref *ref, ct_buf *out, ct_err *err)
+{
+    ct_buf *bytes = a->apart == NULL ? out : a->apart;
+    size_t state = out->len;
+    ct_status st = ct_buf_put_u8(out, OBJECT_KEPT, err);
+    size_t before = bytes->len;
+    if (st == CT_OK && ref->ops->keep != NULL) {
+        st = ref->ops->keep(ref, bytes, err);
+    }
+    if (st == CT_OK && bytes->len == before) {
+        out->data[state] = OBJECT_LOST;
+        a->lost = true;
+    } else if (st == CT_OK && a->apart != NULL) {
+        out->data[state] = OBJECT_APART;
+        st = ct_buf_put_varint(out, bytes->len - before, err);
+    }
+    return st;
 }
 
 /* The same object is in the config of many trials: its bytes are written once. */
@@ -48,19 +69,30 @@ object_write(void *ctx, ct_ref *ref, ct_buf *out, ct_err *err)
     if (st == CT_OK) {
         st = ct_buf_put_varint(out, number, err);
     }
-    size_t at = out->len;
     if (st == CT_OK) {
-        st = ct_buf_put_u8(out, OBJECT_KEPT, err);
-    }
-    if (st == CT_OK && ref->ops->keep != NULL) {
-        st = ref->ops->keep(ref, out, err);
-    }
-    if (st == CT_OK && out->len == at + 1) {
-        out->data[at] = OBJECT_LOST;
-        a->lost = true;
+        st = bytes_write(a, ref, out, err);
     }
     ct_value_deinit(&object);
     return st;
+}
+
+/* The bytes of a new object behind its state; NULL when there are none. */
+static const uint8_t *
+bytes_read(ct_answers *a, unsigned state, ct_reader *in, size_t *len)
+{
+    if (state == OBJECT_KEPT) {
+        *len = in->len - in->at;
+        return in->data + in->at;
+    }
+    uint64_t n = ct_read_varint(in);
+    if (state == OBJECT_LOST || a->read_apart == NULL || in->bad ||
+        n > a->read_apart->len - a->read_apart->at) {
+        return NULL;
+    }
+    const uint8_t *bytes = a->read_apart->data + a->read_apart->at;
+    a->read_apart->at += (size_t)n;
+    *len = (size_t)n;
+    return bytes;
 }
 
 static ct_status
@@ -70,18 +102,19 @@ object_read(void *ctx, const uint8_t *data, size_t len, ct_value *out, ct_err *e
     ct_reader in = ct_reader_of(data, len);
     uint64_t number = ct_read_varint(&in);
     unsigned state = ct_read_u8(&in);
-    if (in.bad || state > OBJECT_LOST || number > a->n_held ||
+    if (in.bad || state > OBJECT_APART || number > a->n_held ||
         (state == OBJECT_KNOWN && number == a->n_held)) {
         return ct_fail(err, CT_ECORRUPT, "", "an object is damaged");
     }
-    if (state == OBJECT_KEPT || state == OBJECT_LOST) {
+    if (state != OBJECT_KNOWN) {
         ct_value object = ct_nil();
         ct_status st = CT_OK;
-        if (state == OBJECT_LOST || a->objects.read == NULL) {
+        size_t n = 0;
+        const uint8_t *bytes = bytes_read(a, state, &in, &n);
+        if (bytes == NULL || a->objects.read == NULL) {
             a->lost = true;
         } else {
-            st = a->objects.read(a->objects.ctx, data + in.at, len - in.at, &object,
-                                 err);
+            st = a->objects.read(a->objects.ctx, bytes, n, &object, err);
         }
         if (st == CT_OK) {
             st = hold(a, (size_t)number, &object, err);

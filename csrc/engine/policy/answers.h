@@ -50,6 +50,8 @@ typedef struct ct_answers {
     ct_map numbers;        /* of the objects that were written, by address */
     ct_value *held; /* objects by number, written or read; holds addresses valid */
     size_t n_held, cap_held;
+    ct_buf *apart;         /* where the bytes of objects go, NULL = among the others */
+    ct_reader *read_apart; /* likewise, where they come from */
 } ct_answers;
 
 /* `objects` makes objects again from their bytes; its function may be NULL while nothing is
@@ -88,7 +90,8 @@ ct_status ct_answers_play(ct_answers *a, ct_answer_kind kind, const uint8_t **da
 
 /* A value inside an answer: bytes (the NAME frames of its keys that are new), then the
  * value as flow/codec has it. An object in it is varint number | u8 state | bytes: 0 the
- * object of that number again, 1 new, with its bytes, 2 new, of a kind that has none. */
+ * object of that number again, 1 new, with its bytes, 2 new, of a kind that has none, 3 new,
+ * a varint tells how many of the bytes apart are its own; they stand in this order. */
 ct_status ct_answers_put_value(ct_answers *a, ct_buf *out, const ct_value *v,
                                ct_err *err);
 /* An object that could not be kept is nil and sets `lost`. Errors: CT_ECORRUPT. */

@@ -148,6 +148,15 @@ typedef struct ct_trial_hooks {
     void *ctx;
 } ct_trial_hooks;
 
+/* The state of policies that are foreign. They may share objects with each other, so it is
+ * saved and restored as one value, beside what each of them has as the engine's. NULL =
+ * there are none. `save` is CT_EUNSUPPORTED where one of them cannot be saved. */
+typedef struct ct_foreign_state {
+    ct_status (*save)(void *ctx, ct_value *out, ct_err *err);
+    ct_status (*restore)(void *ctx, const ct_value *v, ct_err *err);
+    void *ctx;
+} ct_foreign_state;
+
 const char *ct_verdict_name(ct_verdict v); /* "CONTINUE" */
 
 #endif
