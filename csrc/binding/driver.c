@@ -56,6 +56,16 @@ pyct_driver_answers(PyObject *driver)
     return self->records ? &self->answers : NULL;
 }
 
+int
+pyct_driver_keep_state(PyObject *driver, PyObject *policy, bool lent)
+{
+    PyObject *pair = PyTuple_Pack(2, policy, lent ? Py_True : Py_False);
+    int st = pair != NULL ? PyList_Append(((pyct_driver *)driver)->stateful, pair) : -1;
+
+    Py_XDECREF(pair);
+    return st;
+}
+
 void
 pyct_driver_collect(PyObject *driver, ct_orders *orders)
 {
@@ -271,6 +281,64 @@ hook_dirname(void *ctx, ct_trial_id t, ct_buf *out, ct_err *err)
 {
     return call_namer(ctx, "trial_dirname_creator", ((pyct_driver *)ctx)->dirname_hook,
                       t, out, err);
+}
+
+/* --- states of policies --- */
+
+static ct_status
+states_save(void *ctx, ct_value *out, ct_err *err)
+{
+    pyct_driver *self = ctx;
+    pyct_entry entry = pyct_enter(self->state);
+    PyObject *bytes = PyObject_CallMethod(self->states, "save", NULL);
+    ct_ref *ref =
+        bytes == NULL || bytes == Py_None ? NULL : pyct_ref_new(self->state, bytes);
+    ct_status st = CT_OK;
+
+    if (ref != NULL) {
+        *out = ct_of_ref(ref);
+    } else if (bytes == Py_None) {
+        st = ct_fail(err, CT_EUNSUPPORTED, "", "the state of a policy cannot be saved");
+    } else {
+        st = pyct_foreign(err);
+    }
+    Py_XDECREF(bytes);
+    pyct_leave(self->state, entry);
+    return st;
+}
+
+static ct_status
+states_restore(void *ctx, const ct_value *v, ct_err *err)
+{
+    pyct_driver *self = ctx;
+    pyct_entry entry = pyct_enter(self->state);
+    PyObject *bytes = pyct_value_to_object(self->state, self->names, v);
+    PyObject *done =
+        bytes == NULL ? NULL : PyObject_CallMethod(self->states, "restore", "O", bytes);
+    ct_status st = done == NULL ? pyct_foreign(err) : CT_OK;
+
+    Py_XDECREF(done);
+    Py_XDECREF(bytes);
+    pyct_leave(self->state, entry);
+    return st;
+}
+
+/* Looks at the policies while they are new. */
+static int
+states_make(pyct_driver *self)
+{
+    PyObject *class = NULL;
+
+    if (!self->records || PyList_GET_SIZE(self->stateful) == 0) {
+        return 0;
+    }
+    class = pyct_lazy(&self->state->policy_states, "ctune._policies", "PolicyStates");
+    self->states =
+        class == NULL
+            ? NULL
+            : PyObject_CallFunctionObjArgs(class, self->stateful, (PyObject *)self,
+                                           self->scheduler, self->searcher, NULL);
+    return self->states == NULL ? -1 : 0;
 }
 
 /* --- inline execution --- */
@@ -770,6 +838,10 @@ make_policies(pyct_driver *self, ct_err *err)
          !pyct_basic_check(self->policy_searcher)) ||
         (self->policy_stopper != NULL && self->policy_stopper->ops->foreign) ||
         self->step_begin != NULL || self->step_end != NULL;
+    if (states_make(self) < 0) {
+        (void)pyct_foreign(err);
+        return -1;
+    }
     return self->records ? record_policies(self, err) : 0;
 }
 
@@ -952,6 +1024,9 @@ make_control(pyct_driver *self, PyObject *options, ct_err *err)
                   self->name_hook == NULL ? NULL : hook_name,
                   self->dirname_hook == NULL ? NULL : hook_dirname, self},
     };
+    if (self->states != NULL) {
+        o.foreign = (ct_foreign_state){states_save, states_restore, self};
+    }
     if (self->records) {
         o.hooks =
             ct_recorded_trial_hooks(&self->recorded_hooks, &o.hooks, &self->answers);
@@ -1050,13 +1125,15 @@ driver_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     self->views = PyList_New(0);
     self->trials = PyList_New(0);
     self->shown = PyList_New(0);
+    self->stateful = PyList_New(0);
     if (self->names != NULL) {
         ct_answers_init(&self->answers, pyct_names_table(self->names),
                         (ct_ref_reader){pyct_ref_read, self->state});
     }
     self->simulated = false;
     if (self->names == NULL || self->views == NULL || self->trials == NULL ||
-        self->shown == NULL || take_objects(self, options) < 0) {
+        self->shown == NULL || self->stateful == NULL ||
+        take_objects(self, options) < 0) {
         Py_DECREF(self);
         return NULL;
     }
@@ -1092,6 +1169,8 @@ driver_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     X(step_begin)                                                                      \
     X(step_end)                                                                        \
     X(checkpoint_factory)                                                              \
+    X(stateful)                                                                        \
+    X(states)                                                                          \
     X(views)                                                                           \
     X(trials)                                                                          \
     X(shown)                                                                           \
@@ -1190,6 +1269,8 @@ shut(pyct_driver *self, double grace, ct_err *err)
         seat_clear(&self->seats[i]);
     }
     drop_policies(self);
+    Py_CLEAR(self->states);
+    Py_CLEAR(self->stateful);
     ct_answers_restart(&self->answers); /* lets go of objects */
     return st;
 }
@@ -1628,6 +1709,22 @@ driver_best(PyObject *op, PyObject *const *args, Py_ssize_t n)
     return pyct_driver_trial(op, t);
 }
 
+/* trial(index): that of the table. */
+static PyObject *
+driver_trial(PyObject *op, PyObject *index)
+{
+    size_t n = PyLong_AsSize_t(index);
+
+    if (n == (size_t)-1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    if (n >= ct_trials_count(pyct_driver_board((pyct_driver *)op)->trials)) {
+        PyErr_Format(PyExc_IndexError, "there is no trial %zu", n);
+        return NULL;
+    }
+    return pyct_driver_trial(op, (ct_trial_id)n);
+}
+
 static PyObject *
 driver_used_resources(PyObject *op, PyObject *ignored)
 {
@@ -1711,6 +1808,13 @@ get_trials(PyObject *op, void *closure)
 }
 
 static PyObject *
+get_controller(PyObject *op, void *closure)
+{
+    (void)closure;
+    return pyct_driver_controller(op);
+}
+
+static PyObject *
 get_virtual_time(PyObject *op, void *closure)
 {
     (void)closure;
@@ -1738,6 +1842,7 @@ get_failure(PyObject *op, void *closure)
 /* Other threads may ask while the run works. */
 PYCT_GUARD_UNARY(driver_snapshot)
 PYCT_GUARD_UNARY(driver_counts)
+PYCT_GUARD_UNARY(driver_trial)
 PYCT_GUARD_UNARY(driver_used_resources)
 PYCT_GUARD_UNARY(driver_describe)
 PYCT_GUARD_UNARY(driver_stats)
@@ -1749,6 +1854,8 @@ PYCT_GUARD_GETTER(get_trials)
 
 static PyGetSetDef driver_getset[] = {
     {"trials", guarded_get_trials, NULL, "list of Trial, in table order.", NULL},
+    {"controller", get_controller, NULL, "What Python schedulers get as controller.",
+     NULL},
     {"virtual_time", get_virtual_time, NULL,
      "float: seconds that passed in a simulation.", NULL},
     {"exception", get_exception, NULL, "The last inline trial's exception, or None.",
@@ -1780,6 +1887,9 @@ static PyMethodDef driver_methods[] = {
     {"counts", guarded_driver_counts, METH_NOARGS,
      "counts($self, /)\n--\n\n"
      "dict status -> int."},
+    {"trial", guarded_driver_trial, METH_O,
+     "trial($self, index, /)\n--\n\n"
+     "Trial at a position in the table."},
     {"trials_with", PYCT_METHOD(guarded_driver_trials_with), METH_FASTCALL,
      "trials_with($self, status, limit, /)\n--\n\n"
      "list of at most limit Trial of that status."},

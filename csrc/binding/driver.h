@@ -18,6 +18,9 @@ PyObject *pyct_driver_trial(PyObject *driver, ct_trial_id t);
 PyObject *pyct_driver_trials(PyObject *driver);
 /* The number behind a Trial object of this run (or a text id). -1 with an exception. */
 int pyct_driver_trial_number(PyObject *driver, PyObject *trial, ct_trial_id *out);
+/* Tells the run of an object with a state that a snapshot needs and only Python can save;
+ * `lent`: but for what the engine of a scheduler knows. -1 with an exception. */
+int pyct_driver_keep_state(PyObject *driver, PyObject *policy, bool lent);
 /* What Python schedulers get as controller. New reference or NULL. */
 PyObject *pyct_driver_controller(PyObject *driver);
 /* The run whose controller it is; false for any other object. All borrowed; *orders is NULL

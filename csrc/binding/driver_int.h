@@ -39,6 +39,8 @@ typedef struct pyct_driver {
     PyObject *step_begin;           /* likewise */
     PyObject *step_end;
     PyObject *checkpoint_factory;
+    PyObject *stateful; /* list: see pyct_driver_keep_state */
+    PyObject *states;   /* PolicyStates of these; NULL = there are none */
 
     /* What the run makes. */
     PyObject *views;      /* list: TrialView or None, by trial */

@@ -36,7 +36,7 @@ typedef struct pyct_native_kind {
     bool lenient;        /* results that lack a number are ignored */
     bool remembers;      /* it wants the objects of trials, as those that choose do */
     bool without_metric; /* metric and mode mean nothing to it */
-    bool keeps_more;     /* a run's state is not all in the engine: no snapshots */
+    bool keeps_more;     /* a run's state is not all in the engine */
     bool takes_missing;  /* the engine itself says what such a result means */
     /* A trial was added and the engine knows it; in a run as well, then without the GIL. */
     ct_status (*on_add)(pyct_native *self, const ct_board *b, ct_trial_id t,

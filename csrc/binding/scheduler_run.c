@@ -397,6 +397,11 @@ lend(PyObject *scheduler, PyObject *driver, ct_err *err)
                       "is in use by another run; give each run a scheduler of its own");
         return NULL;
     }
+    if (owner->kind->keeps_more &&
+        pyct_driver_keep_state(driver, scheduler, true) < 0) {
+        (void)pyct_foreign(err);
+        return NULL;
+    }
     lent *self = ct_calloc(1, sizeof *self);
     if (self == NULL) {
         (void)ct_fail_mem(err);
@@ -404,10 +409,6 @@ lend(PyObject *scheduler, PyObject *driver, ct_err *err)
     }
     self->ops = LENT_OPS;
     self->ops.name = owner->engine->ops->name;
-    if (owner->kind->keeps_more) {
-        self->ops.save = NULL;
-        self->ops.restore = NULL;
-    }
     self->ops.on_exploited =
         owner->engine->ops->on_exploited != NULL ? lent_on_exploited : NULL;
     self->ops.supports_buffering = owner->engine->ops->supports_buffering;
@@ -647,6 +648,22 @@ foreign_free(ct_scheduler *s)
     ct_free(self);
 }
 
+/* What it knows, the object keeps: see pyct_driver_keep_state. */
+static ct_status
+foreign_save(ct_scheduler *s, ct_names *names, ct_value *out, ct_err *err)
+{
+    (void)s, (void)names, (void)err;
+    *out = ct_nil();
+    return CT_OK;
+}
+
+static ct_status
+foreign_restore(ct_scheduler *s, ct_names *names, const ct_value *v, ct_err *err)
+{
+    (void)s, (void)names, (void)v, (void)err;
+    return CT_OK;
+}
+
 static const ct_scheduler_ops FOREIGN_OPS = {
     .name = "python",
     .foreign = true,
@@ -657,6 +674,8 @@ static const ct_scheduler_ops FOREIGN_OPS = {
     .on_error = foreign_on_error,
     .on_remove = foreign_on_remove,
     .choose = foreign_choose,
+    .save = foreign_save,
+    .restore = foreign_restore,
     .describe = foreign_describe,
     .free = foreign_free,
 };
@@ -707,7 +726,7 @@ foreign_new(pyct_state *state, PyObject *object, PyObject *driver, const bool *s
             ct_err *err)
 {
     int buffering = supports_buffering(state, object);
-    if (buffering < 0) {
+    if (buffering < 0 || pyct_driver_keep_state(driver, object, false) < 0) {
         (void)pyct_foreign(err);
         return NULL;
     }

@@ -319,6 +319,8 @@ generator_adapter(pyct_state *state, PyObject *generator, PyObject *driver, ct_e
     s->p.driver = driver;
     if (read_generator(state, generator, s, &options) < 0) {
         pyct_foreign(err);
+    } else if (pyct_driver_keep_state(driver, s->p.object, false) < 0) {
+        pyct_foreign(err);
     } else {
         ct_generator_new(&made, &s->suggester, &options, err);
     }
@@ -487,6 +489,33 @@ search_total(const ct_searcher *to)
     return ((const py_search *)to)->total;
 }
 
+/* The ids; what else the object knows it keeps itself: see pyct_driver_keep_state. */
+static ct_status
+search_save(ct_searcher *to, ct_names *names, ct_value *out, ct_err *err)
+{
+    py_search *s = (py_search *)to;
+    pyct_names *own = pyct_driver_names(s->p.driver);
+    (void)names;
+    *out = ct_nil();
+    return s->own_ids == NULL ||
+                   pyct_value_from_object(s->p.state, own, s->own_ids, out) == 0
+               ? CT_OK
+               : pyct_foreign(err);
+}
+
+static ct_status
+search_restore(ct_searcher *to, ct_names *names, const ct_value *v, ct_err *err)
+{
+    py_search *s = (py_search *)to;
+    (void)names;
+    PyObject *ids = pyct_value_to_object(s->p.state, pyct_driver_names(s->p.driver), v);
+    if (ids == NULL) {
+        return pyct_foreign(err);
+    }
+    Py_XSETREF(s->own_ids, ids);
+    return CT_OK;
+}
+
 static void
 search_free(ct_searcher *to)
 {
@@ -496,7 +525,6 @@ search_free(ct_searcher *to)
     ct_free(s);
 }
 
-/* No save and restore: such an object keeps its own state (save_to_dir). */
 static const ct_searcher_ops search_ops = {
     .name = "python",
     .foreign = true,
@@ -504,6 +532,8 @@ static const ct_searcher_ops search_ops = {
     .on_result = search_on_result,
     .on_complete = search_on_complete,
     .total = search_total,
+    .save = search_save,
+    .restore = search_restore,
     .free = search_free,
 };
 
@@ -523,7 +553,8 @@ search_adapter(pyct_state *state, PyObject *search_alg, PyObject *driver, ct_err
         pyct_foreign(err);
         return NULL;
     }
-    if (total_of(state, search_alg, &total) < 0) {
+    if (total_of(state, search_alg, &total) < 0 ||
+        pyct_driver_keep_state(driver, search_alg, false) < 0) {
         pyct_foreign(err);
         return NULL;
     }

@@ -148,6 +148,8 @@
     X(json_text)       /* ctune._encode.json_text */                                   \
     X(dumps)           /* ctune._encode.dumps */                                       \
     X(loads)           /* ctune._encode.loads */                                       \
+    X(unflatten)       /* ctune.utils.util.unflatten_dict */                           \
+    X(policy_states)   /* ctune._policies.PolicyStates */                              \
     X(amounts)         /* ctune._plan.request_amounts */                               \
     X(random)          /* the module */                                                \
     X(deepcopy)        /* copy.deepcopy */                                             \

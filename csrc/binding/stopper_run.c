@@ -10,6 +10,8 @@
 #include "base/mem.h"
 #include "stop/conditions.h"
 
+#include <string.h>
+
 /* ---- a stopper that lends its own condition to the run ---- */
 
 typedef struct lent {
@@ -144,18 +146,44 @@ typedef struct foreign_stopper {
     bool asks_all;    /* has a stop_all() of its own */
 } foreign_stopper;
 
+/* Of a result before the run's snapshot, of which numbers alone are known. */
+static PyObject *
+numbers_dict(foreign_stopper *self, const ct_result *r)
+{
+    pyct_names *names = pyct_driver_names(self->driver);
+    PyObject *unflatten =
+        pyct_lazy(&self->state->unflatten, "ctune.utils.util", "unflatten_dict");
+    PyObject *flat = unflatten != NULL ? PyDict_New() : NULL;
+    int st = flat != NULL ? 0 : -1;
+    for (size_t i = 0; st == 0 && i < r->count; i++) {
+        PyObject *key = pyct_name_text(names, r->items[i].name);
+        PyObject *value = PyFloat_FromDouble(r->items[i].value);
+        st = key != NULL && value != NULL ? PyDict_SetItem(flat, key, value) : -1;
+        Py_XDECREF(value);
+    }
+    PyObject *out = st == 0 ? PyObject_CallOneArg(unflatten, flat) : NULL;
+    Py_XDECREF(flat);
+    return out;
+}
+
 static ct_status
 foreign_on_result(ct_stopper *s, const ct_board *b, ct_trial_id t, const ct_result *r,
                   bool *stop, ct_err *err)
 {
     foreign_stopper *self = (foreign_stopper *)s;
+    bool past = r->record == NULL || r->record->count == 0;
     PyObject *id = PyUnicode_FromString(ct_trials_get(b->trials, t)->id);
-    PyObject *result =
-        id != NULL ? pyct_driver_result_dict(self->driver, r, t, 0) : NULL;
+    PyObject *result = id == NULL ? NULL
+                       : past     ? numbers_dict(self, r)
+                                  : pyct_driver_result_dict(self->driver, r, t, 0);
     int yes = -1;
     if (result != NULL) {
         PyObject *const args[] = {id, result};
         yes = pyct_truth(PyObject_Vectorcall(self->object, args, 2, NULL));
+    }
+    if (yes < 0 && past && PyErr_ExceptionMatches(PyExc_Exception)) {
+        PyErr_Clear(); /* it misses what is no number; what it says does not count */
+        yes = 0;
     }
     Py_XDECREF(id);
     Py_XDECREF(result);
@@ -177,6 +205,30 @@ foreign_stop_all(ct_stopper *s, const ct_board *b, bool *stop, ct_err *err)
     return yes < 0 ? pyct_foreign(err) : CT_OK;
 }
 
+/* The name of its class: another one hears of what was before. What it knows, the object
+ * keeps: see pyct_driver_keep_state. */
+static ct_status
+foreign_save(ct_stopper *s, ct_names *names, ct_value *out, ct_err *err)
+{
+    foreign_stopper *self = (foreign_stopper *)s;
+    const char *name = Py_TYPE(self->object)->tp_name;
+    (void)names;
+    return ct_str(out, name, strlen(name), err);
+}
+
+static ct_status
+foreign_restore(ct_stopper *s, ct_names *names, const ct_value *v, const ct_past *past,
+                ct_err *err)
+{
+    foreign_stopper *self = (foreign_stopper *)s;
+    const char *name = Py_TYPE(self->object)->tp_name;
+    (void)names, (void)past;
+    return v->kind == CT_STR && strcmp(v->u.s, name) == 0
+               ? CT_OK
+               : ct_fail(err, CT_ECORRUPT, "stop", "the saved state is not one of %s",
+                         name);
+}
+
 static void
 foreign_free(ct_stopper *s)
 {
@@ -189,6 +241,8 @@ static const ct_stopper_ops FOREIGN_OPS = {
     .foreign = true,
     .on_result = foreign_on_result,
     .stop_all = foreign_stop_all,
+    .save = foreign_save,
+    .restore = foreign_restore,
     .free = foreign_free,
 };
 
@@ -196,6 +250,10 @@ static ct_stopper *
 foreign_new(pyct_state *state, PyObject *object, PyObject *driver, bool asks_all,
             ct_err *err)
 {
+    if (pyct_driver_keep_state(driver, object, false) < 0) {
+        (void)pyct_foreign(err);
+        return NULL;
+    }
     foreign_stopper *self = ct_alloc(sizeof *self);
     if (self == NULL) {
         (void)ct_fail_mem(err);

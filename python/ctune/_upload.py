@@ -49,7 +49,7 @@ _CLOSE_GRACE_S = 30.0
 _MOST_REFUSED = 16  # files in a row, before a sync gives up
 _SHOWN = 10
 _CHECKPOINT = re.compile(r"checkpoint_\d+")
-_JOURNAL = re.compile(r"(journal|snapshot)-(\d+)\.(?:ctj|json)")
+_JOURNAL = re.compile(r"(journal|snapshot)-(\d+)\.(ctj|json|pkl)")
 # Copied up to the last whole line: a reader never sees half a row.
 _LINES = ("result.json", "progress.csv")
 
@@ -388,7 +388,8 @@ class Uploader:
             yield f"{prefix}{name}", (info.st_size, info.st_mtime_ns)
 
     def _journal_files(self) -> list[_File]:
-        """Returns what changed of the journal: segments by number, then snapshots."""
+        """Returns what changed of the journal: segments by number, then snapshots, behind their
+        objects."""
         found = []
         with os.scandir(self._local) as entries:
             for entry in entries:
@@ -397,8 +398,9 @@ class Uploader:
                     info = entry.stat()
                     stamp = (info.st_size, info.st_mtime_ns)
                     if self._ledger.files.get(entry.name) != stamp:
-                        found.append((name[1], int(name[2]), _File(entry.name, stamp)))
-        return [file for _, _, file in sorted(found, key=lambda f: f[:2])]
+                        place = (name[1], int(name[2]), name[3] == "json")
+                        found.append((place, _File(entry.name, stamp)))
+        return [file for _, file in sorted(found, key=lambda f: f[0])]
 
     def _checkpoints(self) -> Iterator[str]:
         """Yields the checkpoints that storage lacks, oldest first."""

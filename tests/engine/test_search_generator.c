@@ -67,7 +67,7 @@ script_free(ct_suggester *s)
 }
 
 static const ct_suggester_ops script_ops = {
-    "script", false, script_suggest, script_result, script_complete, script_free};
+    "script", true, script_suggest, script_result, script_complete, script_free};
 
 /* One generator over one script; the space, if any, is built from the leaves up. */
 typedef struct bench {
@@ -217,24 +217,8 @@ test_suggestions_become_numbered_trials(void **state)
     expect_state(&b, CT_SEARCH_FINISHED);
     assert_int_equal(b.script.asked, 2);
     assert_int_equal(b.searcher->ops->total(b.searcher), 2);
-    assert_false(b.searcher->ops->foreign);
+    assert_true(b.searcher->ops->foreign);
     bench_close(&b);
-}
-
-static void
-test_the_state_of_a_foreign_suggester_is_not_saved(void **state)
-{
-    (void)state;
-    ct_suggester_ops ops = script_ops;
-    ops.foreign = true;
-    script s = {.suggester = {&ops}};
-    ct_generator_options options = {.names = NULL};
-    ct_searcher *searcher;
-    ct_err err = CT_ERR_INIT;
-    assert_ok(ct_generator_new(&searcher, &s.suggester, &options, &err), err);
-    assert_true(searcher->ops->foreign);
-    assert_null(searcher->ops->save);
-    searcher->ops->free(searcher);
 }
 
 static void
@@ -600,7 +584,6 @@ main(void)
             test_functions_see_the_merged_config_and_stay_out_of_tag_and_parameters),
         cmocka_unit_test(test_ids_differ_and_avoid_those_in_the_table),
         cmocka_unit_test(test_results_are_forwarded_by_text_id),
-        cmocka_unit_test(test_the_state_of_a_foreign_suggester_is_not_saved),
         cmocka_unit_test(test_a_saved_generator_goes_on_where_it_stood),
         cmocka_unit_test(test_a_failed_allocation_leaks_nothing),
     };

@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_resume import SCHEDULERS, Curve, MySearcher, arguments, curve, outcome, run
+from test_resume import SCHEDULERS, Curve, arguments, curve, outcome, run
 
 import ctune as tune
-from ctune.search import BasicVariantGenerator, ConcurrencyLimiter
-
-KEPT = {"pbt", "pbt-synch", "python"}  # schedulers whose state is not all in the engine
+from ctune.search import BasicVariantGenerator
 
 
 @pytest.fixture(autouse=True)
@@ -83,10 +81,6 @@ def test_draws_from_the_stream_of_everybody_go_on_too(scheduler: str, tmp_path: 
 def kill_everywhere(scheduler: str, tmp_path: Path, every: int, **more: Any) -> None:
     expected = watched(scheduler, tmp_path, Curve, every, **more)
     whole = tmp_path / "whole" / "e"
-    if scheduler in KEPT:
-        assert not snapshots(whole)
-        assert segments(whole) == ["journal-000000.ctj"]
-        return
     assert len(snapshots(whole)) == 2, "the last two are kept"
     assert len(segments(whole)) == 2
     assert segments(whole)[0] > "journal-000005.ctj", "there were many"
@@ -217,18 +211,6 @@ def test_a_snapshot_that_cannot_be_written_is_told_once(
 ) -> None:
     (tmp_path / "e" / ".tmp-snapshot-000001.json").mkdir(parents=True)  # in its way
     assert "snapshot-000001.json" in no_snapshots(tmp_path, caplog)
-
-
-def test_stop_conditions_in_python_keep_the_journal_whole(tmp_path: Path) -> None:
-    run(Curve, **arguments("fifo", tmp_path, stop=lambda _, r: r["training_iteration"] > 4))
-    assert snapshots(tmp_path / "e") == []
-
-
-@pytest.mark.parametrize("limited", [False, True])
-def test_searchers_in_python_keep_the_journal_whole(limited: bool, tmp_path: Path) -> None:
-    searcher = ConcurrencyLimiter(MySearcher(), max_concurrent=2) if limited else MySearcher()
-    run(Curve, **arguments("asha", tmp_path, search_alg=searcher, config={}))
-    assert snapshots(tmp_path / "e") == []
 
 
 # --- going on otherwise --------------------------------------------------------------------

@@ -526,7 +526,8 @@ generator_total(const ct_searcher *s)
     return ((const generator *)s)->options.num_samples;
 }
 
-/* ---- state: {"made", "finished", "ids": [4 words]} ---- */
+/* ---- state: {"made", "finished", "ids": [4 words]}; that of a foreign suggester is part of
+ * ct_foreign_state ---- */
 
 static ct_status
 put_field(ct_names *names, ct_value *dict, const char *key, ct_value item, ct_err *err)
@@ -616,21 +617,19 @@ generator_free(ct_searcher *s)
     ct_free(g);
 }
 
-/* Of a foreign suggester the engine does not know the state: there is nothing to save. */
-#define GENERATOR_OPS(is_foreign, save_, restore_)                                     \
+#define GENERATOR_OPS(is_foreign)                                                      \
     {.name = "generator",                                                              \
      .foreign = (is_foreign),                                                          \
      .next = generator_next,                                                           \
      .on_result = generator_on_result,                                                 \
      .on_complete = generator_on_complete,                                             \
      .total = generator_total,                                                         \
-     .save = (save_),                                                                  \
-     .restore = (restore_),                                                            \
+     .save = generator_save,                                                           \
+     .restore = generator_restore,                                                     \
      .free = generator_free}
 
-static const ct_searcher_ops native_ops =
-    GENERATOR_OPS(false, generator_save, generator_restore);
-static const ct_searcher_ops foreign_ops = GENERATOR_OPS(true, NULL, NULL);
+static const ct_searcher_ops native_ops = GENERATOR_OPS(false);
+static const ct_searcher_ops foreign_ops = GENERATOR_OPS(true);
 
 ct_status
 ct_generator_new(ct_searcher **out, ct_suggester *suggester,
