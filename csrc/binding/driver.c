@@ -478,12 +478,22 @@ inline_carry_out(pyct_driver *self, const ct_command *c, ct_event *ev, ct_err *e
     return CT_OK;
 }
 
+/* For whoever asks whether the run makes progress; see get_turn. */
+static void
+note_turn(pyct_driver *self, bool under_way)
+{
+    atomic_store_explicit(&self->turn, under_way ? self->iteration + 1 : 0,
+                          memory_order_relaxed);
+}
+
 static ct_status
 inline_run(void *ctx, const ct_command *c, ct_event *ev, ct_err *err)
 {
     pyct_driver *self = ctx;
     pyct_entry entry = pyct_enter(self->state);
+    note_turn(self, false);
     ct_status st = inline_carry_out(self, c, ev, err);
+    note_turn(self, true);
 
     pyct_leave(self->state, entry);
     return st;
@@ -1427,6 +1437,7 @@ run_freely(pyct_driver *self, ct_err *err)
         st = ct_drive_wait(self->drive, fresh ? longest : LOOK_S, err);
         if (st == CT_OK) {
             pyct_guard_take(self->state);
+            note_turn(self, true);
             st = ct_drive_turn(self->drive, &more, err);
             self->iteration++;
             if (st == CT_OK) {
@@ -1442,6 +1453,7 @@ run_freely(pyct_driver *self, ct_err *err)
             st = look_up(self, err);
             pyct_leave(self->state, entry);
         }
+        note_turn(self, false);
     }
     return st;
 }
@@ -1458,6 +1470,7 @@ run_with_gil(pyct_driver *self, ct_err *err)
         Py_BEGIN_ALLOW_THREADS
         st = ct_drive_wait(self->drive, longest, err);
         Py_END_ALLOW_THREADS
+        note_turn(self, true);
         if (st == CT_OK) {
             st = look_up(self, err);
         }
@@ -1467,6 +1480,7 @@ run_with_gil(pyct_driver *self, ct_err *err)
         if (st == CT_OK) {
             st = watch(self, err);
         }
+        note_turn(self, false);
     }
     return st;
 }
@@ -1821,6 +1835,17 @@ get_virtual_time(PyObject *op, void *closure)
     return PyFloat_FromDouble(((pyct_driver *)op)->virtual.time);
 }
 
+/* Without the guard, which the turn may hold. */
+static PyObject *
+get_turn(PyObject *op, void *closure)
+{
+    pyct_driver *self = (pyct_driver *)op;
+
+    (void)closure;
+    return PyLong_FromUnsignedLongLong(
+        atomic_load_explicit(&self->turn, memory_order_relaxed));
+}
+
 static PyObject *
 get_exception(PyObject *op, void *closure)
 {
@@ -1858,6 +1883,9 @@ static PyGetSetDef driver_getset[] = {
      NULL},
     {"virtual_time", get_virtual_time, NULL,
      "float: seconds that passed in a simulation.", NULL},
+    {"turn", get_turn, NULL,
+     "int: the turn under way, from 1; 0 while the executor waits or a trial works.",
+     NULL},
     {"exception", get_exception, NULL, "The last inline trial's exception, or None.",
      NULL},
     {"failure", get_failure, NULL, "The last failure's text and pickle, or None.",

@@ -8,6 +8,8 @@
 #include "drive/watchdog.h"
 #include "policy/recorded.h"
 
+#include <stdatomic.h>
+
 /* Where an inline trial runs. */
 typedef struct pyct_seat {
     PyObject *host;      /* TrialHost */
@@ -66,6 +68,8 @@ typedef struct pyct_driver {
     ct_watchdog watchdog;
     ct_buf why; /* nothing runs */
     uint64_t iteration;
+    _Atomic(uint64_t)
+        turn; /* under way, from 1; 0: the executor waits, or a trial works */
 
     ct_answers answers; /* of foreign policies and hooks, on their way to the journal */
     ct_recorded_hooks recorded_hooks;

@@ -22,6 +22,7 @@ from ctune._lock import locked
 from ctune._progress import Progress
 from ctune._resume import CallbackStates, keep_searcher, recover, run_settings
 from ctune._runtime import SYNC_POLICIES
+from ctune._standstill import Standstills, Watch
 from ctune._transfer import fetch_checkpoints
 from ctune._upload import Uploads
 from ctune.analysis.experiment_analysis import ExperimentAnalysis
@@ -102,23 +103,6 @@ class _Interrupts:
     def __exit__(self, *exc: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
-
-
-class _Standstills:
-    """Logs why nothing runs, once for each cause."""
-
-    def __init__(self, plan: Plan) -> None:
-        self._limit = plan.stands_still_s
-        self._who = (
-            f"scheduler: {type(plan.scheduler).__name__}, "
-            f"searcher: {type(plan.search_alg).__name__}"
-        )
-        self._told: set[str] = set()
-
-    def __call__(self, why: str) -> None:
-        if why not in self._told:
-            self._told.add(why)
-            logger.warning("Nothing has run for %g s: %s (%s).", self._limit, why, self._who)
 
 
 def _no_snapshot(why: str) -> None:
@@ -316,7 +300,7 @@ def _options(
         "dirname_hook": _namer(plan, "trial_dirname_creator"),
         "heartbeat": progress.heartbeat if progress.wanted else None,
         "heartbeat_s": _HEARTBEAT_S,
-        "stands_still": _Standstills(plan),
+        "stands_still": Standstills(plan),
         "stands_still_s": plan.stands_still_s,
         "no_snapshot": _no_snapshot,
         "checkpoint_factory": _checkpoints(plan),
@@ -571,7 +555,7 @@ def _execute(plan: Plan, progress: Progress, prints: Prints | None) -> Experimen
         CallbackList(plan.callbacks).setup(**plan.public_spec, total_num_samples=plan.total_samples)
         states.save()
         _begin(progress, driver)
-        with _Interrupts(driver):
+        with _Interrupts(driver), Watch(driver, plan.stands_still_s):
             _drive(plan, driver)
             interrupted = driver.interrupted()
         _finish(plan, driver, time.monotonic() - start, before)

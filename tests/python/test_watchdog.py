@@ -1,6 +1,7 @@
 """A run that stands still says why, once for each cause."""
 
 import logging
+import threading
 
 import pytest
 
@@ -116,3 +117,62 @@ def test_a_limit_that_is_none_is_refused(tmp_path, monkeypatch, limit):
     monkeypatch.setenv(LIMIT, limit)
     with pytest.raises(ValueError, match=f"^{LIMIT}: must be a number of seconds.*{limit}"):
         ctune.run(train, storage_path=str(tmp_path), verbose=0)
+
+
+# --- what the run itself calls --------------------------------------------------------------
+
+
+@pytest.fixture
+def heard():
+    """Set once it was said that the run stands still; the texts are in its list."""
+    event = threading.Event()
+    event.texts = []
+
+    class Hears(logging.Handler):
+        def emit(self, record):
+            if record.getMessage().startswith("The run has stood still for"):
+                event.texts.append(record.getMessage())
+                event.set()
+
+    logger = logging.getLogger("ctune")
+    handler = Hears()
+    logger.addHandler(handler)
+    yield event
+    logger.removeHandler(handler)
+
+
+def test_a_call_that_does_not_return_is_named(executor, tmp_path, heard):
+    class Silent(Searcher):
+        def suggest(self, trial_id):
+            assert heard.wait(30)
+            return "FINISHED"
+
+    class Busy(ctune.Callback):
+        def on_trial_result(self, **info):
+            assert heard.wait(30)
+
+    def job(config):
+        ctune.report({"n": 1})
+
+    folder = {"storage_path": str(tmp_path), "verbose": 0}
+    ctune.run(job, search_alg=Silent(), **folder)
+    assert len(heard.texts) == 1
+    assert "suggest() has not returned; it is at line" in heard.texts[0]
+    heard.clear()
+    ctune.run(job, callbacks=[Busy()], **folder)
+    assert len(heard.texts) == 2 and "on_trial_result() has not returned" in heard.texts[1]
+
+
+def test_a_trial_that_takes_its_time_inline_is_no_standstill(tmp_path, heard, monkeypatch):
+    monkeypatch.setenv(LIMIT, "0.02")
+
+    def job(config):
+        heard.wait(0.2)
+        ctune.report({"n": 1})
+
+    ctune.init(executor="inline")
+    try:
+        ctune.run(job, storage_path=str(tmp_path), verbose=0)
+    finally:
+        ctune.shutdown()
+    assert heard.texts == []
