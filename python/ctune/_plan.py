@@ -462,7 +462,7 @@ def make_plan(
         total_resources=dict(runtime.resources),
         max_pending=_max_pending(algorithm, runtime.resources),
         max_dirname=environment_number("TUNE_MAX_LEN_IDENTIFIER", 130),
-        force_stop_s=environment_number("TUNE_FORCE_TRIAL_CLEANUP_S", 600.0),
+        force_stop_s=_force_stop_s(runtime),
         stands_still_s=_stands_still_s(),
         journal_sync=runtime.journal_sync,
         trial_timeout_s=runtime.trial_timeout_s,
@@ -985,6 +985,12 @@ def _check_buffering(scheduler: TrialScheduler) -> None:
 
 
 # --- resources -----------------------------------------------------------------------
+
+
+def _force_stop_s(runtime: _runtime.Runtime) -> float:
+    """The end of a trial has a limit of its own, but none above that of its other work."""
+    limits = (environment_number("TUNE_FORCE_TRIAL_CLEANUP_S", 600.0), runtime.trial_timeout_s)
+    return min((limit for limit in limits if limit > 0), default=0.0)
 
 
 def _stands_still_s() -> float:

@@ -83,7 +83,8 @@ def init(
         trial_timeout_s: Seconds that a trial may take to start, for a step (of a function: from
             one report() to the next), to save or to restore. One that takes longer is
             killed, which is a failure like another: it is tried again if `max_failures`
-            allows. Only trials in processes can be killed: "inline" logs a warning and has no
+            allows. So is a worker that takes longer to clean up, without a failure: its
+            trial has ended. Only trials in processes can be killed: "inline" logs a warning and has no
             limit. Default: the environment variable CTUNE_TRIAL_TIMEOUT_S, else no limit.
         ignore_reinit_error: Keep the first call's choice instead of raising.
 
