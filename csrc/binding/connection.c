@@ -349,12 +349,23 @@ connection_serve(PyObject *op, PyObject *host)
     return end < 0 ? NULL : PyBool_FromLong(end);
 }
 
+static PyObject *
+connection_close(PyObject *op, PyObject *ignored)
+{
+    (void)ignored;
+    ct_fd_close(&((pyct_connection *)op)->fd);
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef connection_methods[] = {
     {"serve", connection_serve, METH_O,
      "serve($self, host, /)\n--\n\n"
      "Carry out commands until the worker is told to stop (True) or "
      "the driver is gone (False).\n\nArgs:\n    host: A TrialHost: handle(command), "
      "on_error(exception, kind), trainable."},
+    {"close", connection_close, METH_NOARGS,
+     "close($self, /)\n--\n\n"
+     "Close the socket: for serve() the driver is gone then."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -100,13 +100,36 @@ class _Thread(threading.local):
 
 _this_thread = _Thread()
 _functions_seen = False
+# Counts the forks from the process that stepped the first function to this one.
+forks = 0
 
 
-def note_function() -> None:
-    """Says that this thread is about to step a function trainable."""
+def _note_fork() -> None:
+    global forks
+    forks += 1
+
+
+def note_function() -> int:
+    """Says that this thread is about to step a function trainable.
+
+    Returns:
+        `forks` as it is, which differs in a child that the function forks.
+    """
     global _functions_seen
+    if not _functions_seen:
+        os.register_at_fork(after_in_child=_note_fork)
     _functions_seen = True
     _this_thread.steps_functions = True
+    return forks
+
+
+def refuse_child() -> None:
+    """What report() says in a child that the function forked: its trial would hear it twice."""
+    raise RuntimeError(
+        "report(): must be called in the process that runs the trainable function, not in "
+        "a child that the function forked. Pass the metrics to the function's own process, "
+        "e.g. by multiprocessing.Queue."
+    )
 
 
 def _in_foreign_thread() -> bool:
@@ -129,8 +152,8 @@ def report(metrics: Mapping[str, Any], *, checkpoint: Checkpoint | None = None) 
         TypeError: `metrics` is not a dict, or `checkpoint` not a Checkpoint.
         ValueError: A value in `metrics` is a torch tensor, or `checkpoint` is no
             directory.
-        RuntimeError: Called in a thread that the trainable started itself, or in a
-            class trainable, which returns its results from step().
+        RuntimeError: Called in a thread or a child process that the trainable started
+            itself, or in a class trainable, which returns its results from step().
 
     Outside of a trial it logs one warning and returns.
     """

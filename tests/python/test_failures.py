@@ -161,6 +161,19 @@ def test_what_takes_too_long_is_killed_and_tried_again(run, monkeypatch, by):
         assert trial.num_failures == (2 if place == "load" else 1), place
 
 
+def test_a_clean_up_that_hangs_is_killed(run):
+    class Lingers(Job):
+        def cleanup(self):
+            time.sleep(600)
+
+    ctune.init(executor="process", num_cpus=1, trial_timeout_s=LIMIT_S)
+    try:
+        trials = run(Lingers, num_samples=2, stop={"n": 1}).trials
+    finally:
+        ctune.shutdown()
+    assert [(t.status, t.num_failures) for t in trials] == [("TERMINATED", 0)] * 2
+
+
 def test_a_function_that_hangs_is_a_failed_trial(run):
     def hangs(config):
         ctune.report({"n": 1})
@@ -205,6 +218,47 @@ def test_a_helper_that_is_killed_is_replaced(run, processes):
     failed = [trial for trial in analysis.trials if trial.num_failures]
     assert 1 <= len(failed) <= 4
     assert all("helper process" in error_of(t) and "SIGKILL" in error_of(t) for t in failed)
+
+
+def test_a_forked_child_that_returns_does_not_report(run, processes):
+    def fork(config, place):
+        if place == config["place"] and os.fork() == 0:
+            open(os.path.join(config["marks"], f"child of {place}"), "w").close()
+
+    class Forks(Job):
+        def at(self, place):
+            fork(self.config, place)
+
+    places = ["setup", "step 2", "save"]
+    analysis = run(
+        Forks,
+        config={"place": tune.grid_search(places)},
+        stop={"n": STEPS},
+        checkpoint_config=EACH_STEP,
+    )
+    assert [lines(trial) for trial in analysis.trials] == [[1, 2, 3, 4]] * 3
+    [trial] = run(job, config={"at": lambda config, n: fork(config, n), "place": 2}).trials
+    assert trial.status == "TERMINATED" and lines(trial) == [1, 2, 3, 4]
+    assert all(
+        os.path.exists(analysis.trials[0].config["marks"] + f"/child of {p}") for p in places
+    )
+
+
+def test_a_report_in_a_forked_child_is_refused(run, executor):
+    def forks(config):
+        ctune.report({"n": 1})
+        child = os.fork()
+        if child == 0:
+            try:
+                ctune.report({"n": 2})
+            except RuntimeError as error:
+                os._exit(7 if "a child that the function forked" in str(error) else 8)
+            os._exit(9)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        ctune.report({"n": 3})
+
+    [trial] = run(forks).trials
+    assert trial.status == "TERMINATED" and lines(trial) == [1, 3]
 
 
 def test_a_trial_that_crashes_is_a_failed_trial(run, processes):

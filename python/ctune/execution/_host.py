@@ -214,7 +214,10 @@ class TrialHost:
             if info is not None:
                 info.check_storage()
             shutil.rmtree(aside, ignore_errors=True)
+            process = os.getpid()
             trainable.save(aside)
+            if os.getpid() != process:
+                os._exit(0)  # a child that the trial forked, and that came back
             publish(aside, target, sync=self._sync_checkpoints)
         except BaseException as error:
             shutil.rmtree(aside, ignore_errors=True)

@@ -203,7 +203,10 @@ def _work(helper: _ctune.Helper, host: TrialHost, socket: int) -> None:
     try:
         if helper.become_worker():
             _reseed()
-            if _ctune.Connection(socket).serve(host):
+            connection = _ctune.Connection(socket)
+            # A child that the trial forks and that returns to us must not answer, too.
+            os.register_at_fork(after_in_child=connection.close)
+            if connection.serve(host):
                 atexit._run_exitfuncs()
         code = 0
     except BaseException:

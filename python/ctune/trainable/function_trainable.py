@@ -71,6 +71,7 @@ class FunctionTrainable(Trainable):
         self._task: greenlet.greenlet | None = None
         self._stopping = False
         self._refusals = 0
+        self._forks = 0
         self._ended = False
         self._step_start = 0.0
         self._next_index = self._info.checkpoint_index if self._info else 0
@@ -120,7 +121,7 @@ class FunctionTrainable(Trainable):
         self.load_checkpoint(directory)
 
     def _start(self) -> greenlet.greenlet:
-        _session.note_function()
+        self._forks = _session.note_function()
         task = greenlet.greenlet(self._run)
         task.ctune_trainable = self
         self._task = task
@@ -163,6 +164,8 @@ class FunctionTrainable(Trainable):
             )
 
     def _report(self, metrics: Mapping[str, Any], checkpoint: Checkpoint | None) -> None:
+        if self._forks != _session.forks:
+            _session.refuse_child()
         if self._stopping:
             self._refuse_to_report()
         if not isinstance(metrics, dict):
