@@ -84,8 +84,9 @@ def init(
             one report() to the next), to save or to restore. One that takes longer is
             killed, which is a failure like another: it is tried again if `max_failures`
             allows. So is a worker that takes longer to clean up, without a failure: its
-            trial has ended. Only trials in processes can be killed: "inline" logs a warning and has no
-            limit. Default: the environment variable CTUNE_TRIAL_TIMEOUT_S, else no limit.
+            trial has ended. Only trials in processes can be killed: "inline" logs a
+            warning and has no limit. Default: the environment variable
+            CTUNE_TRIAL_TIMEOUT_S, else no limit.
         ignore_reinit_error: Keep the first call's choice instead of raising.
 
     Raises:
