@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -536,6 +537,31 @@ test_nothing_is_invented_when_all_snapshots_are_damaged(void **state)
 }
 
 static void
+test_the_state_of_another_snapshot_is_not_taken(void **state)
+{
+    (void)state;
+    ct_err err = CT_ERR_INIT;
+    write_three_snapshots(3);
+    char from[PATH_MAX], to[PATH_MAX];
+    (void)snprintf(from, sizeof from, "%s", in_folder("snapshot-000003.json"));
+    (void)snprintf(to, sizeof to, "%s", in_folder("snapshot-000004.json"));
+    assert_ok(ct_file_remove(to, &err), err);
+    assert_ok(ct_file_link(from, to, &err), err);
+    assert_ok(ct_file_remove(from, &err), err);
+    ct_names *names = new_names();
+    ct_value v = ct_nil();
+    seen s = {0};
+    ct_journal_summary sum;
+    const ct_journal_visitor vis = visitor(&s);
+    assert_int_equal(ct_journal_recover(folder, names, &v, &vis, &sum, &err),
+                     CT_ECORRUPT);
+    assert_non_null(strstr(err.param, "snapshot-000004.json"));
+    assert_non_null(strstr(err.text, "another one's state"));
+    assert_int_equal(v.kind, CT_NIL);
+    ct_names_free(names);
+}
+
+static void
 test_a_missing_segment_is_an_error_that_names_it(void **state)
 {
     (void)state;
@@ -768,6 +794,7 @@ main(void)
         IN_FOLDER(test_a_damaged_snapshot_is_replaced_by_the_one_before),
         IN_FOLDER(test_without_a_readable_snapshot_the_whole_journal_is_read),
         IN_FOLDER(test_nothing_is_invented_when_all_snapshots_are_damaged),
+        IN_FOLDER(test_the_state_of_another_snapshot_is_not_taken),
         IN_FOLDER(test_a_missing_segment_is_an_error_that_names_it),
         IN_FOLDER(test_an_empty_or_missing_folder_recovers_to_nothing),
         IN_FOLDER(test_a_new_segment_without_its_snapshot_continues_the_old_one),

@@ -179,3 +179,28 @@ def test_a_repaired_experiment_can_be_resumed(tmp_path):
     finally:
         ctune.shutdown()
     assert trial.status == "TERMINATED" and trial.last_result["n"] == 12
+
+
+def test_a_journal_without_its_beginning_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("CTUNE_SNAPSHOT_BYTES", "0")
+
+    class Counts(ctune.Trainable):
+        def step(self):
+            return {"n": self.iteration + 1}
+
+    def run(stop, **arguments):
+        return ctune.run(
+            Counts, storage_path=str(tmp_path), name="e", verbose=0, stop={"n": stop}, **arguments
+        )
+
+    ctune.init(executor="inline", num_cpus=1)
+    try:
+        run(2)
+        run(4, resume=True)
+        (tmp_path / "e" / JOURNAL).unlink()
+        with pytest.raises(ctune.TuneError, match=r"000001\.ctj goes on with a run whose begin"):
+            run(6, resume=True)
+    finally:
+        ctune.shutdown()
+    assert repair(tmp_path / "e") == 1
+    assert "Put them back" in capsys.readouterr().err

@@ -63,10 +63,10 @@ void journal_files_deinit(journal_files *f);
 ct_status journal_find_start(const journal_files *f, const char *dir, ct_names *names,
                              ct_value *state, uint32_t *first, ct_err *err);
 /* The text of a snapshot's file, with a checksum; replaces *out. And back: CT_ECORRUPT. */
-ct_status journal_wrap_snapshot(ct_buf *out, const ct_value *state,
+ct_status journal_wrap_snapshot(ct_buf *out, uint32_t number, const ct_value *state,
                                 const ct_names *names, ct_err *err);
-ct_status journal_unwrap_snapshot(ct_value *state, const ct_buf *text, ct_names *names,
-                                  ct_err *err);
+ct_status journal_unwrap_snapshot(ct_value *state, uint32_t number, const ct_buf *text,
+                                  ct_names *names, ct_err *err);
 /* Puts the objects of a state, which its text only describes, from their file in place.
  * CT_ECORRUPT when that is not the one described. */
 ct_status journal_read_objects(ct_value *state, const char *path, const ct_names *names,

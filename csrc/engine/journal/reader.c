@@ -321,9 +321,11 @@ opening(const char *path, ct_buf *out, int *code, ct_err *err)
     return st;
 }
 
-/* *begin = number of the segment with which the last run began, 0 if none tells. */
+/* *begin = number of the segment with which the last run began, 0 if none tells. *lost: the
+ * first segment goes on with a run that began in one before it. */
 static ct_status
-find_run(const journal_files *f, const char *dir, uint32_t *begin, ct_err *err)
+find_run(const journal_files *f, const char *dir, uint32_t *begin, bool *lost,
+         ct_err *err)
 {
     ct_buf path = CT_BUF_INIT;
     ct_status st = CT_OK;
@@ -337,6 +339,21 @@ find_run(const journal_files *f, const char *dir, uint32_t *begin, ct_err *err)
         }
         found = st == CT_OK && code == 0;
         *begin = found ? f->segments[i - 1] : 0;
+    }
+    *lost = code > 0; /* of the segment looked at last */
+    ct_buf_deinit(&path);
+    return st;
+}
+
+static ct_status
+fail_without_beginning(const journal_files *f, const char *dir, ct_err *err)
+{
+    ct_buf path = CT_BUF_INIT;
+    ct_status st = journal_segment_path(&path, dir, f->segments[0], err);
+    if (st == CT_OK) {
+        st = ct_fail(err, CT_ECORRUPT, (const char *)path.data,
+                     "goes on with a run whose beginning is missing: neither the "
+                     "segments before it nor a snapshot are there. Put them back");
     }
     ct_buf_deinit(&path);
     return st;
@@ -355,7 +372,7 @@ journal_read_snapshot(const char *dir, uint32_t number, ct_names *names,
     }
     if (st == CT_OK) {
         ct_err own = CT_ERR_INIT;
-        st = journal_unwrap_snapshot(state, &text, names, &own);
+        st = journal_unwrap_snapshot(state, number, &text, names, &own);
         if (st == CT_OK) {
             st = journal_objects_path(&beside, dir, number, &own);
         }
@@ -385,9 +402,10 @@ journal_find_start(const journal_files *f, const char *dir, ct_names *names,
                    ct_value *state, uint32_t *first, ct_err *err)
 {
     uint32_t begin;
+    bool lost;
     ct_err newest = CT_ERR_INIT;
     size_t older = 0; /* snapshots of earlier runs */
-    ct_status st = find_run(f, dir, &begin, err);
+    ct_status st = find_run(f, dir, &begin, &lost, err);
     if (st != CT_OK) {
         return st;
     }
@@ -408,8 +426,10 @@ journal_find_start(const journal_files *f, const char *dir, ct_names *names,
     uint32_t start = begin > 0 ? begin : f->segment_count > 0 ? f->segments[0] : 1;
     if (f->snapshot_count == older) {
         *first = start;
-    } else if (st != CT_OK && st != CT_ENOMEM && f->segment_count > 0 &&
-               start < f->snapshots[older]) {
+        return lost ? fail_without_beginning(f, dir, err) : CT_OK;
+    }
+    if (st != CT_OK && st != CT_ENOMEM && !lost && f->segment_count > 0 &&
+        start < f->snapshots[older]) {
         st = CT_OK; /* the journal is still there from its beginning */
         *first = start;
     }

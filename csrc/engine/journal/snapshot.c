@@ -97,31 +97,32 @@ journal_files_list(journal_files *out, const char *dir, ct_err *err)
 
 /* ---- snapshots ---- */
 
-/* {"crc32c": "0123abcd", "state": ...}: the checksum is that of the state's text. */
-#define SNAPSHOT_HEAD "{\"crc32c\": \"%08x\", \"state\": "
+/* {"segment": 12, "crc32c": "0123abcd", "state": ...}: the checksum is that of the state's
+ * text, the number that of the file: another one's state would be taken for this one's. */
+#define SNAPSHOT_HEAD "{\"segment\": %10u, \"crc32c\": \"%08x\", \"state\": "
 #define SNAPSHOT_TAIL "}\n"
-enum { HEAD_LEN = 32, TAIL_LEN = sizeof SNAPSHOT_TAIL - 1 };
+enum { HEAD_LEN = 55, TAIL_LEN = sizeof SNAPSHOT_TAIL - 1 };
 
 static void
-print_head(char head[HEAD_LEN + 1], const uint8_t *state, size_t len)
+print_head(char head[HEAD_LEN + 1], uint32_t number, const uint8_t *state, size_t len)
 {
-    (void)snprintf(head, HEAD_LEN + 1, SNAPSHOT_HEAD,
+    (void)snprintf(head, HEAD_LEN + 1, SNAPSHOT_HEAD, (unsigned)number,
                    (unsigned)ct_crc32c(0, state, len));
 }
 
 ct_status
-journal_wrap_snapshot(ct_buf *out, const ct_value *state, const ct_names *names,
-                      ct_err *err)
+journal_wrap_snapshot(ct_buf *out, uint32_t number, const ct_value *state,
+                      const ct_names *names, ct_err *err)
 {
     char head[HEAD_LEN + 1] = "";
     ct_buf_clear(out);
-    print_head(head, NULL, 0);
+    print_head(head, number, NULL, 0);
     ct_status st = ct_buf_put(out, head, HEAD_LEN, err);
     if (st == CT_OK) {
         st = ct_json_print(out, state, names, 0, err);
     }
     if (st == CT_OK) {
-        print_head(head, out->data + HEAD_LEN, out->len - HEAD_LEN);
+        print_head(head, number, out->data + HEAD_LEN, out->len - HEAD_LEN);
         memcpy(out->data, head, HEAD_LEN);
         st = ct_buf_puts(out, SNAPSHOT_TAIL, err);
     }
@@ -129,17 +130,18 @@ journal_wrap_snapshot(ct_buf *out, const ct_value *state, const ct_names *names,
 }
 
 ct_status
-journal_unwrap_snapshot(ct_value *state, const ct_buf *text, ct_names *names,
-                        ct_err *err)
+journal_unwrap_snapshot(ct_value *state, uint32_t number, const ct_buf *text,
+                        ct_names *names, ct_err *err)
 {
     char head[HEAD_LEN + 1] = "";
     size_t len = text->len > HEAD_LEN + TAIL_LEN ? text->len - HEAD_LEN - TAIL_LEN : 0;
     if (len > 0) {
-        print_head(head, text->data + HEAD_LEN, len);
+        print_head(head, number, text->data + HEAD_LEN, len);
     }
     if (len == 0 || memcmp(text->data, head, HEAD_LEN) != 0 ||
         memcmp(text->data + HEAD_LEN + len, SNAPSHOT_TAIL, TAIL_LEN) != 0) {
-        return ct_fail(err, CT_ECORRUPT, "", "its checksum is wrong");
+        return ct_fail(err, CT_ECORRUPT, "",
+                       "its checksum is wrong, or it is another one's state");
     }
     return ct_json_parse(state, (const char *)text->data + HEAD_LEN, len, names, err);
 }
@@ -173,7 +175,7 @@ objects_of(const ct_value *state, const ct_names *names)
 
 /* The state's text with a text in place of its objects; what is long is not copied. */
 static ct_status
-wrap_apart(ct_buf *out, const ct_value *state, const ct_value *objects,
+wrap_apart(ct_buf *out, uint32_t number, const ct_value *state, const ct_value *objects,
            const ct_names *names, ct_err *err)
 {
     char text[OBJECTS_TEXT];
@@ -193,7 +195,7 @@ wrap_apart(ct_buf *out, const ct_value *state, const ct_value *objects,
         entries[at].value = v;
         const ct_value view = {
             .kind = CT_DICT, .len = state->len, .u = {.entries = entries}};
-        st = journal_wrap_snapshot(out, &view, names, err);
+        st = journal_wrap_snapshot(out, number, &view, names, err);
     }
     ct_value_deinit(&v);
     ct_free(entries);
@@ -310,9 +312,10 @@ ct_journal_snapshot(ct_journal *j, const ct_value *state, ct_err *err)
                        "a turn is not written: commit it before the snapshot");
     }
     const ct_value *objects = objects_of(state, j->encoder.names);
-    ct_status st = objects == NULL
-                       ? journal_wrap_snapshot(&text, state, j->encoder.names, err)
-                       : wrap_apart(&text, state, objects, j->encoder.names, err);
+    ct_status st =
+        objects == NULL
+            ? journal_wrap_snapshot(&text, number, state, j->encoder.names, err)
+            : wrap_apart(&text, number, state, objects, j->encoder.names, err);
     if (st == CT_OK) {
         st = journal_files_list(&files, j->dir, err);
     }
