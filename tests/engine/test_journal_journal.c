@@ -93,6 +93,17 @@ new_names(void)
     return names;
 }
 
+static size_t
+header_size(void)
+{
+    ct_err err = CT_ERR_INIT;
+    ct_buf header = CT_BUF_INIT;
+    assert_ok(journal_header(&header, 1, (journal_turns){0, 0}, &err), err);
+    size_t size = header.len;
+    ct_buf_deinit(&header);
+    return size;
+}
+
 /* A segment of three turns: serials 0..1, 2..4, 5..6. */
 static void
 write_three_turns(ct_buf *bytes, size_t ends[4])
@@ -101,7 +112,7 @@ write_three_turns(ct_buf *bytes, size_t ends[4])
     ct_journal *j = NULL;
     ct_names *names = new_names();
     assert_ok(ct_journal_open(&j, folder, 1, names, CT_SYNC_NONE, &err), err);
-    ends[0] = (size_t)ct_journal_bytes(j);
+    ends[0] = header_size();
     assert_ok(turn(j, names, 0, 2, &err), err);
     ends[1] = (size_t)ct_journal_bytes(j);
     assert_ok(turn(j, names, 2, 5, &err), err);
@@ -638,6 +649,159 @@ test_a_torn_tail_in_an_older_segment_is_left_out(void **state)
     ct_buf_deinit(&bytes);
 }
 
+/* ---- segments that go on from others ---- */
+
+/* Three turns in segment 1, and one in segment 2, of a run that went on. */
+static void
+write_two_segments(ct_buf *bytes, size_t ends[4])
+{
+    ct_err err = CT_ERR_INIT;
+    seen s;
+    ct_journal_summary sum;
+    ct_journal *j = NULL;
+    write_three_turns(bytes, ends);
+    ct_names *names = new_names();
+    assert_int_equal(recover(&s, 0, &sum), -1);
+    assert_ok(ct_journal_open(&j, folder, 2, names, CT_SYNC_ALWAYS, &err), err);
+    ct_journal_follow(j, &sum);
+    assert_ok(turn(j, names, 7, 8, &err), err);
+    assert_ok(ct_journal_close(j, &err), err);
+    ct_names_free(names);
+}
+
+static ct_status
+recover_all(ct_journal_summary *sum, ct_err *err)
+{
+    seen s = {0};
+    ct_value v = ct_nil();
+    ct_names *names = new_names();
+    const ct_journal_visitor vis = visitor(&s);
+    ct_status st = ct_journal_recover(folder, names, &v, &vis, sum, err);
+    assert_int_equal(sum->events, s.next);
+    ct_value_deinit(&v);
+    ct_names_free(names);
+    return st;
+}
+
+static void
+test_turns_that_an_earlier_segment_lost_are_missed(void **state)
+{
+    (void)state;
+    ct_buf bytes = CT_BUF_INIT;
+    size_t ends[4];
+    ct_journal_summary sum;
+    write_two_segments(&bytes, ends);
+    const char *path = in_folder("journal-000001.ctj");
+    for (size_t n = 0; n <= bytes.len + 20; n++) { /* what was torn stays */
+        ct_err err = CT_ERR_INIT;
+        uint8_t *part = ct_calloc(1, bytes.len + 20);
+        memcpy(part, bytes.data, bytes.len);
+        assert_ok(ct_file_replace(path, part, n, false, &err), err);
+        ct_free(part);
+        ct_status st = recover_all(&sum, &err);
+        assert_int_equal(st, n < bytes.len ? CT_ECORRUPT : CT_OK);
+        if (n < bytes.len) {
+            assert_string_equal(err.param, path);
+            assert_non_null(strstr(err.text, "ctune repair"));
+        } else {
+            assert_int_equal(sum.events, 8);
+        }
+        path = in_folder("journal-000001.ctj");
+    }
+    ct_buf_deinit(&bytes);
+}
+
+static void
+test_no_flipped_bit_of_an_earlier_segment_costs_a_turn_unseen(void **state)
+{
+    (void)state;
+    ct_buf bytes = CT_BUF_INIT;
+    size_t ends[4];
+    ct_journal_summary sum;
+    write_two_segments(&bytes, ends);
+    for (size_t bit = 8 * ends[2]; bit < bytes.len * 8; bit++) {
+        ct_err err = CT_ERR_INIT;
+        bytes.data[bit / 8] ^= (uint8_t)(1U << (bit % 8));
+        assert_ok(ct_file_replace(in_folder("journal-000001.ctj"), bytes.data,
+                                  bytes.len, false, &err),
+                  err);
+        assert_int_equal(recover_all(&sum, &err), CT_ECORRUPT);
+        bytes.data[bit / 8] ^= (uint8_t)(1U << (bit % 8));
+    }
+    ct_buf_deinit(&bytes);
+}
+
+/* Its header ends with the version of its writer. */
+static void
+test_a_segment_of_an_older_version_says_nothing_of_the_one_before(void **state)
+{
+    (void)state;
+    ct_err err = CT_ERR_INIT;
+    ct_buf bytes = CT_BUF_INIT, second = CT_BUF_INIT, old = CT_BUF_INIT;
+    size_t ends[4], len, size;
+    const uint8_t *payload;
+    uint8_t type;
+    ct_journal_summary sum;
+    write_two_segments(&bytes, ends);
+    const char *path = in_folder("journal-000002.ctj");
+    assert_ok(ct_file_read_all(path, &second, &err), err);
+    assert_int_equal(
+        ct_frame_peek(second.data, second.len, &type, &payload, &len, &size),
+        CT_FRAME_WHOLE);
+    assert_ok(ct_encode_frame(&old, CT_FRAME_HEADER, payload, len - 12, &err), err);
+    assert_ok(ct_buf_put(&old, second.data + size, second.len - size, &err), err);
+    assert_ok(ct_file_replace(path, old.data, old.len, false, &err), err);
+    assert_ok(recover_all(&sum, &err), err);
+    assert_int_equal(sum.events, 8);
+    ct_buf_deinit(&bytes);
+    ct_buf_deinit(&second);
+    ct_buf_deinit(&old);
+}
+
+static void
+test_a_segment_behind_a_snapshot_tells_of_the_one_before(void **state)
+{
+    (void)state;
+    ct_err err = CT_ERR_INIT;
+    ct_buf bytes = CT_BUF_INIT;
+    ct_journal *j = NULL;
+    ct_journal_summary sum;
+    ct_names *names = new_names();
+    ct_value v = state_of(5);
+    assert_ok(ct_journal_open(&j, folder, 1, names, CT_SYNC_NONE, &err), err);
+    assert_ok(turn(j, names, 0, 5, &err), err);
+    assert_ok(ct_journal_snapshot(j, &v, &err), err);
+    assert_ok(turn(j, names, 5, 6, &err), err);
+    assert_ok(ct_journal_close(j, &err), err);
+    assert_ok(ct_file_remove(in_folder("snapshot-000002.json"), &err), err);
+    assert_ok(recover_all(&sum, &err), err);
+    assert_int_equal(sum.events, 6);
+    assert_ok(ct_file_truncate(in_folder("journal-000001.ctj"), header_size(), &err),
+              err);
+    assert_int_equal(recover_all(&sum, &err), CT_ECORRUPT);
+    ct_value_deinit(&v);
+    ct_names_free(names);
+    ct_buf_deinit(&bytes);
+}
+
+static void
+test_a_segment_is_made_with_its_first_turn(void **state)
+{
+    (void)state;
+    ct_err err = CT_ERR_INIT;
+    ct_journal *j = NULL;
+    ct_names *names = new_names();
+    assert_ok(ct_journal_open(&j, folder, 1, names, CT_SYNC_ALWAYS, &err), err);
+    assert_ok(ct_journal_sync(j, &err), err);
+    assert_ok(ct_journal_close(j, &err), err);
+    assert_false(ct_file_exists(in_folder("journal-000001.ctj")));
+    assert_ok(ct_journal_open(&j, folder, 1, names, CT_SYNC_ALWAYS, &err), err);
+    assert_ok(turn(j, names, 0, 1, &err), err);
+    assert_true(ct_file_exists(in_folder("journal-000001.ctj")));
+    assert_ok(ct_journal_close(j, &err), err);
+    ct_names_free(names);
+}
+
 static void
 test_a_failed_snapshot_changes_nothing(void **state)
 {
@@ -677,18 +841,17 @@ test_turns_that_wait_are_written_together_and_before_a_snapshot(void **state)
     ct_journal *j = NULL;
     ct_names *names = new_names();
     assert_ok(ct_journal_open(&j, folder, 1, names, CT_SYNC_NONE, &err), err);
-    uint64_t size = ct_journal_bytes(j);
     for (uint64_t i = 0; i < 3; i++) {
         const ct_event ev = {.kind = CT_EVENT_TICK, .serial = i};
         assert_ok(ct_journal_add(j, &ev, &err), err);
         assert_ok(ct_journal_end_turn(j, (double)i, &err), err);
     }
-    assert_int_equal(ct_journal_bytes(j), size);
+    assert_int_equal(ct_journal_bytes(j), 0);
     ct_value v = state_of(3);
     assert_int_equal(ct_journal_snapshot(j, &v, &err), CT_ESTATE);
     size_t waiting = ct_journal_pending(j);
     assert_ok(ct_journal_commit(j, 3.0, &err), err);
-    assert_int_equal(ct_journal_bytes(j), size + waiting);
+    assert_int_equal(ct_journal_bytes(j), header_size() + waiting);
     assert_int_equal(ct_journal_pending(j), 0);
     assert_ok(ct_journal_snapshot(j, &v, &err), err);
     ct_value_deinit(&v);
@@ -800,6 +963,11 @@ main(void)
         IN_FOLDER(test_a_new_segment_without_its_snapshot_continues_the_old_one),
         IN_FOLDER(test_a_torn_tail_in_an_older_segment_is_left_out),
         IN_FOLDER(test_turns_that_end_without_a_write_are_written_together),
+        IN_FOLDER(test_turns_that_an_earlier_segment_lost_are_missed),
+        IN_FOLDER(test_no_flipped_bit_of_an_earlier_segment_costs_a_turn_unseen),
+        IN_FOLDER(test_a_segment_of_an_older_version_says_nothing_of_the_one_before),
+        IN_FOLDER(test_a_segment_behind_a_snapshot_tells_of_the_one_before),
+        IN_FOLDER(test_a_segment_is_made_with_its_first_turn),
         IN_FOLDER(test_a_failed_snapshot_changes_nothing),
         IN_FOLDER(test_a_sync_that_is_asked_for_covers_what_was_committed),
         IN_FOLDER(test_turns_that_wait_are_written_together_and_before_a_snapshot),

@@ -58,6 +58,33 @@ turn(ct_journal *j, ct_names *names, uint64_t *serial, ct_err *err)
     return st;
 }
 
+static ct_status
+ignore(void *ctx, const ct_event *ev, ct_err *err)
+{
+    (void)ctx, (void)ev, (void)err;
+    return CT_OK;
+}
+
+/* The journal goes on from what is there. */
+static ct_status
+follow(ct_journal *j, ct_err *err)
+{
+    ct_names *names = NULL;
+    ct_value state = ct_nil();
+    ct_journal_summary sum;
+    ct_journal_visitor v = {.on_event = ignore};
+    ct_status st = ct_names_new(&names, err);
+    if (st == CT_OK) {
+        st = ct_journal_recover(folder, names, &state, &v, &sum, err);
+    }
+    if (st == CT_OK) {
+        ct_journal_follow(j, &sum);
+    }
+    ct_value_deinit(&state);
+    ct_names_free(names);
+    return st;
+}
+
 /* Three segments of three turns with two events each: serials 0 to 17. */
 static ct_status
 write_segments(ct_err *err)
@@ -68,6 +95,9 @@ write_segments(ct_err *err)
     for (uint32_t n = 0; st == CT_OK && n < 3; n++) {
         ct_journal *j = NULL;
         st = ct_journal_open(&j, folder, n, names, CT_SYNC_NONE, err);
+        if (st == CT_OK && n > 0) {
+            st = follow(j, err);
+        }
         for (int i = 0; st == CT_OK && i < 3; i++) {
             st = turn(j, names, &serial, err);
         }
@@ -236,11 +266,7 @@ test_any_damage_leaves_a_prefix_that_can_be_recovered(void **state)
         assert_int_equal(names_in_folder(), 3);
         size_t changed = repair(false, &t);
         assert_int_equal(changed, would);
-        if (before == CT_OK) { /* the damage looks like a torn tail */
-            assert_int_equal(changed, 0);
-            ct_buf_deinit(&b);
-            continue;
-        }
+        assert_int_equal(before, CT_ECORRUPT);
         assert_true(changed > 0 && t.backups && t.why[0] != '\0');
         assert_ok(recover(&s, &err), err);
         assert_int_equal(s.first, 0);
@@ -264,6 +290,32 @@ test_any_damage_leaves_a_prefix_that_can_be_recovered(void **state)
     }
     assert_true(cut > 50 && header > 10);
     ct_buf_deinit(&whole);
+}
+
+/* Turns that are gone without a trace: only the next segment tells of them. */
+static void
+test_a_segment_that_lost_turns_goes_on_with_those_it_has(void **state)
+{
+    (void)state;
+    ct_err err = CT_ERR_INIT;
+    told t;
+    seen s;
+    assert_ok(write_segments(&err), err);
+    ct_buf b = content("journal-000001.ctj");
+    for (size_t n = b.len - 1; n > b.len - 60; n -= 19) {
+        again();
+        assert_ok(write_segments(&err), err);
+        put("journal-000001.ctj", b.data, n);
+        assert_int_equal(recover(&s, &err), CT_ECORRUPT);
+        assert_int_equal(repair(true, &t), 2);
+        assert_int_equal(repair(false, &t), 2);
+        assert_int_equal(t.n[CT_REPAIR_CUT], 1);
+        assert_int_equal(t.n[CT_REPAIR_ASIDE], 1);
+        assert_int_equal(repair(false, &t), 0);
+        assert_ok(recover(&s, &err), err);
+        assert_true(s.next >= 6 && s.next < 12 && !s.gap);
+    }
+    ct_buf_deinit(&b);
 }
 
 static void
@@ -437,6 +489,7 @@ main(void)
         IN_FOLDER(test_a_whole_journal_is_left_alone),
         IN_FOLDER(test_a_torn_tail_needs_no_repair),
         IN_FOLDER(test_any_damage_leaves_a_prefix_that_can_be_recovered),
+        IN_FOLDER(test_a_segment_that_lost_turns_goes_on_with_those_it_has),
         IN_FOLDER(test_a_segment_without_any_sound_part_is_set_aside),
         IN_FOLDER(test_what_follows_a_missing_segment_is_set_aside),
         IN_FOLDER(test_backups_never_replace_each_other),

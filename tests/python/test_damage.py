@@ -127,6 +127,7 @@ def check_corrupted(tmp_path: Path, whole: tuple[Path, list[Any]], times: int, s
             words = str(error)
             assert "journal" in words or "resume" in words, words
             assert journal.read_bytes() == data, "what is there stays"
+            assert list(journal.parent.glob("journal-*")) == [journal], "and nothing is added"
         else:
             went_on += 1
             assert outcome(analysis) == expected

@@ -198,6 +198,9 @@ ct_drive_recover(ct_drive *d, const char *dir, ct_recovery *out, ct_err *err)
     if (st != CT_OK) {
         return st;
     }
+    if (d->opts.journal != NULL) {
+        ct_journal_follow(d->opts.journal, &read);
+    }
     ct_control_begin(d->opts.control);
     out->found = read.turns > 0 || r.loaded;
     out->whole = !r.loaded;

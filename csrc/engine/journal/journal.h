@@ -3,7 +3,8 @@
  * Files in the experiment directory (docs/formats has the bytes):
  *   journal-%06u.ctj   segments of frames (flow/codec): HEADER, then NAME and EVENT frames,
  *                      each turn closed by a TURN frame. A turn without its TURN frame did
- *                      not happen: a torn tail is dropped.
+ *                      not happen: a torn tail is dropped. The next segment tells where
+ *                      the turns ended.
  *   snapshot-%06u.json state before segment of the same number; written aside, renamed.
  *   snapshot-%06u.pkl  the string "objects" of that state, if it has one: not for people.
  * One write per turn. Sync policy: never, at most every second, or each turn. */
@@ -20,11 +21,15 @@ typedef enum ct_sync_policy {
 } ct_sync_policy;
 
 typedef struct ct_journal ct_journal;
+struct ct_journal_summary;
 
-/* Opens segment `number` in dir for writing (it must not exist) and writes its
- * header. */
+/* Segment `number` in dir is to be written; it must not exist (CT_ESTATE). It is made with
+ * the first turn. */
 ct_status ct_journal_open(ct_journal **out, const char *dir, uint32_t number,
                           const ct_names *names, ct_sync_policy sync, ct_err *err);
+/* Before the first turn: the segment goes on from what was read, if that is the one before
+ * it. Its header says so, and what was read is made durable first. */
+void ct_journal_follow(ct_journal *j, const struct ct_journal_summary *read);
 /* Adds an event to the turn; nothing is written yet. */
 ct_status ct_journal_add(ct_journal *j, const ct_event *ev, ct_err *err);
 /* Takes back what was added to the turn behind `mark`, a length that
@@ -72,6 +77,8 @@ typedef struct ct_journal_summary {
     uint64_t events;
     uint64_t turns;
     uint64_t valid_bytes; /* up to the end of the last whole turn of the last segment */
+    uint64_t turn_bytes;  /* the same without its header */
+    uint32_t turn_end;    /* the checksum of that turn's last frame */
     bool torn;            /* a tail behind it was ignored */
     uint32_t last_segment;
 } ct_journal_summary;

@@ -10,19 +10,28 @@
 
 enum { JOURNAL_MAGIC_LEN = 8 };
 
+/* The turns of a segment, by which the next one tells what it goes on from. bytes 0: there are
+ * none, or it does not say. */
+typedef struct journal_turns {
+    uint64_t bytes; /* of the whole turns, without the header */
+    uint32_t end;   /* their last four: the checksum of the last TURN frame */
+} journal_turns;
+
 struct ct_journal {
-    ct_file file; /* the segment being written */
+    ct_file file; /* the segment being written; closed until its first turn */
     char *dir;
     uint32_t number;  /* of the segment */
     uint32_t highest; /* number that was ever tried */
     ct_sync_policy sync;
     double last_sync;
     uint64_t syncs;
-    uint64_t synced;   /* bytes of the segment that are on the disk */
-    uint64_t valid;    /* bytes of whole turns in the segment */
-    uint64_t total;    /* bytes written in all */
-    uint64_t snapshot; /* bytes of the last one */
-    bool cut;          /* a write failed: cut the segment back to `valid` first */
+    uint64_t synced;      /* bytes of the segment that are on the disk */
+    uint64_t valid;       /* bytes of header and whole turns in the segment */
+    journal_turns before; /* of the segment that this one goes on from */
+    journal_turns turns;  /* of this one */
+    uint64_t total;       /* bytes written in all */
+    uint64_t snapshot;    /* bytes of the last one */
+    bool cut;             /* a write failed: cut the segment back to `valid` first */
     ct_encoder encoder;
     ct_buf turn;    /* frames of the turn */
     bool open;      /* the turn holds something */
@@ -40,7 +49,9 @@ ct_status journal_objects_path(ct_buf *out, const char *dir, uint32_t number,
 
 /* Makes a segment that holds its header alone; *size = its bytes. */
 ct_status journal_segment_make(ct_file *out, const char *dir, uint32_t number,
-                               uint64_t *size, ct_err *err);
+                               journal_turns before, uint64_t *size, ct_err *err);
+/* Makes the segment of the next turn, if there is none yet. */
+ct_status journal_begin(ct_journal *j, ct_err *err);
 
 /* The numbers of a folder's snapshots, files of objects and segments, ascending. */
 typedef struct journal_files {
@@ -75,7 +86,11 @@ ct_status journal_read_objects(ct_value *state, const char *path, const ct_names
 ct_status journal_read_snapshot(const char *dir, uint32_t number, ct_names *names,
                                 ct_value *state, ct_err *err);
 /* Replaces *out by the bytes of a segment's header. */
-ct_status journal_header(ct_buf *out, uint32_t number, ct_err *err);
+ct_status journal_header(ct_buf *out, uint32_t number, journal_turns before,
+                         ct_err *err);
+/* Whether a segment goes on from these turns, as far as its header tells; *said = what it
+ * tells. A header that cannot be read tells nothing. */
+bool journal_follows(const ct_buf *segment, journal_turns before, journal_turns *said);
 
 /* Reads a segment's bytes. `name` is for error texts. Adds to *out's counts. */
 ct_status journal_read_bytes(const uint8_t *data, size_t len, const char *name,

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <string.h>
 
 #define OPENING_MAX ((size_t)8 << 20) /* a segment's first event lies within */
@@ -133,6 +134,30 @@ read_header(reading *r, bool *more, ct_err *err)
     return st;
 }
 
+bool
+journal_follows(const ct_buf *segment, journal_turns before, journal_turns *said)
+{
+    reading r = {.data = segment->data, .len = segment->len};
+    frame f = frame_at(&r, 0);
+    ct_reader in = ct_reader_of(f.payload, f.len);
+    size_t len;
+    *said = (journal_turns){0, 0};
+    if (f.state != CT_FRAME_WHOLE || f.type != CT_FRAME_HEADER ||
+        f.len < JOURNAL_MAGIC_LEN + 12) {
+        return true;
+    }
+    in.at = JOURNAL_MAGIC_LEN + 12;
+    (void)ct_read_bytes(&in, &len); /* the version of the writer, and a 0 */
+    (void)ct_read_u8(&in);
+    uint64_t bytes = ct_read_u64(&in); /* not in a segment of an older version */
+    uint32_t end = ct_read_u32(&in);
+    if (in.bad || bytes == 0) {
+        return true;
+    }
+    *said = (journal_turns){bytes, end};
+    return bytes == before.bytes && end == before.end;
+}
+
 /* ---- turns ---- */
 
 /* Looks for the TURN frame that closes the turn at r->at. *end = offset behind it, or 0;
@@ -251,9 +276,18 @@ journal_read_bytes(const uint8_t *data, size_t len, const char *name, ct_names *
     ct_decoder_init(&r.decoder, names, (ct_ref_reader){NULL, NULL});
     out->valid_bytes = 0;
     out->torn = false;
+    out->turn_bytes = 0;
+    out->turn_end = 0;
     ct_status st = read_header(&r, &more, err);
+    size_t header = (size_t)out->valid_bytes;
     if (st == CT_OK && more) {
         st = read_turns(&r, err);
+    }
+    if (out->valid_bytes > header) {
+        ct_reader end = ct_reader_of(data, (size_t)out->valid_bytes);
+        end.at = end.len - 4;
+        out->turn_bytes = out->valid_bytes - header;
+        out->turn_end = ct_read_u32(&end);
     }
     ct_record_deinit(&r.record);
     ct_decoder_deinit(&r.decoder);
@@ -261,8 +295,8 @@ journal_read_bytes(const uint8_t *data, size_t len, const char *name, ct_names *
 }
 
 static ct_status
-read_segment(const char *path, ct_names *names, const ct_journal_visitor *v,
-             ct_journal_summary *out, ct_err *err)
+read_file(const char *path, ct_names *names, const ct_journal_visitor *v,
+          ct_journal_summary *out, ct_err *err)
 {
     ct_buf bytes = CT_BUF_INIT;
     ct_status st = ct_file_read_all(path, &bytes, err);
@@ -278,7 +312,7 @@ ct_journal_read_file(const char *path, ct_names *names, const ct_journal_visitor
                      ct_journal_summary *out, ct_err *err)
 {
     *out = (ct_journal_summary){0};
-    return read_segment(path, names, v, out, err);
+    return read_file(path, names, v, out, err);
 }
 
 /* ---- recovery ---- */
@@ -439,6 +473,43 @@ journal_find_start(const journal_files *f, const char *dir, ct_names *names,
     return st;
 }
 
+/* The segment before this one lost turns, or is another one. */
+static ct_status
+cut_short(const char *dir, uint32_t number, const ct_journal_summary *before,
+          journal_turns said, ct_buf *path, ct_err *err)
+{
+    ct_status st = journal_segment_path(path, dir, number - 1, err);
+    return st == CT_OK
+               ? ct_fail(err, CT_ECORRUPT, (const char *)path->data,
+                         "is damaged at byte %" PRIu64 ": it had %" PRIu64
+                         " bytes of turns when the next segment was begun, and has "
+                         "%" PRIu64 " or others; `ctune repair` keeps the turns before",
+                         before->valid_bytes, said.bytes, before->turn_bytes)
+               : st;
+}
+
+static ct_status
+read_segment(const char *dir, uint32_t number, bool first, ct_buf *path,
+             ct_names *names, const ct_journal_visitor *v, ct_journal_summary *out,
+             ct_err *err)
+{
+    ct_buf bytes = CT_BUF_INIT;
+    journal_turns said, before = {out->turn_bytes, out->turn_end};
+    ct_status st = ct_file_read_all((const char *)path->data, &bytes, err);
+    if (st == CT_OK && !journal_follows(&bytes, before, &said) && !first) {
+        st = cut_short(dir, number, out, said, path, err);
+    }
+    if (st == CT_OK && v->on_segment != NULL) {
+        st = v->on_segment(v->ctx, number, err);
+    }
+    if (st == CT_OK) {
+        st = journal_read_bytes(bytes.data, bytes.len, (const char *)path->data, names,
+                                v, out, err);
+    }
+    ct_buf_deinit(&bytes);
+    return st;
+}
+
 static ct_status
 read_segments(const journal_files *f, const char *dir, uint32_t first, ct_names *names,
               const ct_journal_visitor *v, ct_journal_summary *out, ct_err *err)
@@ -456,11 +527,9 @@ read_segments(const journal_files *f, const char *dir, uint32_t first, ct_names 
                          "is missing, and later ones need it; `ctune repair` keeps "
                          "what comes before");
         }
-        if (st == CT_OK && v->on_segment != NULL) {
-            st = v->on_segment(v->ctx, expected, err);
-        }
         if (st == CT_OK) {
-            st = read_segment((const char *)path.data, names, v, out, err);
+            st = read_segment(dir, expected, expected == first, &path, names, v, out,
+                              err);
         }
         expected++;
     }

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define BACKUPS_MAX 1000
+#define HEADER_MAX ((size_t)1 << 16) /* bytes of a segment that hold its header */
 
 typedef struct repair {
     const char *dir;
@@ -19,6 +20,7 @@ typedef struct repair {
     ct_repair_tell tell;
     void *ctx;
     size_t *changed;
+    size_t short_at; /* index + 1 of the segment that the next one tells more of */
     ct_buf path;
     ct_buf backup;
     ct_buf bytes; /* of the segment at hand */
@@ -76,7 +78,7 @@ fix_header(repair *r, uint32_t number, bool *fixed, ct_journal_summary *sum,
            ct_err *err)
 {
     ct_buf header = CT_BUF_INIT;
-    ct_status st = journal_header(&header, number, err);
+    ct_status st = journal_header(&header, number, (journal_turns){0, 0}, err);
     size_t starts[2] = {header.len, 0};
     if (st == CT_OK && r->bytes.len >= 4) {
         ct_reader in = ct_reader_of(r->bytes.data, r->bytes.len);
@@ -180,11 +182,44 @@ set_aside(repair *r, uint32_t number, const char *why, ct_err *err)
     return settle(r, &f, NULL, err);
 }
 
-/* What is to be done with a segment, into *f; *content is what it is to hold. */
+/* Whether the segment at index i + 1 tells of other turns than those in `sum`, which the one
+ * at i holds. */
 static ct_status
-judge(repair *r, uint32_t number, ct_repair_file *f, const ct_buf **content,
-      ct_err *why, ct_err *err)
+lost_turns(repair *r, const journal_files *files, size_t i,
+           const ct_journal_summary *sum, bool *lost, ct_err *err)
 {
+    ct_buf path = CT_BUF_INIT;
+    ct_buf bytes = CT_BUF_INIT;
+    journal_turns said;
+    ct_status st = CT_OK;
+    *lost = r->short_at == i + 1; /* the next one was set aside meanwhile */
+    if (!*lost && i + 1 < files->segment_count &&
+        files->segments[i + 1] == files->segments[i] + 1) {
+        st = journal_segment_path(&path, r->dir, files->segments[i + 1], err);
+        if (st == CT_OK) {
+            st = ct_file_read_head((const char *)path.data, HEADER_MAX, &bytes, err);
+        }
+        st = st == CT_ENOTFOUND ? CT_OK : st;
+        *lost = st == CT_OK &&
+                !journal_follows(
+                    &bytes, (journal_turns){sum->turn_bytes, sum->turn_end}, &said);
+    }
+    if (*lost) {
+        r->short_at = i + 1;
+    }
+    ct_buf_deinit(&path);
+    ct_buf_deinit(&bytes);
+    return st;
+}
+
+/* What is to be done with the segment at index i, into *f; *content is what it is to
+ * hold. */
+static ct_status
+judge(repair *r, const journal_files *files, size_t i, ct_repair_file *f,
+      const ct_buf **content, ct_err *why, ct_err *err)
+{
+    uint32_t number = files->segments[i];
+    bool lost = false;
     ct_journal_summary sum;
     bool fixed = false;
     *content = NULL;
@@ -203,14 +238,24 @@ judge(repair *r, uint32_t number, ct_repair_file *f, const ct_buf **content,
     if (found == CT_ECORRUPT && sum.valid_bytes == 0) {
         st = fix_header(r, number, &fixed, &sum, err);
     }
+    if (st == CT_OK && (found == CT_OK || fixed)) {
+        st = lost_turns(r, files, i, &sum, &lost, err);
+    }
+    if (lost) {
+        found = ct_fail(why, CT_ECORRUPT, (const char *)r->path.data,
+                        "the next segment tells of more turns, or of others");
+    }
     f->kind = found == CT_OK         ? CT_REPAIR_WHOLE
+              : lost                 ? CT_REPAIR_CUT
               : fixed                ? CT_REPAIR_HEADER
               : sum.valid_bytes == 0 ? CT_REPAIR_ASIDE
                                      : CT_REPAIR_CUT;
     const ct_buf *from = fixed ? &r->fixed : &r->bytes;
     *content = f->kind == CT_REPAIR_ASIDE ? NULL : from;
     f->why = found == CT_OK ? "" : why->text;
-    f->kept = f->kind == CT_REPAIR_ASIDE ? 0 : fixed ? from->len : sum.valid_bytes;
+    f->kept = f->kind == CT_REPAIR_ASIDE    ? 0
+              : f->kind == CT_REPAIR_HEADER ? from->len
+                                            : sum.valid_bytes;
     f->dropped = from->len - f->kept;
     count(from->data, 0, (size_t)f->kept, &f->turns_kept, &f->events_kept);
     count(from->data, (size_t)f->kept, from->len, &f->turns_dropped,
@@ -251,11 +296,11 @@ repair_segments(repair *r, const journal_files *files, uint32_t first, ct_err *e
             }
             return st == CT_OK ? settle(r, &f, NULL, err) : st;
         }
-        st = judge(r, number, &f, &content, &why, err);
+        st = judge(r, files, i, &f, &content, &why, err);
         if (st == CT_OK && (f.kind == CT_REPAIR_CUT || f.kind == CT_REPAIR_ASIDE)) {
             st = aside_behind(r, files, i + 1, "a segment before it is damaged", err);
             if (st == CT_OK) { /* which used the same buffers */
-                st = judge(r, number, &f, &content, &why, err);
+                st = judge(r, files, i, &f, &content, &why, err);
             }
             return st == CT_OK ? settle(r, &f, content, err) : st;
         }

@@ -290,6 +290,8 @@ switch_segment(ct_journal *j, ct_file *file, uint32_t number, uint64_t size)
     j->number = number;
     j->highest = number;
     j->valid = size;
+    j->before = j->turns;
+    j->turns = (journal_turns){0, 0};
     j->synced = 0;
     j->total += size;
     j->cut = false;
@@ -317,6 +319,9 @@ ct_journal_snapshot(ct_journal *j, const ct_value *state, ct_err *err)
             ? journal_wrap_snapshot(&text, number, state, j->encoder.names, err)
             : wrap_apart(&text, number, state, objects, j->encoder.names, err);
     if (st == CT_OK) {
+        st = journal_begin(j, err);
+    }
+    if (st == CT_OK) {
         st = journal_files_list(&files, j->dir, err);
     }
     if (st == CT_OK) {
@@ -340,7 +345,7 @@ ct_journal_snapshot(ct_journal *j, const ct_value *state, ct_err *err)
                              durable, err);
     }
     if (st == CT_OK) {
-        st = journal_segment_make(&file, j->dir, number, &size, err);
+        st = journal_segment_make(&file, j->dir, number, j->turns, &size, err);
     }
     if (st == CT_OK) {
         st =

@@ -44,7 +44,7 @@ journal_objects_path(ct_buf *out, const char *dir, uint32_t number, ct_err *err)
 }
 
 ct_status
-journal_header(ct_buf *out, uint32_t number, ct_err *err)
+journal_header(ct_buf *out, uint32_t number, journal_turns before, ct_err *err)
 {
     ct_buf payload = CT_BUF_INIT;
     ct_buf_clear(out);
@@ -65,6 +65,12 @@ journal_header(ct_buf *out, uint32_t number, ct_err *err)
         st = ct_buf_put_u8(&payload, 0, err);
     }
     if (st == CT_OK) {
+        st = ct_buf_put_u64(&payload, before.bytes, err);
+    }
+    if (st == CT_OK) {
+        st = ct_buf_put_u32(&payload, before.end, err);
+    }
+    if (st == CT_OK) {
         st = ct_encode_frame(out, CT_FRAME_HEADER, payload.data, payload.len, err);
     }
     ct_buf_deinit(&payload);
@@ -72,13 +78,13 @@ journal_header(ct_buf *out, uint32_t number, ct_err *err)
 }
 
 ct_status
-journal_segment_make(ct_file *out, const char *dir, uint32_t number, uint64_t *size,
-                     ct_err *err)
+journal_segment_make(ct_file *out, const char *dir, uint32_t number,
+                     journal_turns before, uint64_t *size, ct_err *err)
 {
     ct_buf path = CT_BUF_INIT;
     ct_buf header = CT_BUF_INIT;
     ct_file file = CT_FILE_INIT;
-    ct_status st = journal_header(&header, number, err);
+    ct_status st = journal_header(&header, number, before, err);
     if (st == CT_OK) {
         st = journal_segment_path(&path, dir, number, err);
     }
@@ -106,6 +112,7 @@ ct_status
 ct_journal_open(ct_journal **out, const char *dir, uint32_t number,
                 const ct_names *names, ct_sync_policy sync, ct_err *err)
 {
+    ct_buf path = CT_BUF_INIT;
     ct_journal *j = ct_calloc(1, sizeof *j);
     if (j == NULL) {
         return ct_fail_mem(err);
@@ -118,20 +125,72 @@ ct_journal_open(ct_journal **out, const char *dir, uint32_t number,
     j->dir = ct_strndup(dir, strlen(dir));
     ct_status st = j->dir != NULL ? CT_OK : ct_fail_mem(err);
     if (st == CT_OK) {
-        st = journal_segment_make(&j->file, dir, number, &j->valid, err);
+        st = journal_segment_path(&path, dir, number, err);
     }
-    if (st == CT_OK && sync != CT_SYNC_NONE) {
-        st = ct_dir_sync(dir, err);
+    if (st == CT_OK && ct_file_exists((const char *)path.data)) {
+        st = ct_fail(err, CT_ESTATE, (const char *)path.data, "exists already");
     }
+    ct_buf_deinit(&path);
     if (st != CT_OK) {
-        if (j->file.fd >= 0) { /* so that the call can be tried again */
-            (void)ct_file_remove(j->file.path, NULL);
-        }
         (void)ct_journal_close(j, NULL);
         return st;
     }
-    j->total = j->valid;
     *out = j;
+    return CT_OK;
+}
+
+void
+ct_journal_follow(ct_journal *j, const ct_journal_summary *read)
+{
+    if (j->file.fd < 0 && read->last_segment + 1 == j->number) {
+        j->before = (journal_turns){read->turn_bytes, read->turn_end};
+    }
+}
+
+/* What this segment goes on from must not be lost when this one is not. */
+static ct_status
+sync_before(const ct_journal *j, ct_err *err)
+{
+    ct_buf path = CT_BUF_INIT;
+    ct_file file = CT_FILE_INIT;
+    ct_status st = journal_segment_path(&path, j->dir, j->number - 1, err);
+    if (st == CT_OK) {
+        st = ct_file_open_append(&file, (const char *)path.data, err);
+    }
+    if (st == CT_OK) {
+        st = ct_file_sync(&file, err);
+    }
+    ct_file_close(&file);
+    ct_buf_deinit(&path);
+    return st;
+}
+
+ct_status
+journal_begin(ct_journal *j, ct_err *err)
+{
+    uint64_t size = 0;
+    ct_status st = CT_OK;
+    if (j->file.fd >= 0) {
+        return CT_OK;
+    }
+    if (j->sync != CT_SYNC_NONE && j->before.bytes > 0) {
+        st = sync_before(j, err);
+    }
+    if (st == CT_OK) {
+        st = journal_segment_make(&j->file, j->dir, j->number, j->before, &size, err);
+    }
+    if (st == CT_OK && j->sync != CT_SYNC_NONE) {
+        st = ct_dir_sync(j->dir, err);
+    }
+    if (st != CT_OK) {
+        if (j->file.fd >= 0) { /* so that it can be tried again */
+            (void)ct_file_remove(j->file.path, NULL);
+        }
+        ct_file_close(&j->file);
+        return st;
+    }
+    j->valid = size;
+    j->total += size;
     return CT_OK;
 }
 
@@ -197,7 +256,10 @@ sync_is_due(const ct_journal *j, double now)
 static ct_status
 write_turn(ct_journal *j, double now, ct_err *err)
 {
-    ct_status st = CT_OK;
+    ct_status st = journal_begin(j, err);
+    if (st != CT_OK) {
+        return st;
+    }
     if (j->cut) {
         st = ct_file_truncate(j->file.path, j->valid, err);
         if (st != CT_OK) {
@@ -246,6 +308,9 @@ ct_journal_commit(ct_journal *j, double now, ct_err *err)
     if (st != CT_OK) {
         return st;
     }
+    ct_reader end = ct_reader_of(j->turn.data, j->turn.len);
+    end.at = j->turn.len - 4;
+    j->turns = (journal_turns){j->turns.bytes + j->turn.len, ct_read_u32(&end)};
     j->valid += j->turn.len;
     j->total += j->turn.len;
     ct_buf_clear(&j->turn);
