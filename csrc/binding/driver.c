@@ -1583,10 +1583,10 @@ driver_recover(PyObject *op, PyObject *dir)
         return pyct_raise(self->state, &err);
     }
     self->went_on = true;
-    return Py_BuildValue(
-        "{sOsOsKsKsn}", "found", r.found ? Py_True : Py_False, "whole",
-        r.whole ? Py_True : Py_False, "events", (unsigned long long)r.events, "turns",
-        (unsigned long long)r.turns, "differing", (Py_ssize_t)r.differing);
+    return Py_BuildValue("{sOsKsKsn}", "found", r.found ? Py_True : Py_False, "events",
+                         (unsigned long long)r.events, "turns",
+                         (unsigned long long)r.turns, "differing",
+                         (Py_ssize_t)r.differing);
 }
 
 /* Writes a snapshot of the state beside the journal. */
@@ -1905,7 +1905,7 @@ static PyMethodDef driver_methods[] = {
      "str or None: settings of the last run that its journal holds."},
     {"recover", driver_recover, METH_O,
      "recover($self, directory, /)\n--\n\n"
-     "Replay the journal of a directory; dict found, whole, events, turns, differing."},
+     "Replay the journal of a directory; dict found, events, turns, differing."},
     {"snapshot", guarded_driver_snapshot, METH_NOARGS,
      "snapshot($self, /)\n--\n\n"
      "Write the state beside the journal."},

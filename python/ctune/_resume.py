@@ -26,6 +26,7 @@ from ctune._environment import environment_number
 from ctune.callback import Callback, CallbackList
 from ctune.error import TuneError
 from ctune.schedulers import FIFOScheduler, PopulationBasedTraining
+from ctune.schedulers.pbt import GLOBAL_LOG, REPLAYED
 from ctune.search import ConcurrencyLimiter, SearchAlgorithm, Searcher, SearchGenerator
 from ctune.search.sample import Domain
 from ctune.utils.util import flatten_dict
@@ -229,13 +230,16 @@ def _began(plan: Plan) -> str:
 
 def _logs(plan: Plan) -> list[int] | None:
     """Where the scheduler's own log began in the directory of each experiment, if it has one."""
+    keeper = _log_keeper(plan.scheduler)
+    if keeper is not None:
+        keeper._forget_logs()
     if plan.past is not None:
         known: list[int] | None = plan.past.get("logs")
         return known
-    scheduler = _log_keeper(plan.scheduler)
-    if scheduler is None:
+    if keeper is None:
         return None
-    return [scheduler._log_size(one.directory) for one in plan.experiments]
+    paths = [os.path.join(one.directory, GLOBAL_LOG) for one in plan.experiments]
+    return [os.path.getsize(path) if os.path.exists(path) else 0 for path in paths]
 
 
 def _log_keeper(scheduler: Any) -> PopulationBasedTraining | None:
@@ -540,20 +544,19 @@ def recover(plan: Plan, driver: _ctune.Driver) -> None:
     if limiter is not None and limit is not None:
         now = limiter.max_concurrent
         limiter.set_max_concurrency(limit)
-    keeper, logs = _log_keeper(plan.scheduler), plan.past.get("logs")
-    if keeper is not None:
-        keeper._replay_begins()
     start = time.monotonic()
-    folders: dict[str, int] = {}
+    told: list[Any] = []
+    token = REPLAYED.set(told)
     try:
         found = driver.recover(plan.experiment_dir)
-        if logs is not None and found["whole"]:
-            folders = {one.directory: logs[i] for i, one in enumerate(plan.experiments)}
     except (RuntimeError, NotImplementedError) as error:
         raise TuneError(f"resume: the journal cannot be gone on with: {error}") from error
     finally:
-        if keeper is not None:
-            keeper._replay_ended(folders, [trial.trial_id for trial in driver.trials])
+        REPLAYED.reset(token)
+    keeper, logs = _log_keeper(plan.scheduler), plan.past.get("logs")
+    if keeper is not None and logs is not None:
+        folders = {one.directory: logs[i] for i, one in enumerate(plan.experiments)}
+        keeper._replayed(folders, told, [trial.trial_id for trial in driver.trials])
     if limiter is not None and limit is not None:
         limiter.set_max_concurrency(now)
     logger.info(

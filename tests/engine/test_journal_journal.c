@@ -784,6 +784,38 @@ test_a_segment_behind_a_snapshot_tells_of_the_one_before(void **state)
     ct_buf_deinit(&bytes);
 }
 
+/* A process that died early, or a snapshot that failed, may leave one. */
+static void
+test_a_segment_without_turns_is_passed_over(void **state)
+{
+    (void)state;
+    ct_err err = CT_ERR_INIT;
+    ct_buf bytes = CT_BUF_INIT;
+    size_t ends[4];
+    uint64_t size;
+    ct_file empty = CT_FILE_INIT;
+    ct_journal *j = NULL;
+    ct_journal_summary sum;
+    write_three_turns(&bytes, ends);
+    assert_ok(
+        journal_segment_make(&empty, folder, 2, (journal_turns){9, 9}, &size, &err),
+        err);
+    ct_file_close(&empty);
+    assert_ok(recover_all(&sum, &err), err);
+    ct_names *names = new_names();
+    assert_ok(ct_journal_open(&j, folder, 3, names, CT_SYNC_ALWAYS, &err), err);
+    ct_journal_follow(j, &sum);
+    assert_ok(turn(j, names, 7, 8, &err), err);
+    assert_ok(ct_journal_close(j, &err), err);
+    assert_ok(recover_all(&sum, &err), err);
+    assert_int_equal(sum.events, 8);
+    assert_ok(ct_file_truncate(in_folder("journal-000001.ctj"), ends[2], &err), err);
+    assert_int_equal(recover_all(&sum, &err), CT_ECORRUPT);
+    assert_string_equal(err.param, in_folder("journal-000001.ctj"));
+    ct_names_free(names);
+    ct_buf_deinit(&bytes);
+}
+
 static void
 test_a_segment_is_made_with_its_first_turn(void **state)
 {
@@ -967,6 +999,7 @@ main(void)
         IN_FOLDER(test_no_flipped_bit_of_an_earlier_segment_costs_a_turn_unseen),
         IN_FOLDER(test_a_segment_of_an_older_version_says_nothing_of_the_one_before),
         IN_FOLDER(test_a_segment_behind_a_snapshot_tells_of_the_one_before),
+        IN_FOLDER(test_a_segment_without_turns_is_passed_over),
         IN_FOLDER(test_a_segment_is_made_with_its_first_turn),
         IN_FOLDER(test_a_failed_snapshot_changes_nothing),
         IN_FOLDER(test_a_sync_that_is_asked_for_covers_what_was_committed),

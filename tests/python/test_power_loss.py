@@ -46,7 +46,7 @@ def turn_ends(journal: Path) -> list[int]:
 def lose(whole: Path, part: Path, turns: int) -> None:
     """Copies an experiment, but the journal as it was after so many turns."""
     shutil.copytree(whole / "e", part / "e")
-    (journal,) = (part / "e").glob("journal-*.ctj")
+    journal = max((part / "e").glob("journal-*.ctj"))
     with journal.open("r+b") as file:
         file.truncate(turn_ends(journal)[turns - 1])
 
@@ -128,30 +128,37 @@ def policy_files(storage: Path) -> dict[str, str]:
     return {path.name: path.read_text() for path in (storage / "e").glob("pbt_*.txt")}
 
 
-def test_each_exploit_stands_once_in_the_policy_files(tmp_path: Path) -> None:
-    def go(storage: Path, resume: bool) -> list[Any]:
-        random.seed(3)
-        np.random.seed(3)
-        analysis = run(
-            storage,
-            resume,
-            config={"x": tune.uniform(0, 1), "fine": True},
-            num_samples=5,
-            checkpoint_config=None,
-            scheduler=PopulationBasedTraining(
-                time_attr="training_iteration",
-                perturbation_interval=1,
-                quantile_fraction=0.5,
-                hyperparam_mutations={"x": tune.uniform(0, 1)},
-            ),
-        )
-        return outcome(analysis)
+def run_pbt(storage: Path, resume: bool) -> list[Any]:
+    random.seed(3)
+    np.random.seed(3)
+    analysis = run(
+        storage,
+        resume,
+        config={"x": tune.uniform(0, 1), "fine": True},
+        num_samples=5,
+        checkpoint_config=None,
+        scheduler=PopulationBasedTraining(
+            time_attr="training_iteration",
+            perturbation_interval=1,
+            quantile_fraction=0.5,
+            hyperparam_mutations={"x": tune.uniform(0, 1)},
+        ),
+    )
+    return outcome(analysis)
 
+
+@pytest.mark.parametrize("snapshots", [False, True])
+def test_each_exploit_stands_once_in_the_policy_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, snapshots: bool
+) -> None:
     whole = tmp_path / "whole"
     (whole / "e").mkdir(parents=True)
     (whole / "e" / "pbt_global.txt").write_text("of an earlier run\n")
-    expected = go(whole, False)
-    (journal,) = (whole / "e").glob("journal-*.ctj")
+    if snapshots:
+        monkeypatch.setenv("CTUNE_SNAPSHOT_BYTES", "3000")
+    expected = run_pbt(whole, False)
+    assert any((whole / "e").glob("snapshot-*.json")) == snapshots
+    journal = max((whole / "e").glob("journal-*.ctj"))
     turns = len(turn_ends(journal))
     said = policy_files(whole)
     assert len(said) > 2
@@ -159,7 +166,7 @@ def test_each_exploit_stands_once_in_the_policy_files(tmp_path: Path) -> None:
     for kept in range(1, turns + 1, 9):
         part = tmp_path / f"part{kept}"
         lose(whole, part, kept)
-        assert go(part, True) == expected, f"{kept} of {turns} turns were kept"
+        assert run_pbt(part, True) == expected, f"{kept} of {turns} turns were kept"
         assert policy_files(part) == said, f"{kept} of {turns} turns were kept"
 
 

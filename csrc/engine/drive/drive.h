@@ -49,7 +49,6 @@ typedef struct ct_drive ct_drive;
 /* What the journal of a directory brought back. */
 typedef struct ct_recovery {
     bool found;             /* a run was begun there */
-    bool whole;             /* replayed from its beginning, not from a snapshot */
     uint64_t events, turns; /* replayed */
     uint32_t last_segment;  /* the run goes on in a later one */
     size_t differing;       /* trials for which a searcher said something else now */

@@ -203,7 +203,6 @@ ct_drive_recover(ct_drive *d, const char *dir, ct_recovery *out, ct_err *err)
     }
     ct_control_begin(d->opts.control);
     out->found = read.turns > 0 || r.loaded;
-    out->whole = !r.loaded;
     out->events = read.events;
     out->turns = read.turns;
     out->last_segment = read.last_segment;

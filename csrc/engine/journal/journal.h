@@ -77,8 +77,8 @@ typedef struct ct_journal_summary {
     uint64_t events;
     uint64_t turns;
     uint64_t valid_bytes; /* up to the end of the last whole turn of the last segment */
-    uint64_t turn_bytes;  /* the same without its header */
-    uint32_t turn_end;    /* the checksum of that turn's last frame */
+    uint64_t turn_bytes;  /* of the turns of the last segment that holds any */
+    uint32_t turn_end;    /* the checksum of their last frame */
     bool torn;            /* a tail behind it was ignored */
     uint32_t last_segment;
 } ct_journal_summary;

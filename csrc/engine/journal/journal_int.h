@@ -10,8 +10,8 @@
 
 enum { JOURNAL_MAGIC_LEN = 8 };
 
-/* The turns of a segment, by which the next one tells what it goes on from. bytes 0: there are
- * none, or it does not say. */
+/* The turns of a segment, by which the next one tells what it goes on from. bytes 0: there
+ * are none, or nothing is told. */
 typedef struct journal_turns {
     uint64_t bytes; /* of the whole turns, without the header */
     uint32_t end;   /* their last four: the checksum of the last TURN frame */
@@ -88,9 +88,9 @@ ct_status journal_read_snapshot(const char *dir, uint32_t number, ct_names *name
 /* Replaces *out by the bytes of a segment's header. */
 ct_status journal_header(ct_buf *out, uint32_t number, journal_turns before,
                          ct_err *err);
-/* Whether a segment goes on from these turns, as far as its header tells; *said = what it
- * tells. A header that cannot be read tells nothing. */
-bool journal_follows(const ct_buf *segment, journal_turns before, journal_turns *said);
+/* What a segment tells of the last one before it that holds turns. False: nothing, or it
+ * holds no turn itself. */
+bool journal_tells(const ct_buf *segment, journal_turns *said);
 
 /* Reads a segment's bytes. `name` is for error texts. Adds to *out's counts. */
 ct_status journal_read_bytes(const uint8_t *data, size_t len, const char *name,

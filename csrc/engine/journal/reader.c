@@ -134,30 +134,6 @@ read_header(reading *r, bool *more, ct_err *err)
     return st;
 }
 
-bool
-journal_follows(const ct_buf *segment, journal_turns before, journal_turns *said)
-{
-    reading r = {.data = segment->data, .len = segment->len};
-    frame f = frame_at(&r, 0);
-    ct_reader in = ct_reader_of(f.payload, f.len);
-    size_t len;
-    *said = (journal_turns){0, 0};
-    if (f.state != CT_FRAME_WHOLE || f.type != CT_FRAME_HEADER ||
-        f.len < JOURNAL_MAGIC_LEN + 12) {
-        return true;
-    }
-    in.at = JOURNAL_MAGIC_LEN + 12;
-    (void)ct_read_bytes(&in, &len); /* the version of the writer, and a 0 */
-    (void)ct_read_u8(&in);
-    uint64_t bytes = ct_read_u64(&in); /* not in a segment of an older version */
-    uint32_t end = ct_read_u32(&in);
-    if (in.bad || bytes == 0) {
-        return true;
-    }
-    *said = (journal_turns){bytes, end};
-    return bytes == before.bytes && end == before.end;
-}
-
 /* ---- turns ---- */
 
 /* Looks for the TURN frame that closes the turn at r->at. *end = offset behind it, or 0;
@@ -276,8 +252,6 @@ journal_read_bytes(const uint8_t *data, size_t len, const char *name, ct_names *
     ct_decoder_init(&r.decoder, names, (ct_ref_reader){NULL, NULL});
     out->valid_bytes = 0;
     out->torn = false;
-    out->turn_bytes = 0;
-    out->turn_end = 0;
     ct_status st = read_header(&r, &more, err);
     size_t header = (size_t)out->valid_bytes;
     if (st == CT_OK && more) {
@@ -313,6 +287,42 @@ ct_journal_read_file(const char *path, ct_names *names, const ct_journal_visitor
 {
     *out = (ct_journal_summary){0};
     return read_file(path, names, v, out, err);
+}
+
+/* ---- segments that go on from others ---- */
+
+bool
+journal_tells(const ct_buf *segment, journal_turns *said)
+{
+    reading r = {.data = segment->data, .len = segment->len};
+    frame f = frame_at(&r, 0);
+    ct_reader in = ct_reader_of(f.payload, f.len);
+    size_t len;
+
+    *said = (journal_turns){0, 0};
+    if (f.state != CT_FRAME_WHOLE || f.type != CT_FRAME_HEADER ||
+        f.len < JOURNAL_MAGIC_LEN) {
+        return false;
+    }
+    in.at = JOURNAL_MAGIC_LEN;
+    (void)ct_read_u32(&in);
+    (void)ct_read_u32(&in);
+    (void)ct_read_u32(&in);
+    (void)ct_read_bytes(&in, &len); /* the version of the writer, and a 0 */
+    (void)ct_read_u8(&in);
+    uint64_t bytes = ct_read_u64(&in); /* not in a segment of an older version */
+    uint32_t end = ct_read_u32(&in);
+    for (size_t at = f.size; !in.bad && bytes > 0; at += f.size) {
+        f = frame_at(&r, at);
+        if (f.state != CT_FRAME_WHOLE) {
+            return false;
+        }
+        if (f.type == CT_FRAME_TURN) {
+            *said = (journal_turns){bytes, end};
+            return true;
+        }
+    }
+    return false;
 }
 
 /* ---- recovery ---- */
@@ -473,14 +483,20 @@ journal_find_start(const journal_files *f, const char *dir, ct_names *names,
     return st;
 }
 
-/* The segment before this one lost turns, or is another one. */
+typedef struct chain {
+    const char *dir;
+    uint32_t owner; /* number of the last segment that holds turns */
+    bool begun;
+    ct_buf path;
+} chain;
+
+/* Segment `number` tells of other turns than were read before it. */
 static ct_status
-cut_short(const char *dir, uint32_t number, const ct_journal_summary *before,
-          journal_turns said, ct_buf *path, ct_err *err)
+cut_short(chain *c, const ct_journal_summary *before, journal_turns said, ct_err *err)
 {
-    ct_status st = journal_segment_path(path, dir, number - 1, err);
+    ct_status st = journal_segment_path(&c->path, c->dir, c->owner, err);
     return st == CT_OK
-               ? ct_fail(err, CT_ECORRUPT, (const char *)path->data,
+               ? ct_fail(err, CT_ECORRUPT, (const char *)c->path.data,
                          "is damaged at byte %" PRIu64 ": it had %" PRIu64
                          " bytes of turns when the next segment was begun, and has "
                          "%" PRIu64 " or others; `ctune repair` keeps the turns before",
@@ -489,23 +505,26 @@ cut_short(const char *dir, uint32_t number, const ct_journal_summary *before,
 }
 
 static ct_status
-read_segment(const char *dir, uint32_t number, bool first, ct_buf *path,
-             ct_names *names, const ct_journal_visitor *v, ct_journal_summary *out,
-             ct_err *err)
+read_segment(chain *c, uint32_t number, ct_names *names, const ct_journal_visitor *v,
+             ct_journal_summary *out, ct_err *err)
 {
     ct_buf bytes = CT_BUF_INIT;
-    journal_turns said, before = {out->turn_bytes, out->turn_end};
-    ct_status st = ct_file_read_all((const char *)path->data, &bytes, err);
-    if (st == CT_OK && !journal_follows(&bytes, before, &said) && !first) {
-        st = cut_short(dir, number, out, said, path, err);
+    journal_turns said;
+    uint64_t turns = out->turns;
+    ct_status st = ct_file_read_all((const char *)c->path.data, &bytes, err);
+    if (st == CT_OK && c->begun && journal_tells(&bytes, &said) &&
+        (said.bytes != out->turn_bytes || said.end != out->turn_end)) {
+        st = cut_short(c, out, said, err);
     }
     if (st == CT_OK && v->on_segment != NULL) {
         st = v->on_segment(v->ctx, number, err);
     }
     if (st == CT_OK) {
-        st = journal_read_bytes(bytes.data, bytes.len, (const char *)path->data, names,
-                                v, out, err);
+        st = journal_read_bytes(bytes.data, bytes.len, (const char *)c->path.data,
+                                names, v, out, err);
     }
+    c->owner = c->begun && out->turns == turns ? c->owner : number;
+    c->begun = true;
     ct_buf_deinit(&bytes);
     return st;
 }
@@ -514,27 +533,26 @@ static ct_status
 read_segments(const journal_files *f, const char *dir, uint32_t first, ct_names *names,
               const ct_journal_visitor *v, ct_journal_summary *out, ct_err *err)
 {
-    ct_buf path = CT_BUF_INIT;
+    chain c = {.dir = dir, .path = CT_BUF_INIT};
     ct_status st = CT_OK;
     uint32_t expected = first;
     for (size_t i = 0; st == CT_OK && i < f->segment_count; i++) {
         if (f->segments[i] < first) {
             continue;
         }
-        st = journal_segment_path(&path, dir, expected, err);
+        st = journal_segment_path(&c.path, dir, expected, err);
         if (st == CT_OK && f->segments[i] != expected) {
-            st = ct_fail(err, CT_ECORRUPT, (const char *)path.data,
+            st = ct_fail(err, CT_ECORRUPT, (const char *)c.path.data,
                          "is missing, and later ones need it; `ctune repair` keeps "
                          "what comes before");
         }
         if (st == CT_OK) {
-            st = read_segment(dir, expected, expected == first, &path, names, v, out,
-                              err);
+            st = read_segment(&c, expected, names, v, out, err);
         }
         expected++;
     }
     out->last_segment = expected > 0 ? expected - 1 : 0;
-    ct_buf_deinit(&path);
+    ct_buf_deinit(&c.path);
     return st;
 }
 

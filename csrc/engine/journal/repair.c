@@ -12,7 +12,6 @@
 #include <string.h>
 
 #define BACKUPS_MAX 1000
-#define HEADER_MAX ((size_t)1 << 16) /* bytes of a segment that hold its header */
 
 typedef struct repair {
     const char *dir;
@@ -182,29 +181,28 @@ set_aside(repair *r, uint32_t number, const char *why, ct_err *err)
     return settle(r, &f, NULL, err);
 }
 
-/* Whether the segment at index i + 1 tells of other turns than those in `sum`, which the one
- * at i holds. */
+/* Whether a segment behind the one at index i tells of other turns than it holds. */
 static ct_status
 lost_turns(repair *r, const journal_files *files, size_t i,
            const ct_journal_summary *sum, bool *lost, ct_err *err)
 {
     ct_buf path = CT_BUF_INIT;
     ct_buf bytes = CT_BUF_INIT;
-    journal_turns said;
+    journal_turns said = {0, 0};
+    bool told = false;
     ct_status st = CT_OK;
-    *lost = r->short_at == i + 1; /* the next one was set aside meanwhile */
-    if (!*lost && i + 1 < files->segment_count &&
-        files->segments[i + 1] == files->segments[i] + 1) {
-        st = journal_segment_path(&path, r->dir, files->segments[i + 1], err);
+    *lost = r->short_at == i + 1; /* those behind it were set aside meanwhile */
+    for (size_t k = i + 1; st == CT_OK && !*lost && !told && k < files->segment_count &&
+                           files->segments[k] == files->segments[k - 1] + 1;
+         k++) {
+        st = journal_segment_path(&path, r->dir, files->segments[k], err);
         if (st == CT_OK) {
-            st = ct_file_read_head((const char *)path.data, HEADER_MAX, &bytes, err);
+            st = ct_file_read_all((const char *)path.data, &bytes, err);
         }
-        st = st == CT_ENOTFOUND ? CT_OK : st;
-        *lost = st == CT_OK &&
-                !journal_follows(
-                    &bytes, (journal_turns){sum->turn_bytes, sum->turn_end}, &said);
+        told = st == CT_OK && journal_tells(&bytes, &said);
     }
-    if (*lost) {
+    if (told && (said.bytes != sum->turn_bytes || said.end != sum->turn_end)) {
+        *lost = true;
         r->short_at = i + 1;
     }
     ct_buf_deinit(&path);

@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from ctune import _ctune
@@ -24,7 +25,12 @@ __all__ = ["PopulationBasedTraining", "PopulationBasedTrainingReplay"]
 
 logger = logging.getLogger("ctune")
 
-_GLOBAL_LOG = "pbt_global.txt"
+# Directory, ids of the trial and of the one it goes on from, line: of an exploit.
+_Told = tuple[str, str, str, str]
+# Where a replay keeps what it tells of exploits, in this thread; None: there is none.
+REPLAYED: ContextVar[list[_Told] | None] = ContextVar("REPLAYED", default=None)
+
+GLOBAL_LOG = "pbt_global.txt"
 _POLICY_LOG = "pbt_policy_{}.txt"
 
 # Options that a state on disk does not hold: they may be code.
@@ -183,47 +189,76 @@ class PopulationBasedTraining(_ctune.PopulationBasedTraining, NativeScheduler):
             )
         return _ctune.perturbed_tag(tag, new_config, mutations), line
 
-    _again: list[tuple[str, str, str, str]] | None = None  # what a replay tells of exploits
-
     def _log_exploit(self, trial: Trial, trial_to_clone: Trial, line: str) -> None:
         """Writes the policy files; the trial's own begins with that of the other."""
         folder = trial.local_experiment_path
         if folder is None or not os.path.isdir(folder):
             return  # a simulation keeps no files
-        if self._again is not None:
-            self._again.append((folder, trial.trial_id, trial_to_clone.trial_id, line))
+        told = REPLAYED.get()
+        if told is not None:
+            told.append((folder, trial.trial_id, trial_to_clone.trial_id, line))
             return
-        with open(os.path.join(folder, _GLOBAL_LOG), "a") as f:
-            f.write(line + "\n")
+        text = f"{line}\n".encode()
+        with open(os.path.join(folder, GLOBAL_LOG), "ab") as file:
+            log = self._log_of(folder, file.tell())
+            file.write(text)
+        _add_line(log, trial.trial_id, trial_to_clone.trial_id, len(text))
         own = os.path.join(folder, _POLICY_LOG.format(trial.trial_id))
         other = os.path.join(folder, _POLICY_LOG.format(trial_to_clone.trial_id))
         if os.path.exists(other):
             shutil.copyfile(other, own)
-        with open(own, "a") as f:
-            f.write(line + "\n")
+        with open(own, "ab") as file:
+            file.write(text)
 
-    def _log_size(self, folder: str) -> int:
-        """Returns how much of the log in an experiment's directory is not of this run, so far."""
-        path = os.path.join(folder, _GLOBAL_LOG)
-        return os.path.getsize(path) if os.path.exists(path) else 0
+    def _forget_logs(self) -> None:
+        """Before a run: those of an earlier one do not matter."""
+        self.__dict__.pop("_logs", None)
 
-    def _replay_begins(self) -> None:
-        self._again = []
+    def _log_of(self, folder: str, before: int) -> dict[str, Any]:
+        """Returns what the run has logged in an experiment's directory.
 
-    def _replay_ended(self, folders: Mapping[str, int], trial_ids: Iterable[str]) -> None:
-        """Makes the policy files what the journal says.
+        A snapshot of the run has it, too, so that the policy files can be made again.
+
+        Args:
+            folder: The directory, which may have moved since.
+            before: Size of `pbt_global.txt` when the run began, in bytes.
+
+        Returns:
+            "size" of `pbt_global.txt`; "lines": trial id -> where in it the lines of the trial's
+            policy file begin and end.
+        """
+        logs: dict[str, dict[str, Any]] = self.__dict__.setdefault("_logs", {})
+        return logs.setdefault(os.path.basename(folder), {"size": before, "lines": {}})
+
+    def _replayed(self, folders: Mapping[str, int], told: Iterable[_Told], ids: list[str]) -> None:
+        """Makes the policy files what the journal says, after a replay.
 
         A line is written before its turn is in the journal, and a machine that lost power may
         have kept the one without the other.
 
         Args:
-            folders: Directory of each experiment -> `_log_size` when the run began.
-            trial_ids: Of all trials.
+            folders: Directory of each experiment -> size of its `pbt_global.txt` when the run
+                began.
+            told: The exploits that the replay told of.
+            ids: Of all trials.
         """
-        told, self._again = self._again or [], None
-        if self._log_config:
-            for folder, before in folders.items():
-                _restore_logs(folder, before, trial_ids, told)
+        for folder, before in folders.items() if self._log_config else ():
+            log = self._log_of(folder, before)
+            path = os.path.join(folder, GLOBAL_LOG)
+            text = b""
+            if os.path.exists(path):
+                with open(path, "rb") as file:
+                    text = file.read(log["size"])
+            if len(text) < log["size"]:  # someone else has changed it
+                continue
+            for where, own, other, line in told:
+                if where == folder:
+                    text += f"{line}\n".encode()
+                    _add_line(log, own, other, len(text) - log["size"])
+            _rewrite(path, text)
+            for trial_id in ids:
+                lines = (text[start:end] for start, end in log["lines"].get(trial_id, ()))
+                _rewrite(os.path.join(folder, _POLICY_LOG.format(trial_id)), b"".join(lines))
 
     def _skip_exploit(self, trial: Trial, trial_to_clone: Trial) -> None:
         logger.info(
@@ -277,23 +312,10 @@ class PopulationBasedTraining(_ctune.PopulationBasedTraining, NativeScheduler):
         return state
 
 
-def _restore_logs(
-    folder: str, before: int, trial_ids: Iterable[str], told: Iterable[tuple[str, str, str, str]]
-) -> None:
-    everything = ""
-    policies = dict.fromkeys(trial_ids, "")
-    for where, own, other, line in told:
-        if where == folder:
-            everything += line + "\n"
-            policies[own] = (policies.get(other) or policies.get(own, "")) + line + "\n"
-    path = os.path.join(folder, _GLOBAL_LOG)
-    past = b""
-    if os.path.exists(path):
-        with open(path, "rb") as file:
-            past = file.read(before)
-    _rewrite(path, past + everything.encode())
-    for own, text in policies.items():
-        _rewrite(os.path.join(folder, _POLICY_LOG.format(own)), text.encode())
+def _add_line(log: dict[str, Any], own: str, other: str, size: int) -> None:
+    lines, at = log["lines"], log["size"]
+    log["size"] = at + size
+    lines[own] = [*(lines.get(other) or lines.get(own, [])), [at, at + size]]
 
 
 def _rewrite(path: str, content: bytes) -> None:
