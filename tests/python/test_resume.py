@@ -427,6 +427,22 @@ def test_a_finished_run_goes_on_to_a_later_stop(tmp_path: Path) -> None:
         assert [line["training_iteration"] for line in lines] == list(range(1, len(lines) + 1))
 
 
+def test_a_later_stop_counts_for_all_trials_wherever_the_run_was_cut(tmp_path: Path) -> None:
+    def go(storage: Path, last: int, **more: Any) -> Any:
+        policy = tune.CheckpointConfig(checkpoint_frequency=2)
+        stop = {"training_iteration": last}
+        more.update(num_samples=2, checkpoint_config=policy, stop=stop)
+        return run(Curve, **arguments("fifo", storage, **more))
+
+    whole = tmp_path / "whole"
+    go(whole, 4)
+    for i, end in enumerate(turns(next(whole.glob("*/journal-000000.ctj")))[1:]):
+        part = tmp_path / str(i)
+        cut(whole / "e", part / "e", end)
+        trials = go(part, 6, resume=True).trials
+        assert [t.last_result["training_iteration"] for t in trials] == [6, 6], i
+
+
 def test_the_time_between_two_runs_costs_no_budget(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -441,6 +441,24 @@ stops_now(ct_control *c, ct_trial_id t, const ct_value *resume, bool *out, ct_er
     return st;
 }
 
+/* A trial that was to stop once its save is over goes on if a later stop lets it. */
+static ct_status
+spare(ct_control *c, ct_trial_id t, const ct_value *resume, ct_err *err)
+{
+    live *l = &c->lives[t];
+    bool over = true;
+    ct_status st = CT_OK;
+
+    if (l->then == CT_STOP && l->why == CT_END_CRITERION &&
+        get_flag(c, resume, "extend", false)) {
+        st = stops_now(c, t, resume, &over, err);
+    }
+    if (!over) {
+        l->then = CT_CONTINUE;
+    }
+    return st;
+}
+
 static ct_status
 meet_fate(ct_control *c, ct_trial_id t, const ct_value *resume, ct_err *err)
 {
@@ -470,7 +488,7 @@ meet_fate(ct_control *c, ct_trial_id t, const ct_value *resume, ct_err *err)
             c->lives[t].again = false;
             control_worker_gone(c, t);
         }
-        return f == FATE_RESUME ? CT_OK
+        return f == FATE_RESUME ? spare(c, t, resume, err)
                : f == FATE_SKIP ? control_stop_trial(c, t, err)
                                 : begin_anew(c, t, err);
     case CT_TRIAL_STATUS_COUNT:
