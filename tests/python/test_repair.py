@@ -197,10 +197,22 @@ def test_a_journal_without_its_beginning_is_named(tmp_path, monkeypatch, capsys)
     try:
         run(2)
         run(4, resume=True)
-        (tmp_path / "e" / JOURNAL).unlink()
-        with pytest.raises(ctune.TuneError, match=r"000001\.ctj goes on with a run whose begin"):
-            run(6, resume=True)
+        first = tmp_path / "e" / JOURNAL
+        for size in (60, 0, None):  # None: gone
+            if size is None:
+                first.unlink()
+            else:
+                os.truncate(first, size)
+            with pytest.raises(ctune.TuneError, match=r"goes on with a run whose beginning"):
+                run(6, resume=True)
     finally:
         ctune.shutdown()
     assert repair(tmp_path / "e") == 1
     assert "Put them back" in capsys.readouterr().err
+
+
+def test_it_is_said_when_nothing_is_left(experiment, capsys):
+    path = experiment / JOURNAL
+    path.write_bytes(b"no journal" * 100)
+    assert repair(experiment) == 0
+    assert "Nothing is left that a run could go on from." in capsys.readouterr().out

@@ -327,8 +327,11 @@ journal_tells(const ct_buf *segment, journal_turns *said)
 
 /* ---- recovery ---- */
 
-/* The RUN event that opens a segment: *code as of the event, or -1 if there is none or it
- * cannot be read. Its text replaces *out, unless that is NULL. */
+#define UNREADABLE (-1)
+#define NO_TURNS (-2)
+
+/* The RUN event that opens a segment: *code as of the event, or UNREADABLE, as when there
+ * is another one, or NO_TURNS. Its text replaces *out, unless that is NULL. */
 static ct_status
 opening(const char *path, ct_buf *out, int *code, ct_err *err)
 {
@@ -337,10 +340,13 @@ opening(const char *path, ct_buf *out, int *code, ct_err *err)
     ct_status st = ct_file_read_head(path, OPENING_MAX, &bytes, err);
     reading r = {.data = bytes.data, .len = bytes.len};
     ct_decoder_init(&r.decoder, NULL, (ct_ref_reader){NULL, NULL});
-    *code = -1;
+    *code = UNREADABLE;
     for (size_t at = 0; st == CT_OK;) {
         frame f = frame_at(&r, at);
         ct_event ev;
+        if (at == bytes.len || f.state == CT_FRAME_SHORT) { /* a torn tail at most */
+            *code = NO_TURNS;
+        }
         if (f.state != CT_FRAME_WHOLE || f.type == CT_FRAME_TURN) {
             break;
         }
@@ -374,17 +380,19 @@ find_run(const journal_files *f, const char *dir, uint32_t *begin, bool *lost,
     ct_buf path = CT_BUF_INIT;
     ct_status st = CT_OK;
     bool found = false;
-    int code = -1;
+    int earliest = UNREADABLE;
     *begin = 0;
     for (size_t i = f->segment_count; st == CT_OK && !found && i > 0; i--) {
+        int code = UNREADABLE;
         st = journal_segment_path(&path, dir, f->segments[i - 1], err);
         if (st == CT_OK) {
             st = opening((const char *)path.data, NULL, &code, err);
         }
+        earliest = code == NO_TURNS ? earliest : code;
         found = st == CT_OK && code == 0;
         *begin = found ? f->segments[i - 1] : 0;
     }
-    *lost = code > 0; /* of the segment looked at last */
+    *lost = earliest > 0;
     ct_buf_deinit(&path);
     return st;
 }

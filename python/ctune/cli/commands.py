@@ -238,10 +238,13 @@ def repair(path: str, dry_run: bool = False) -> int:
             files = _ctune.repair(folder, dry_run)
         except (KeyError, RuntimeError, NotImplementedError) as error:
             raise TuneError(str(error.args[0])) from error
-    damaged = 0
+    damaged = turns = 0
     for file in files:
         damaged += file["kind"] != "whole"
+        turns += file.get("turns_kept", 0)
         print(_told(file, dry_run))
+    if not turns:
+        print("Nothing is left that a run could go on from.")
     if not damaged:
         print("Nothing is damaged.")
     elif dry_run:
