@@ -395,6 +395,40 @@ def test_unfinished_trials_may_be_skipped_or_start_anew(tmp_path: Path) -> None:
         assert all((len(lines) < 4) is ids for lines in told.values()), told
 
 
+def test_trials_that_fail_fast_ended_are_finished_ones(tmp_path: Path) -> None:
+    kind = tune.ResumeConfig.ResumeType
+    broken = tmp_path / "broken"
+    broken.touch()
+
+    def train(config: dict[str, Any]) -> None:
+        for i in range(1, 4):
+            if config["x"] == 1 and i == 2 and broken.exists():
+                raise RuntimeError("as asked")
+            tune.report({"i": i})
+
+    def go(**options: Any) -> list[tuple[str, int]]:
+        analysis = tune.run(
+            train,
+            name="e",
+            storage_path=str(tmp_path / "to"),
+            config={"x": tune.grid_search([0, 1, 2, 3])},
+            fail_fast=True,
+            raise_on_failed_trial=False,
+            verbose=0,
+            **options,
+        )
+        return [(t.status, t.last_result.get("i", 0)) for t in analysis.trials]
+
+    ended = [("TERMINATED", 2), ("ERROR", 1), ("TERMINATED", 1), ("TERMINATED", 0)]
+    assert go() == ended
+    broken.unlink()
+    assert go(resume=True) == ended
+    # Those that failed go on alone, although the run may not have another failure.
+    went_on = [ended[0], ("TERMINATED", 3), *ended[2:]]
+    assert go(resume="AUTO+ERRORED") == went_on
+    assert go(resume_config=tune.ResumeConfig(finished=kind.RESUME)) == [("TERMINATED", 3)] * 4
+
+
 # --- a finished run is extended ----------------------------------------------------------
 
 
