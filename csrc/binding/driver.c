@@ -507,7 +507,8 @@ write_params(pyct_driver *self, ct_trial_id t, ct_err *err)
     const ct_trial *trial = ct_trials_get(pyct_driver_board(self)->trials, t);
     PyObject *view = trial->dir == NULL ? NULL : driver_view(self, t);
     PyObject *config = view == NULL ? NULL : pyct_trial_view_config(view);
-    PyObject *dumps = pyct_lazy(&self->state->dumps, "ctune._encode", "dumps");
+    PyObject *dumps =
+        pyct_lazy(&self->state->dumps_config, "ctune._encode", "dumps_config");
     PyObject *bytes = NULL;
     ct_buf path = CT_BUF_INIT;
     ct_status st;

@@ -68,7 +68,8 @@ ref_wire(ct_ref *ref, ct_buf *out, ct_err *err)
     pyct_entry entry = pyct_guard_enter(r->guard);
 
     if (r->pickle == NULL) {
-        PyObject *call = pyct_lazy(&r->state->dumps, "ctune._encode", "dumps");
+        PyObject *call =
+            pyct_lazy(&r->state->dumps_config, "ctune._encode", "dumps_config");
         r->pickle = call == NULL ? NULL : PyObject_CallOneArg(call, r->object);
     }
     ct_status st = append(r->pickle, out, err);

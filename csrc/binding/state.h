@@ -147,6 +147,7 @@
     X(tag_label)                                                                       \
     X(json_text)       /* ctune._encode.json_text */                                   \
     X(dumps)           /* ctune._encode.dumps */                                       \
+    X(dumps_config)    /* ctune._encode.dumps_config */                                \
     X(loads)           /* ctune._encode.loads */                                       \
     X(unflatten)       /* ctune.utils.util.unflatten_dict */                           \
     X(policy_states)   /* ctune._policies.PolicyStates */                              \

@@ -6,12 +6,23 @@ lists or dicts.
 
 from __future__ import annotations
 
+import copy
 import json
 import pickle
 import sys
 from typing import Any
 
-__all__ = ["SafeFallbackEncoder", "brief", "check_text", "dumps", "json_text", "loads"]
+__all__ = [
+    "SafeFallbackEncoder",
+    "UnpicklableError",
+    "brief",
+    "check_text",
+    "copied",
+    "dumps",
+    "dumps_config",
+    "json_text",
+    "loads",
+]
 
 
 def _plain(value: Any) -> Any:
@@ -105,6 +116,55 @@ def dumps(value: Any) -> bytes:
 
     result: bytes = cloudpickle.dumps(value)
     return result
+
+
+class UnpicklableError(TypeError):
+    """A config, or an object in one, cannot be pickled.
+
+    Attributes:
+        value: The config or the object.
+    """
+
+    def __init__(self, value: Any, why: str) -> None:
+        super().__init__(why)
+        self.value = value
+
+
+def dumps_config(value: Any) -> bytes:
+    """Returns the pickle of a config, or of an object in one.
+
+    Raises:
+        UnpicklableError: It has none.
+    """
+    try:
+        return dumps(value)
+    except Exception as error:
+        raise UnpicklableError(value, str(error)) from error
+
+
+def copied(config: dict[str, Any]) -> dict[str, Any]:
+    """Returns a deep copy of a config.
+
+    Raises:
+        TypeError: A value cannot be copied. The message names its key.
+    """
+    try:
+        return copy.deepcopy(config)
+    except Exception as error:
+        blamed = [key for key, value in config.items() if not _copies(value)]
+        raise TypeError(
+            f"config: the value of {', '.join(map(repr, blamed))} cannot be copied "
+            f"({error}). Make such objects inside the trainable, or hand them over with "
+            "with_parameters()."
+        ) from error
+
+
+def _copies(value: Any) -> bool:
+    try:
+        copy.deepcopy(value)
+    except Exception:
+        return False
+    return True
 
 
 def loads(data: bytes) -> Any:

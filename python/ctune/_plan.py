@@ -6,7 +6,6 @@ users expect their errors. What is below works on a Plan and asks nothing again.
 
 from __future__ import annotations
 
-import copy
 import enum
 import functools
 import importlib
@@ -30,7 +29,7 @@ from ctune._config import (
     check_failures,
     instead_of_local_dir,
 )
-from ctune._encode import brief, check_text
+from ctune._encode import brief, check_text, copied
 from ctune._environment import environment_number
 from ctune._storage import StorageContext
 from ctune._transfer import fetch_experiment
@@ -694,15 +693,7 @@ def _space(config: Any, words: Words) -> dict[str, Any]:
             '{"x": grid_search([...])}.'
         )
     _check_keys(config or {})
-    try:
-        return copy.deepcopy(config or {})
-    except Exception as error:
-        blamed = [key for key, value in config.items() if not _copies(value)]
-        raise TypeError(
-            f"config: the value of {', '.join(map(repr, blamed))} cannot be copied "
-            f"({error}). Make such objects inside the trainable, or hand them over with "
-            "with_parameters()."
-        ) from error
+    return copied(config or {})
 
 
 def _check_keys(node: Any) -> None:
@@ -715,14 +706,6 @@ def _check_keys(node: Any) -> None:
     elif isinstance(node, (list, tuple)):
         for value in node:
             _check_keys(value)
-
-
-def _copies(value: Any) -> bool:
-    try:
-        copy.deepcopy(value)
-    except Exception:
-        return False
-    return True
 
 
 def _experiments(run_or_experiment: Any, **arguments: Any) -> list[Experiment]:

@@ -12,11 +12,12 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from ctune import _ctune
+from ctune._encode import UnpicklableError
 from ctune._environment import environment_number
 from ctune._lock import locked
 from ctune._progress import Progress
@@ -362,6 +363,8 @@ def _drive(plan: Plan, driver: _ctune.Driver) -> None:
     try:
         driver.run()
         return
+    except UnpicklableError as error:
+        raise TuneError(_unpicklable(driver, error)) from error
     except Exception as error:
         ended = error
         if plan.fail_fast != "raise":
@@ -370,6 +373,39 @@ def _drive(plan: Plan, driver: _ctune.Driver) -> None:
             raise TuneError(_traceback_of(error)) from error
     # Out here it keeps its own cause and context.
     raise _trial_exception(driver) or ended
+
+
+def _unpicklable(driver: _ctune.Driver, error: UnpicklableError) -> str:
+    """Returns what says which parameter of which trial cannot be pickled, and the remedy."""
+    from ctune._pickling import find_unpicklable
+
+    for trial in reversed(driver.trials):
+        place = [] if error.value is trial.config else _place_of(error.value, trial.config)
+        if place is not None:
+            break
+    else:
+        trial, place = None, []
+    inner = find_unpicklable(error.value)
+    where = "a config" if trial is None else f"the config of trial {trial}"
+    return (
+        f"config: {repr('/'.join(place)) if place else 'an object'} in {where} cannot be pickled, "
+        f"for its worker or for params.pkl{f', because of {inner}' if inner else ''}: {error}. "
+        "Make such objects inside the trainable, once it runs."
+    )
+
+
+def _place_of(value: Any, node: Any) -> list[str] | None:
+    """Returns the keys under which an object stands in a config; None: it does not."""
+    children: Iterable[tuple[Any, Any]] = ()
+    if isinstance(node, dict):
+        children = node.items()
+    elif isinstance(node, (list, tuple)):
+        children = enumerate(node)
+    for key, child in children:
+        below = [] if child is value else _place_of(value, child)
+        if below is not None:
+            return [str(key), *below]
+    return None
 
 
 def _from_python(error: BaseException) -> bool:

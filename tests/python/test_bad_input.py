@@ -294,6 +294,56 @@ def test_what_cannot_be_sent_to_workers_is_named(run, executor):
         run(tune.with_parameters(train, data=threading.Lock()))
 
 
+class NoPickle:
+    def __reduce__(self):
+        raise TypeError("no way")
+
+
+class Holder:
+    def __init__(self):
+        self.inner = NoPickle()
+
+    def __deepcopy__(self, memo):
+        return self
+
+
+class HolderSearch(Searcher):
+    def suggest(self, trial_id):
+        return {"a": {"b": Holder()}}
+
+    def on_trial_complete(self, *args, **kwargs):
+        pass
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"config": {"a": {"b": Holder()}}},
+        {"config": {"a": {"b": tune.sample_from(lambda _: Holder())}}},
+        {"search_alg": HolderSearch("loss", "min")},
+    ],
+)
+def test_a_config_that_cannot_be_pickled_is_named(run, arguments):
+    with pytest.raises(ctune.TuneError) as caught:
+        run(**arguments)
+    text = str(caught.value)
+    assert text.startswith("config: ") and "Traceback" not in text
+    assert "'a/b'" in text or "the key 'b' in the key 'a'" in text
+    assert "the attribute 'inner' of a Holder (a NoPickle): no way" in text.replace(
+        " in the key 'b' in the key 'a'", ""
+    )
+    assert "inside the trainable" in text
+
+
+def test_a_value_that_a_trial_cannot_copy_is_named(run_inline):
+    analysis = run_inline(
+        config={"a": tune.sample_from(lambda _: NoPickle())}, raise_on_failed_trial=False
+    )
+    (trial,) = analysis.trials
+    with open(trial.error_file) as file:
+        assert "TypeError: config: the value of 'a' cannot be copied (no way)." in file.read()
+
+
 # --- results ---------------------------------------------------------------------------------
 
 

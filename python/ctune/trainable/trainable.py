@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import os
 import shutil
@@ -21,6 +20,7 @@ from ctune._checkpoint import (
     read_progress,
     write_progress,
 )
+from ctune._encode import copied
 from ctune.result import (
     DONE,
     EPISODES_TOTAL,
@@ -93,7 +93,7 @@ class Trainable(_ctune.TrainableBase):
         if own.get("log_sys_usage"):
             self._measure_usage()
         start = time.monotonic()
-        self.setup(copy.deepcopy(own))
+        self.setup(copied(own))
         took = time.monotonic() - start
         if took > _SLOW_SETUP_S:
             logger.info(
