@@ -229,10 +229,26 @@ def cut_everywhere(tmp_path: Path, scheduler: str, trainable: Any, every: int, *
         assert outcome(run(trainable, **again)) == expected, f"cut behind turn {k} of {len(ends)}"
 
 
-def test_a_cut_run_with_a_python_searcher_suggests_as_the_uncut_one(tmp_path: Path) -> None:
+class Hesitant(MySearcher):
+    """Draws for each question, also where it answers that there is nothing now."""
+
+    def suggest(self, trial_id: str) -> Any:
+        config = super().suggest(trial_id)
+        if len(self.live) <= 2:
+            return config
+        del self.live[trial_id]
+        return None
+
+
+@pytest.mark.parametrize(
+    "searcher", [Hesitant, lambda: ConcurrencyLimiter(MySearcher(), max_concurrent=2)]
+)
+def test_a_cut_run_with_a_python_searcher_suggests_as_the_uncut_one(
+    searcher: Callable[[], Any], tmp_path: Path
+) -> None:
     def again(k: int | None) -> dict[str, Any]:
         where = tmp_path / ("whole" if k is None else "part")
-        more = {"search_alg": ConcurrencyLimiter(MySearcher(), max_concurrent=2), "config": {}}
+        more = {"search_alg": searcher(), "config": {}}
         more |= {"metric": None, "mode": None}
         more["resume"] = k is not None
         return arguments("fifo", where, **more)

@@ -528,8 +528,9 @@ go_on(ct_control *c, const ct_value *resume, double gap, ct_err *err)
         stopper->ops->skip(stopper, gap);
     }
     c->interrupted = c->stop_asked = c->stopping = c->failed_fast = c->ended = false;
-    c->search_done = false; /* it may have more samples now */
-    c->ask = c->place = true;
+    c->ask = c->ask || c->search_done; /* it may have more samples now */
+    c->search_done = false;
+    c->place = true;
     for (ct_trial_id t = 0; st == CT_OK && t < n; t++) {
         st = meet_fate(c, t, resume, err);
     }
