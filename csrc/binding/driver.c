@@ -1563,20 +1563,28 @@ driver_settings_in(PyObject *type, PyObject *dir)
 
 /* recover() -> dict: see ct_drive_recover. */
 static PyObject *
-driver_recover(PyObject *op, PyObject *dir)
+driver_recover(PyObject *op, PyObject *const *args, Py_ssize_t n)
 {
     pyct_driver *self = (pyct_driver *)op;
-    const char *path = PyUnicode_AsUTF8(dir);
+    const char *path;
+    int quiet;
     ct_err err = CT_ERR_INIT;
     ct_recovery r;
 
-    if (path == NULL) {
+    if (n != 2) {
+        PyErr_SetString(PyExc_TypeError, "recover() takes a directory and a bool");
+        return NULL;
+    }
+    path = PyUnicode_AsUTF8(args[0]);
+    quiet = path == NULL ? -1 : PyObject_IsTrue(args[1]);
+    if (quiet < 0) {
         return NULL;
     }
     if (self->drive == NULL || self->running || ct_drive_turns(self->drive) > 0) {
         PyErr_SetString(PyExc_RuntimeError, "this run is under way or has ended");
         return NULL;
     }
+    self->answers.quiet_waits = quiet;
     self->running = true; /* policies that look at it find a run */
     ct_status st = ct_drive_recover(self->drive, path, &r, &err);
     self->running = false;
@@ -1904,9 +1912,10 @@ static PyMethodDef driver_methods[] = {
     {"settings_in", driver_settings_in, METH_O | METH_CLASS,
      "settings_in($self, directory, /)\n--\n\n"
      "str or None: settings of the last run that its journal holds."},
-    {"recover", driver_recover, METH_O,
-     "recover($self, directory, /)\n--\n\n"
-     "Replay the journal of a directory; dict found, events, turns, differing."},
+    {"recover", PYCT_METHOD(driver_recover), METH_FASTCALL,
+     "recover($self, directory, quiet_waits, /)\n--\n\n"
+     "Replay the journal of a directory; dict found, events, turns, differing. With "
+     "quiet_waits a searcher is not asked where it had nothing to suggest."},
     {"snapshot", guarded_driver_snapshot, METH_NOARGS,
      "snapshot($self, /)\n--\n\n"
      "Write the state beside the journal."},

@@ -48,6 +48,7 @@ logger = logging.getLogger("ctune")
 
 _SHOWN = 200  # characters of a value that are compared
 _CALLBACKS_S = 10.0
+_NO_LIMIT = 2**62
 
 
 def past_of(directory: str) -> dict[str, Any] | None:
@@ -218,9 +219,19 @@ def run_settings(plan: Plan, searcher_state: str | None) -> str:
             "searcher_state": searcher_state,
             "session": _began(plan),
             "logs": _logs(plan),
+            "limits": _limits(plan),
         },
     }
     return json.dumps(settings)
+
+
+def _limits(plan: Plan) -> list[int | None]:
+    """How many trials could be live at once in the runs so far, each limit once; None: any."""
+    now = plan.identity["max_concurrent"]
+    if plan.past is None:
+        return [now]
+    before: list[int | None] = plan.past.get("limits") or [plan.past.get("max_concurrent")]
+    return before if now in before else [*before, now]
 
 
 def _began(plan: Plan) -> str:
@@ -535,20 +546,22 @@ def recover(plan: Plan, driver: _ctune.Driver) -> None:
     """
     assert plan.past is not None
     searcher, limiter = innermost(plan.search_alg), _limiter(plan.search_alg)
-    kept, limit = plan.past.get("searcher_state"), plan.past.get("max_concurrent")
+    kept = plan.past.get("searcher_state")
+    # Other limits would let it suggest where it could not then, and the other way round.
+    limits_vary = len(_limits(plan)) > 1
     if searcher is not None and kept is not None:
         try:
             searcher.restore(os.path.join(plan.experiment_dir, kept))
         except Exception as error:
             logger.warning("The searcher's first state is missing or damaged: %r", error)
-    if limiter is not None and limit is not None:
+    if limiter is not None and limits_vary:
         now = limiter.max_concurrent
-        limiter.set_max_concurrency(limit)
+        limiter.set_max_concurrency(_NO_LIMIT)
     start = time.monotonic()
     told: list[Any] = []
     token = REPLAYED.set(told)
     try:
-        found = driver.recover(plan.experiment_dir)
+        found = driver.recover(plan.experiment_dir, limits_vary)
     except (RuntimeError, NotImplementedError) as error:
         raise TuneError(f"resume: the journal cannot be gone on with: {error}") from error
     finally:
@@ -557,7 +570,7 @@ def recover(plan: Plan, driver: _ctune.Driver) -> None:
     if keeper is not None and logs is not None:
         folders = {one.directory: logs[i] for i, one in enumerate(plan.experiments)}
         keeper._replayed(folders, told, [trial.trial_id for trial in driver.trials])
-    if limiter is not None and limit is not None:
+    if limiter is not None and limits_vary:
         limiter.set_max_concurrency(now)
     logger.info(
         "%s goes on: %d events were replayed in %.2f s.",

@@ -58,3 +58,32 @@ def test_a_cut_run_goes_on_with_the_same_suggestions(tmp_path: Path, library, wr
     for k in range(1, len(ends), len(ends) // 3):
         cut(tmp_path / "whole" / "e", tmp_path / "part" / "e", ends[k])
         assert outcome(again(k)) == outcome(whole), f"cut behind turn {k} of {len(ends)}"
+
+
+@pytest.mark.parametrize("library", [None, *SEARCHERS])
+def test_the_limit_on_concurrent_trials_may_change_from_run_to_run(tmp_path: Path, library):
+    if library is not None and importlib.util.find_spec(library) is None:
+        pytest.skip(f"{library} is not installed")
+
+    def again(limit, num_samples):
+        return run(
+            Curve,
+            **arguments(
+                "fifo",
+                tmp_path,
+                search_alg=None if library is None else SEARCHERS[library](),
+                max_concurrent_trials=limit,
+                num_samples=num_samples,
+                stop={"training_iteration": 2},
+                resume=num_samples > 2,
+            ),
+        )
+
+    configs = []
+    for samples, limit in enumerate([2, None, 1, 3, None], 2):
+        trials = again(limit, samples).trials
+        assert [trial.config for trial in trials[:-1]] == configs or samples == 2
+        configs = [trial.config for trial in trials]
+        assert len(configs) == samples
+        assert all(trial.status == "TERMINATED" for trial in trials)
+    assert len(again(None, 3).trials) == 6, "those that are there stay"

@@ -39,6 +39,7 @@ typedef struct ct_answers {
     ct_buf loaded;   /* to be played back */
     size_t at;       /* next one to play */
     bool replay;
+    bool quiet_waits; /* of a replay: where a searcher had nothing, it is not asked */
     bool
         lost; /* an object was written or read that could not be kept: nil in its place */
     size_t differing; /* played answers of searchers that said something else now */

@@ -441,8 +441,9 @@ next_play(recorded_searcher *r, const ct_board *b, ct_suggestion *out,
         now.id = ct_strndup(kept.id, strlen(kept.id));
         st = now.id == NULL ? ct_fail_mem(err) : CT_OK;
     }
-    bool asks = *state == CT_SEARCH_TRIAL ||
-                (*state == CT_SEARCH_WAIT && !r->inner->ops->quiet_waits);
+    bool asks =
+        *state == CT_SEARCH_TRIAL ||
+        (*state == CT_SEARCH_WAIT && !r->inner->ops->quiet_waits && !a->quiet_waits);
     if (st == CT_OK && asks) {
         st = r->inner->ops->next(r->inner, b, &now, &said, err);
     }

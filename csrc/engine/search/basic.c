@@ -89,7 +89,8 @@ basic_next(ct_searcher *searcher, const ct_board *b, ct_suggestion *out,
     if (s->finished) {
         return CT_OK;
     }
-    if (s->max_concurrent > 0 && s->live >= s->max_concurrent) {
+    bool again = out->id != NULL; /* it was made when other limits may have held */
+    if (!again && s->max_concurrent > 0 && s->live >= s->max_concurrent) {
         *state = CT_SEARCH_WAIT;
         return CT_OK;
     }

@@ -18,7 +18,9 @@ chain_next(ct_searcher *searcher, const ct_board *b, ct_suggestion *out,
 {
     chain *s = (chain *)searcher;
     *state = CT_SEARCH_FINISHED;
-    if (s->max_concurrent > 0 && s->live >= s->max_concurrent && s->at < s->count) {
+    bool again = out->id != NULL; /* it was made when other limits may have held */
+    if (!again && s->max_concurrent > 0 && s->live >= s->max_concurrent &&
+        s->at < s->count) {
         *state = CT_SEARCH_WAIT;
         return CT_OK;
     }

@@ -473,8 +473,8 @@ generator_next(ct_searcher *s, const ct_board *b, ct_suggestion *out,
     ct_value suggested = ct_nil();
     char *given = out->id;
     *out = (ct_suggestion){NULL, NULL, ct_nil(), ct_nil(), 0};
-    if (g->finished || g->made >= g->options.num_samples) {
-        ct_free(given);
+    /* A given one was made when there may have been more samples. */
+    if (given == NULL && (g->finished || g->made >= g->options.num_samples)) {
         *state = CT_SEARCH_FINISHED;
         return CT_OK;
     }
