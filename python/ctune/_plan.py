@@ -369,7 +369,9 @@ def make_plan(
             "chdir_to_trial_dir is gone: set the environment variable "
             "RAY_CHDIR_TO_TRIAL_DIR=0 to keep the working directory."
         )
-    scheduler_ = _scheduler(scheduler)
+    goes_on = bool(resume) or resume_config is not None
+    scheduler_ = _resume.as_it_began("scheduler", _scheduler(scheduler), goes_on)
+    search_alg = _resume.as_it_began("search_alg", search_alg, goes_on)
     _check_buffering(scheduler_)
     _check_resource_changing(scheduler_, reuse_actors)
     _hint_at_reuse(scheduler_, reuse_actors)
@@ -419,6 +421,7 @@ def make_plan(
         )
     if runtime.debug:
         fail_fast_ = "raise"
+    conditions = _resume.as_it_began("stop", _criteria_of(experiments), goes_on)
     identity = _resume.identity(
         trainables=[one.trainable_name for one in plans],
         spaces=[one.spec["config"] for one in experiments],
@@ -427,7 +430,7 @@ def make_plan(
         metric=metric,
         mode=mode,
         num_samples=[one.spec["num_samples"] for one in experiments],
-        stop=_criteria_of(experiments),
+        stop=conditions,
         time_budget_s=experiment.budget_s,
         asked=_asked(plans),
     )
@@ -442,7 +445,7 @@ def make_plan(
         experiment_dir=experiment.local_path,
         metric=metric,
         mode=mode or None,
-        stop=_criteria_of(experiments),
+        stop=conditions,
         time_budget_s=experiment.budget_s,
         public_spec=experiment.public_spec,
         total_samples=getattr(algorithm, "total_samples", None),

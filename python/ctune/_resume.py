@@ -8,15 +8,21 @@ machines, retries and checkpoint policies may be new.
 
 from __future__ import annotations
 
+import collections
+import copy
 import fnmatch
 import json
 import logging
 import os
+import random
 import re
 import time
+import weakref
 from collections.abc import Iterable, Mapping
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ctune import _ctune
 from ctune._checkpoint import sync_path
@@ -25,9 +31,15 @@ from ctune._encode import brief, loads
 from ctune._environment import environment_number
 from ctune.callback import Callback, CallbackList
 from ctune.error import TuneError
-from ctune.schedulers import FIFOScheduler, PopulationBasedTraining
+from ctune.schedulers import FIFOScheduler, PopulationBasedTraining, TrialScheduler
 from ctune.schedulers.pbt import GLOBAL_LOG, REPLAYED
-from ctune.search import ConcurrencyLimiter, SearchAlgorithm, Searcher, SearchGenerator
+from ctune.search import (
+    BasicVariantGenerator,
+    ConcurrencyLimiter,
+    SearchAlgorithm,
+    Searcher,
+    SearchGenerator,
+)
 from ctune.search.sample import Domain
 from ctune.utils.util import flatten_dict
 
@@ -36,6 +48,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CallbackStates",
+    "as_it_began",
     "check_past",
     "innermost",
     "keep_searcher",
@@ -170,6 +183,64 @@ def _check_spaces(past: list[Any], now: list[Any], where: str) -> None:
                 f"config: {where} was begun with {text} for {key!r} and cannot go on with "
                 f"{after[key][1]}. Use the same, or another name for a new experiment."
             )
+
+
+# Number of an object (it may be neither hashed nor compared) -> it, and a copy from before its
+# run. Copies are small: settings.
+_PLAIN = (
+    *(bool, int, float, str, bytes, random.Random),
+    *(np.generic, np.ndarray, np.random.Generator, np.random.RandomState),
+)
+_BEGAN: dict[int, tuple[weakref.ref[Any], Any]] = {}
+
+
+def as_it_began(parameter: str, policy: Any, goes_on: bool) -> Any:
+    """Returns a scheduler, searcher or stop condition without what it remembers of a run in this
+    process.
+
+    A replay tells it all of that again. Where a notebook goes on with the objects that it began
+    with, copies from before the run take their places.
+    """
+    if isinstance(policy, list):
+        return [as_it_began(parameter, one, goes_on) for one in policy]
+    if type(policy) is ConcurrencyLimiter and goes_on:
+        inner = as_it_began(parameter, policy.searcher, goes_on)
+        return ConcurrencyLimiter(inner, policy.max_concurrent, policy.batch)
+    if type(policy) is ConcurrencyLimiter:
+        as_it_began(parameter, policy.searcher, goes_on)
+        return policy
+    # A searcher that can save itself is restored; see keep_searcher.
+    forgets = not isinstance(policy, Searcher) or type(policy).save is not Searcher.save
+    kinds = (TrialScheduler, _ctune.Stopper, BasicVariantGenerator)
+    if not isinstance(policy, kinds) and forgets:
+        return policy
+    key = id(policy)
+    if not goes_on or key not in _BEGAN:
+        kept = copy.deepcopy(policy) if _can_be_copied(policy) else None
+        _BEGAN[key] = weakref.ref(policy, lambda _: _BEGAN.pop(key, None)), kept
+    elif _BEGAN[key][1] is not None:
+        return copy.deepcopy(_BEGAN[key][1])
+    else:
+        logger.warning(
+            "%s: this %s was in a run of this process before, and is told of its results again. "
+            "If it keeps them in mind, give a new one.",
+            parameter,
+            type(policy).__name__,
+        )
+    return policy
+
+
+def _can_be_copied(policy: Any) -> bool:
+    """Whether it is ours, or holds nothing that may be shared with others."""
+    return type(policy).__module__.partition(".")[0] == "ctune" or _is_plain(vars(policy))
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(map(_is_plain, value.values()))
+    if isinstance(value, (list, tuple, set, frozenset, collections.deque)):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, _PLAIN)
 
 
 # --- what a run is -----------------------------------------------------------------------
@@ -380,12 +451,18 @@ def _conditions(stop: Any) -> Any:
         return {str(key): _conditions(value) for key, value in stop.items()}
     if isinstance(stop, (list, tuple)):
         return [_conditions(one) for one in stop]
+    return {"": type(stop).__name__, "state": _arguments(stop)}
+
+
+def _arguments(stop: Any) -> Any:
+    """What a condition was made with; None of what cannot be compared."""
     try:
         state = stop if isinstance(stop, FunctionType) else stop.__getstate__()
-        state = json.loads(json.dumps(state, default=_identity))
+        if isinstance(stop, _ctune.Stopper) and isinstance(state, tuple):
+            state = state[0]  # the others are what it remembers, and attributes
+        return json.loads(json.dumps(state, default=_identity))
     except Exception:
-        state = None
-    return {"": type(stop).__name__, "state": state}
+        return None
 
 
 def _identity(value: Any) -> Any:
@@ -409,7 +486,8 @@ def _extends(past: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, bool]
     later = _later(past.get("stop"), now["stop"])
     longer = before is not None and (after is None or after > before)
     return {
-        "extend": later,
+        # Functions may look at more than their code. The replay asks them.
+        "extend": later or "function" in json.dumps(now["stop"]).lower(),
         "extend_all": later or longer,
         # A trial that meets another one of these thresholds has ended all the same.
         "recheck": _has_thresholds(now["stop"], past.get("stop")),

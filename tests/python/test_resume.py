@@ -705,6 +705,112 @@ def test_a_later_stop_leaves_alone_what_another_condition_ended(tmp_path: Path) 
     assert line(9, True) == [9, 3]
 
 
+class UpTo(tune.Stopper):
+    """Written in Python, with a memory."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+        self.seen: dict[str, int] = {}
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        self.seen[trial_id] = self.seen.get(trial_id, 0) + 1
+        return self.seen[trial_id] >= self.n
+
+    def stop_all(self) -> bool:
+        return False
+
+
+def joined(n: int) -> Any:
+    stopper = tune.stopper
+    return stopper.CombinedStopper(stopper.MaximumIterationStopper(n), stopper.TimeoutStopper(99))
+
+
+CONDITIONS: dict[str, Callable[[int], Any]] = {
+    "function": lambda n: lambda trial_id, result: result["training_iteration"] >= n,
+    "python": UpTo,
+    "joined": joined,
+    "list": lambda n: [tune.stopper.MaximumIterationStopper(n), UpTo(n + 1)],
+}
+
+
+@pytest.mark.parametrize("kind", CONDITIONS)
+def test_any_later_stop_lets_trials_go_on_and_the_same_one_does_not(
+    kind: str, tmp_path: Path
+) -> None:
+    def ended(n: int, resume: bool) -> list[int]:
+        stop = CONDITIONS[kind](n)
+        analysis = run(Curve, **arguments("fifo", tmp_path, stop=stop, resume=resume))
+        return [t.last_result["training_iteration"] for t in analysis.trials]
+
+    assert [ended(2, False), ended(2, True), ended(4, True)] == [[n] * 6 for n in (2, 2, 4)]
+
+
+class Bang(tune.Callback):
+    """Ends the run at a result."""
+
+    def __init__(self, at: int) -> None:
+        self.left = at
+
+    def on_trial_result(self, **info: Any) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise RuntimeError("as asked")
+
+
+class Judge(HyperBandScheduler):
+    """Written in Python, with a memory."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(**more)
+        self.results = 0
+
+    def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        self.results += 1
+        if self.results == 9:
+            return self.STOP
+        return super().on_trial_result(controller, trial, result)
+
+
+@pytest.mark.parametrize("scheduler", [HyperBandScheduler, Judge])
+@pytest.mark.parametrize(
+    "stop",
+    [
+        UpTo,
+        lambda n: [
+            tune.stopper.MaximumIterationStopper(n),
+            tune.stopper.ExperimentPlateauStopper("loss", std=0.01, top=3, mode="min", patience=2),
+        ],
+    ],
+)
+def test_a_notebook_goes_on_with_the_objects_that_it_began_with(
+    scheduler: Any, stop: Callable[[int], Any], tmp_path: Path
+) -> None:
+    def begin(where: str) -> dict[str, Any]:
+        more = {"metric": None, "mode": None, "stop": stop(5)}
+        more["scheduler"] = scheduler(max_t=8, reduction_factor=2, metric="loss", mode="min")
+        return arguments("fifo", tmp_path / where) | more
+
+    whole = outcome(run(Curve, **begin("whole")))
+    cut = begin("part")
+    for at in (9, 5):
+        with pytest.raises(tune.TuneError, match="as asked"):
+            run(Curve, **cut, callbacks=[Bang(at)], resume=at != 9)
+    assert outcome(run(Curve, **cut, resume=True)) == whole
+    assert outcome(run(Curve, **cut, resume=True)) == whole
+
+
+def test_who_keeps_what_cannot_be_copied_is_told_that_it_hears_twice(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stop = UpTo(3)
+    stop.lock = threading.Lock()  # type: ignore[attr-defined]
+    run(Curve, **arguments("fifo", tmp_path, stop=stop))
+    assert not caplog.records
+    run(Curve, **arguments("fifo", tmp_path, stop=stop, resume=True))
+    (record,) = caplog.records
+    assert "stop: this UpTo was in a run of this process before" in record.getMessage()
+
+
 def test_a_stopper_with_a_memory_is_not_asked_again(tmp_path: Path) -> None:
     def ended(n: int, resume: bool) -> list[int]:
         stop = tune.stopper.MaximumIterationStopper(n)

@@ -421,8 +421,8 @@ begin_anew(ct_control *c, ct_trial_id t, ct_err *err)
     return st;
 }
 
-/* Whether the last result meets a stop condition of now, too. Only conditions that keep
- * nothing in mind may be asked a second time. */
+/* Whether the last result meets a stop condition of now, too. Without a replay only
+ * conditions that keep nothing in mind may be asked, for the second time. */
 static ct_status
 stops_now(ct_control *c, ct_trial_id t, const ct_value *resume, bool *out, ct_err *err)
 {
@@ -432,6 +432,10 @@ stops_now(ct_control *c, ct_trial_id t, const ct_value *resume, bool *out, ct_er
     ct_status st = CT_OK;
 
     *out = false;
+    if (stopper != NULL && stopper->ops->said != NULL &&
+        stopper->ops->said(stopper, t, out)) {
+        return CT_OK;
+    }
     if (stopper != NULL && get_flag(c, resume, "recheck", false)) {
         st = control_last_result(c, t, &last, &has, err);
         if (st == CT_OK && has) {

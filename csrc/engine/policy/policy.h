@@ -111,6 +111,9 @@ typedef struct ct_stopper_ops {
     ct_status (*on_result)(ct_stopper *s, const ct_board *b, ct_trial_id t,
                            const ct_result *r, bool *stop, ct_err *err);
     ct_status (*stop_all)(ct_stopper *s, const ct_board *b, bool *stop, ct_err *err);
+    /* What it had to say in a replay, where it did not count, about the last result of a
+     * trial: false if it was not asked. May be NULL. */
+    bool (*said)(const ct_stopper *s, ct_trial_id t, bool *stop);
     /* So many seconds passed in which nothing ran: they count for no budget. May be
      * NULL. */
     void (*skip)(ct_stopper *s, double seconds);

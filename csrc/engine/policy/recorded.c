@@ -571,7 +571,34 @@ typedef struct recorded_stopper {
     ct_stopper_ops ops;
     ct_stopper *inner;
     ct_answers *answers;
+    uint8_t *said; /* in a replay, by trial: 0 nothing, 1 go on, 2 stop */
+    size_t n_said, cap_said;
 } recorded_stopper;
+
+static ct_status
+stopper_keep(recorded_stopper *r, ct_trial_id t, bool stop, ct_err *err)
+{
+    ct_status st =
+        ct_grow((void **)&r->said, &r->cap_said, (size_t)t + 1, sizeof *r->said, err);
+    if (st != CT_OK) {
+        return st;
+    }
+    if (t >= r->n_said) {
+        memset(r->said + r->n_said, 0, t + 1 - r->n_said);
+        r->n_said = (size_t)t + 1;
+    }
+    r->said[t] = stop ? 2 : 1;
+    return CT_OK;
+}
+
+static bool
+stopper_said(const ct_stopper *s, ct_trial_id t, bool *stop)
+{
+    const recorded_stopper *r = (const recorded_stopper *)s;
+    bool known = t < r->n_said && r->said[t] != 0;
+    *stop = known && r->said[t] == 2;
+    return known;
+}
 
 static ct_status
 stopper_on_result(ct_stopper *s, const ct_board *b, ct_trial_id t,
@@ -586,8 +613,9 @@ stopper_on_result(ct_stopper *s, const ct_board *b, ct_trial_id t,
     ct_buf *trial = begin(a);
     st = ct_buf_put_varint(trial, t, err);
     if (st == CT_OK && a->replay) {
+        st = stopper_keep(r, t, *stop, err);
         *stop = ct_answers_play_if(a, CT_ANSWER_STOP, trial->data, trial->len);
-        return CT_OK;
+        return st;
     }
     return st == CT_OK ? end(a, CT_ANSWER_STOP, err) : st;
 }
@@ -633,6 +661,7 @@ stopper_free(ct_stopper *s)
 {
     recorded_stopper *r = (recorded_stopper *)s;
     r->inner->ops->free(r->inner);
+    ct_free(r->said);
     ct_free(r);
 }
 
@@ -650,6 +679,7 @@ ct_recorded_stopper(ct_stopper **policy, ct_answers *a, ct_err *err)
         .on_result = stopper_on_result,
         .forgets = inner->forgets,
         .stop_all = stopper_stop_all,
+        .said = stopper_said,
         .skip = inner->skip == NULL ? NULL : stopper_skip,
         .save = inner->save == NULL ? NULL : stopper_save,
         .restore = inner->restore == NULL ? NULL : stopper_restore,
