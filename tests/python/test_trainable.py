@@ -331,6 +331,19 @@ def test_with_a_storage_checkpoints_are_kept_in_its_trial_directory(cls, tmp_pat
     assert first.save().checkpoint.path == str(tmp_path / "exp" / "other" / "checkpoint_000000")
 
 
+def test_a_storage_that_only_a_run_copies_to_is_refused(tmp_path):
+    fs = pytest.importorskip("pyarrow.fs")
+    remote = StorageContext.of(
+        "a/b", "exp", fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())
+    )
+    with pytest.raises(ValueError, match="storage: .*a/b/exp.*local storage_path"):
+        Counter({}, storage=remote)
+    trainable = Counter({})
+    with pytest.raises(ValueError, match="storage: "):
+        trainable.reset({}, storage=remote)
+    assert os.listdir(tmp_path) == []
+
+
 def test_a_function_with_a_storage_reports_its_checkpoints_there(tmp_path):
     (tmp_path / "source").mkdir()
 

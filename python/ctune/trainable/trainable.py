@@ -59,8 +59,8 @@ class Trainable(_ctune.TrainableBase):
         logger_creator: For use outside of run(): function of the config that returns an
             object with `logdir`, `on_result(result)`, `flush()` and `close()`. It hears of
             each result; `logdir` becomes that of the trainable.
-        storage: For use outside of run(): a StorageContext, in whose trial directory
-            checkpoints are kept.
+        storage: For use outside of run(): a StorageContext on this machine, in whose trial
+            directory checkpoints are kept.
 
     Example:
         >>> class Quadratic(Trainable):
@@ -85,7 +85,7 @@ class Trainable(_ctune.TrainableBase):
         self._trial_id = self._info.trial_id if self._info else "default"
         self._latest_checkpoint: Checkpoint | None = None
         self._own_logdir: str | None = None
-        self._storage = storage
+        self._storage = _on_local_files(storage)
         self._saved = 0
         self.config = own
         self._config_for_result = own
@@ -290,7 +290,7 @@ class Trainable(_ctune.TrainableBase):
             self._close_logger()
             self._create_logger(logger_creator, config)
         if storage is not None:
-            self._storage = storage
+            self._storage = _on_local_files(storage)
             self._saved = 0
         if not self.reset_config(config):
             return False
@@ -485,6 +485,16 @@ class Trainable(_ctune.TrainableBase):
 def _on_this_machine(checkpoint: Checkpoint) -> str:
     """Returns a directory for as long as the trainable may read it."""
     return checkpoint.local_path or checkpoint.to_directory()
+
+
+def _on_local_files(storage: StorageContext | None) -> StorageContext | None:
+    """Returns a storage; raises ValueError where only a run would copy to it."""
+    if storage is not None and storage.remote:
+        raise ValueError(
+            f"storage: a trainable outside of run() writes to this machine only, not to "
+            f"{storage.place!r}. Give a local storage_path and copy what you keep, or use run()."
+        )
+    return storage
 
 
 def _pop_reserved(config: dict[str, Any]) -> TrialInfo | None:
