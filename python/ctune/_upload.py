@@ -4,11 +4,12 @@ One thread per experiment. It is told of checkpoints, and copies them at once; e
 it finds by size and time of the files, every `sync_period` seconds and at the end. The run
 waits for it only when too many checkpoints wait for their turn.
 
-**A sync is a consistent cut.** Its parts are looked at in one order (results, then the journal,
-then checkpoints) and copied in the reverse one, so that at each moment what stands in storage
-is whole: the checkpoints that the journal there names are there, and no result is there that
-this journal does not know. Only then go the checkpoints that the run had given up before the
-cut, and segments of the journal that a snapshot made superfluous.
+**A sync is a consistent cut.** Its parts are looked at in one order (snapshots, then results,
+then segments of the journal, then checkpoints) and copied in the reverse one, so that at each
+moment what stands in storage is whole: the checkpoints that the journal there names are there,
+no result is there that this journal does not know, and none is missing there that is older than
+a snapshot, as no segment behind that would bring it back. Only then go the checkpoints that the
+run had given up before the cut, and segments of the journal that a snapshot made superfluous.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ __all__ = ["Uploader", "Uploads"]
 
 logger = logging.getLogger("ctune")
 
+_SEGMENT = ".ctj"
 _ATTEMPTS = 6
 _FIRST_WAIT_S = 0.5
 _LEAST_PERIOD_S = 0.01
@@ -329,20 +331,24 @@ class Uploader:
         self._leave_behind()
         stale = set(self._stale)
         self._unsent = {}
+        snapshots = [file for file in self._journal_files() if not file.part.endswith(_SEGMENT)]
         plain = list(self._plain_files())
-        journal = list(self._journal_files())
+        segments = [file for file in self._journal_files() if file.part.endswith(_SEGMENT)]
         checkpoints = list(self._checkpoints())
         self._refused = 0
         whole = self._attempt(MARKER, self._storage.check_marker)
         for part in checkpoints if whole else ():
             whole &= self._attempt_checkpoint(part)
-        for file in journal:  # a journal in storage names no checkpoint that is missing there
+        for file in segments:
             whole = whole and self._attempt_file(file)
         if whole:
             parallel([partial(self._attempt_file, file) for file in plain])
-        else:
+        told = whole and not any(file.part in self._unsent for file in plain)
+        for file in snapshots:
+            told = told and self._attempt_file(file)
+        if not told:
             why = next(iter(self._unsent.values()))
-            for file in (*journal, *plain):
+            for file in (*segments, *plain, *snapshots):
                 if self._ledger.files.get(file.part) != file.stamp:
                     self._unsent.setdefault(file.part, f"waits for others ({why})")
         if self._artifacts:
@@ -391,15 +397,17 @@ class Uploader:
         """Returns what changed of the journal: segments by number, then snapshots, behind their
         objects."""
         found = []
-        with os.scandir(self._local) as entries:
-            for entry in entries:
-                name = _JOURNAL.fullmatch(entry.name)
-                if name is not None:
+        for entry in list(os.scandir(self._local)):  # all names first: but the last one is whole
+            name = _JOURNAL.fullmatch(entry.name)
+            if name is not None:
+                try:
                     info = entry.stat()
-                    stamp = (info.st_size, info.st_mtime_ns)
-                    if self._ledger.files.get(entry.name) != stamp:
-                        place = (name[1], int(name[2]), name[3] == "json")
-                        found.append((place, _File(entry.name, stamp)))
+                except FileNotFoundError:  # a snapshot made it superfluous
+                    continue
+                stamp = (info.st_size, info.st_mtime_ns)
+                if self._ledger.files.get(entry.name) != stamp:
+                    place = (name[1], int(name[2]), name[3] == "json")
+                    found.append((place, _File(entry.name, stamp)))
         return [file for _, file in sorted(found, key=lambda f: f[0])]
 
     def _checkpoints(self) -> Iterator[str]:

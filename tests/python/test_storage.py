@@ -748,6 +748,37 @@ def test_superfluous_segments_go_and_the_journal_goes_in_order(filesystem, fault
     ]  # fmt: skip
 
 
+def test_a_snapshot_in_storage_follows_the_results_that_it_knows(filesystem, faults, far):
+    storage = staged(filesystem)
+    put(storage, "snapshot-000001.json", b"old")
+    uploader = Uploader(storage)
+    look = uploader._plain_files
+
+    def look_and_go_on():
+        yield from look()
+        put(storage, "snapshot-000002.json", b"new")  # of results that were not looked at
+
+    def snapshots():
+        return sorted(path.name for path in (far / "bucket/results/e").glob("snapshot-*"))
+
+    uploader._plain_files = look_and_go_on
+    uploader._sync()
+    assert snapshots() == ["snapshot-000001.json"]
+    uploader._plain_files = look
+    put(storage, "t_00000/result.json", b'{"n": 1}\n{"n": 2}\n')
+    faults.fail = lambda operation, path: (
+        OSError("as asked") if operation == "write" and path.endswith("result.json") else None
+    )
+    uploader._first_wait_s = 0.0
+    uploader._sync()
+    assert snapshots() == ["snapshot-000001.json"]
+    faults.fail = lambda operation, path: None
+    uploader._sync()
+    assert snapshots() == ["snapshot-000001.json", "snapshot-000002.json"]
+    written = [os.path.basename(path) for operation, path in faults.calls if operation == "write"]
+    assert written[-2:] == ["result.json", "snapshot-000002.json"]
+
+
 def test_a_sync_gives_up_after_its_time(filesystem, faults):
     storage = staged(filesystem, sync_timeout=10)
     now = [0.0]
