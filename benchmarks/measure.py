@@ -6,6 +6,7 @@ nothing is imported here before it is measured.
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 import logging
@@ -304,6 +305,190 @@ def case_memory(side: str) -> dict[str, float]:
     if not ray:
         found["result_early"], found["result_late"] = long_ones.values()
     return found
+
+
+def case_resume(side: str) -> dict[str, float]:
+    """Seconds to go on with a run of which all trials have ended, and to open it.
+
+    replay: the part that reads the journal. The run itself comes before in this process, so
+    that all modules are loaded; the loggers are those of a run that names none.
+    """
+    name, count = side.rsplit("-", 1)
+    lib = library(name)
+    lib.start()
+    where = tempfile.mkdtemp()
+
+    class Five(lib.tune.Trainable):  # type: ignore[misc, name-defined]
+        def step(self) -> dict[str, float]:
+            return {"loss": 1.0 / self.iteration if self.iteration else 1.0}
+
+        def reset_config(self, new_config: Any) -> bool:
+            return True
+
+    def go(resume: bool) -> Any:
+        return lib.tune.run(
+            Five,
+            config={"x": lib.tune.uniform(0, 1)},
+            num_samples=int(count),
+            stop={"training_iteration": 5},
+            storage_path=where,
+            name="resumed",
+            resume=resume,
+            reuse_actors=True,
+            verbose=0,
+        )
+
+    go(False)
+    gc.collect()
+    found = {}
+    if not name.startswith("ray"):
+        from ctune import _run
+
+        recover = _run.recover
+
+        def timed(*arguments: Any) -> None:
+            start = time.perf_counter()
+            recover(*arguments)
+            found["replay"] = time.perf_counter() - start
+
+        _run.recover = timed
+    start = time.perf_counter()
+    assert len(go(True).trials) == int(count)
+    found["seconds"] = time.perf_counter() - start
+    gc.collect()
+    start = time.perf_counter()
+    analysis = lib.tune.ExperimentAnalysis(os.path.join(where, "resumed"))
+    assert len(analysis.trials) == int(count)
+    found["open"] = time.perf_counter() - start
+    return found
+
+
+def case_journal(side: str) -> dict[str, float]:
+    """Seconds and bytes of the journal per result; side is ctune-inline-SYNC-METRICS.
+
+    SYNC is a sync policy, or off: no journal.
+    """
+    _, _, sync, width = side.split("-")
+    count = 200_000
+    import ctune
+    from ctune import _run
+
+    ctune.init(executor="inline", num_cpus=CPUS, journal_sync="none" if sync == "off" else sync)
+    if sync == "off":
+        options = _run._options
+        _run._options = lambda *given: {**options(*given), "journal": -1}
+    names = METRICS[: int(width)]
+    marks = []
+
+    class Job(ctune.Trainable):  # type: ignore[misc]
+        def step(self) -> dict[str, float]:
+            i = self.iteration + 1
+            if i in (WARM_UP, count):
+                marks.append(time.perf_counter())
+            return {name: 1.0 / (i + k) for k, name in enumerate(names)}
+
+    where = tempfile.mkdtemp()
+    ctune.run(Job, stop={"training_iteration": count}, storage_path=where, name="e", verbose=0)
+    size = sum(f.stat().st_size for f in Path(where, "e").glob("journal-*.ctj"))
+    return {"seconds": (marks[1] - marks[0]) / (count - WARM_UP), "bytes": size / count}
+
+
+def case_states(side: str) -> dict[str, float]:
+    """Seconds until one more change is saved, of a run with some trials; side ends in -TRIALS.
+
+    ctune: a step and its result, with the journal; and a snapshot of all, per trial. The
+    reference: writing its state once more, with one new trial.
+    """
+    name, count = side.rsplit("-", 1)
+    total = int(count)
+    if name == "ray":
+        return {"seconds": reference_save(total)}
+    from ctune import _run
+
+    lib = library(name)
+    lib.start()
+    found: dict[str, float] = {}
+    started = itertools.count(1)
+
+    class One(lib.tune.Trainable):  # type: ignore[misc, name-defined]
+        def setup(self, config: Any) -> None:
+            self.last = next(started) == total
+
+        def step(self) -> dict[str, float]:
+            i = self.iteration + 1
+            if self.last and i == WARM_UP:
+                self.since = time.perf_counter()
+            elif self.last and i == LONG:
+                found["seconds"] = (time.perf_counter() - self.since) / (LONG - WARM_UP)
+            return {"loss": 1.0, "done": not self.last or i == LONG}
+
+    finish = _run._finish
+
+    def with_snapshot(plan: Any, driver: Any, *rest: Any) -> None:
+        start = time.perf_counter()
+        driver.snapshot()
+        found["snapshot"] = (time.perf_counter() - start) / total
+        finish(plan, driver, *rest)
+
+    _run._finish = with_snapshot
+    quiet_run(
+        lib,
+        One,
+        config={"x": lib.tune.uniform(0, 1)},
+        num_samples=total,
+        max_concurrent_trials=1,
+    )
+    return found
+
+
+def reference_save(total: int) -> float:
+    from ray.train._internal.storage import StorageContext
+    from ray.tune.execution.tune_controller import TuneController
+    from ray.tune.experiment import Trial
+
+    storage = StorageContext(storage_path=tempfile.mkdtemp(), experiment_dir_name="e")
+    storage._create_validation_file()
+    controller = TuneController(storage=storage)
+    for i in range(total):
+        controller.add_trial(Trial("bench", config={"x": float(i)}, storage=storage, stub=True))
+    controller.checkpoint(force=True, wait=True)
+    took = []
+    for _ in range(3):
+        controller.add_trial(Trial("bench", config={"x": -1.0}, storage=storage, stub=True))
+        start = time.perf_counter()
+        controller.checkpoint(force=True, wait=True)
+        took.append(time.perf_counter() - start)
+    return min(took)
+
+
+def case_soak(side: str) -> dict[str, float]:
+    """Bytes by which the driver grows per result, from 100,000 results to a million.
+
+    side is ctune-inline-TRIALS. Prints the resident megabytes at each 100,000.
+    """
+    name, trials = side.rsplit("-", 1)
+    each = 1_000_000 // int(trials)
+    lib = library(name)
+    lib.start()
+    results = itertools.count(1)
+    sizes = []
+
+    class Soak(lib.tune.Trainable):  # type: ignore[misc, name-defined]
+        def step(self) -> dict[str, float]:
+            n = next(results)
+            if n % 100_000 == 0:
+                sizes.append(resident())
+            return {"loss": 1.0 / n}
+
+    quiet_run(
+        lib,
+        Soak,
+        config={"x": lib.tune.uniform(0, 1)},
+        num_samples=int(trials),
+        stop={"training_iteration": each},
+    )
+    print(*(f"{s / 1e6:.1f}" for s in sizes), "MB", file=sys.stderr)
+    return {"growth": (sizes[-1] - sizes[0]) / 900_000}
 
 
 def case_shared(side: str) -> dict[str, float]:

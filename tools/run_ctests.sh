@@ -1,20 +1,23 @@
 #!/bin/sh
-# Runs the C test programs given, all of them even after a failure, and sums up.
+# Runs the C test programs given, CTUNE_JOBS at once, all of them even after a failure, and
+# sums up.
 #
 #   sh tools/run_ctests.sh build/ctest/test_base_map ...
 #
 # Prints each program's cmocka summary, and its whole output if it failed. The last line,
 # also kept in build/ctest/summary, counts tests. Exits 1 if any test failed.
 set -u
-passed=0 failed=0 broken=''
 limit=''
 command -v timeout >/dev/null 2>&1 && limit='timeout -k 5 300'
+# cmocka writes to both streams; kept in one file they stay in order.
+# shellcheck disable=SC2016  # $1 is the inner shell's
+printf '%s\n' "$@" | xargs -P "${CTUNE_JOBS:-2}" -I{} \
+    sh -c "$limit"' "$1" >"$1.log" 2>&1; echo $? >"$1.status"' sh {}
+passed=0 failed=0 broken=''
 for program in "$@"; do
     name=$(basename "$program")
     log=$program.log
-    # cmocka writes to both streams; kept in one file they stay in order.
-    $limit "$program" >"$log" 2>&1
-    status=$?
+    status=$(cat "$program.status")
     p=$(sed -n 's/^\[  PASSED  \] \([0-9]*\) test(s).*/\1/p' "$log" | tail -n 1)
     f=$(sed -n 's/^\[  FAILED  \] \([0-9]*\) test(s).*/\1/p' "$log" | tail -n 1)
     passed=$((passed + ${p:-0}))

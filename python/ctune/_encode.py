@@ -84,7 +84,7 @@ def check_text(parameter: str, text: str) -> str:
             text.encode()
         except UnicodeEncodeError as error:
             raise ValueError(
-                f"{parameter}: {brief(text)} cannot be written as UTF-8, because of the lone "
+                f"{parameter}: {brief(text, 500)} cannot be written as UTF-8, because of the lone "
                 f"surrogate at {error.start}. Such characters stand for bytes that were no "
                 'text; use text.encode("utf-8", "replace").decode().'
             ) from None

@@ -300,7 +300,8 @@ typedef struct world {
     char tried[64];       /* the numbers of checkpoints given to START; - = none */
     ct_control_opts opts; /* of the controller, but what only its making needs */
     ct_experiment experiment;
-    bool moves; /* after each turn another controller takes over */
+    int moves; /* after so many turns another controller takes over; 0 = never */
+    int turns;
     bool logs;
     ct_buf log; /* what the controller said */
 } world;
@@ -663,7 +664,8 @@ turn(world *w, ct_err *err)
     if (st == CT_OK) {
         hear(w);
     }
-    return st == CT_OK && w->moves ? move(w, err) : st;
+    w->turns++;
+    return st == CT_OK && w->moves > 0 && w->turns % w->moves == 0 ? move(w, err) : st;
 }
 
 static ct_status
@@ -789,8 +791,8 @@ test_random_verdicts_orders_and_faults_keep_the_invariants(void **ctx)
     assert_true(exports_failed > 20);
 }
 
-/* Wild runs again, in which after every turn a controller goes on from what the one before
- * has saved: it must say the same and end in the same state. */
+/* Wild runs again, in which after every turn (with most seeds: after some) a controller goes
+ * on from what the one before has saved: it must say the same and end in the same state. */
 static void
 test_a_loaded_state_is_the_saved_one(void **ctx)
 {
@@ -818,7 +820,7 @@ test_a_loaded_state_is_the_saved_one(void **ctx)
             w.p_late = 0.5;
             w.resized = true;
             w.logs = true;
-            w.moves = moves == 1;
+            w.moves = moves == 0 ? 0 : seed % 8 == 0 ? 1 : (int)(seed % 8) + 3;
             run_to_end(&w);
             put_state_text(&text[moves], w.control);
             said[moves] = w.log;

@@ -82,7 +82,7 @@ def test_a_failed_copy_leaves_what_was_there(tmp_path, source, monkeypatch):
     def full(path):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(_checkpoint, "_sync", full)
+    monkeypatch.setattr(_checkpoint, "sync_path", full)
     with pytest.raises(OSError, match="No space"):
         persist(str(source), str(target), {}, sync=True)
     assert tree(target) == before

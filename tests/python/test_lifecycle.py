@@ -392,7 +392,9 @@ def test_a_refused_reset_fails_that_trial_only(run):
 
 
 @pytest.mark.parametrize(
-    "stop", [None, {"n": 10**6}, lambda trial_id, result: False, [], {}], ids=repr
+    "stop",
+    [None, {"n": 10**6}, lambda trial_id, result: False, [], {}],
+    ids=["none", "dict", "function", "list", "empty"],
 )
 def test_a_time_budget_goes_with_every_stop_condition(run, stop):
     def endless(config):

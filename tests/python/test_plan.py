@@ -237,7 +237,7 @@ def test_an_empty_mode_counts_as_not_given(plan):
         ({"resources_per_trial": 3}, ValueError, ["resources_per_trial", "3"]),
         ({"max_concurrent_trials": 1.5}, ValueError, ["max_concurrent_trials", "1.5"]),
     ],
-    ids=lambda value: str(value)[:40] if isinstance(value, dict) else None,
+    ids=lambda value: str(value).partition(" at 0x")[0][:40] if isinstance(value, dict) else None,
 )
 def test_a_bad_argument_is_one_error_that_names_it(plan, tmp_path, arguments, error, words):
     with pytest.raises(error) as caught:

@@ -115,27 +115,30 @@ def test_other_threads_read_a_run_that_works(executor, tmp_path):
 def test_files_are_written_without_the_gil(tmp_path):
     """The run writes into a pipe that only a thread of this same process reads."""
     ctune.init(executor="inline")
-    trial_dir = tmp_path / "run" / "one"
-    trial_dir.mkdir(parents=True)
-    os.mkfifo(trial_dir / "result.json")
     lines = []
 
-    def read():
-        with open(trial_dir / "result.json") as pipe:
+    def read(path):
+        with open(path) as pipe:
             lines.extend(pipe)
 
-    reader = threading.Thread(target=read, daemon=True)
-    reader.start()
+    class Piped(Ramp):
+        def setup(self, config):
+            path = os.path.join(self.logdir, "result.json")
+            os.mkfifo(path)
+            readers.append(threading.Thread(target=read, args=[path], daemon=True))
+            readers[0].start()
+            super().setup(config)
+
+    readers = []
     ctune.run(
-        Ramp,
+        Piped,
         config={"level": 1.0},
         name="run",
         storage_path=str(tmp_path),
-        trial_dirname_creator=lambda trial: "one",
         stop={"training_iteration": 3000},
         verbose=0,
     )
-    reader.join(30)
+    readers[0].join(30)
     assert len(lines) == 3000
 
 
