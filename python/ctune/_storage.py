@@ -15,11 +15,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import posixpath
 import re
+import socket
 import tempfile
 import threading
+import time
 import urllib.parse
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -30,6 +33,7 @@ from ctune._files import LOCAL, ArrowFiles, Files, arrow, describe, locate
 
 __all__ = [
     "MARKER",
+    "WRITER",
     "StorageContext",
     "check_marker",
     "has_marker",
@@ -38,6 +42,10 @@ __all__ = [
 ]
 
 MARKER = ".validate_storage_marker"
+# In remote storage, which knows no locks: who writes to the experiment.
+WRITER = ".ctune.writer"
+
+logger = logging.getLogger("ctune")
 
 _WORKING_ROOTS = "_CTUNE_WORKING_ROOTS"
 _DRIVER = "driver_artifacts"
@@ -280,6 +288,48 @@ class StorageContext:
         info = self.ask(lambda: self.remote_filesystem.get_file_info(path))
         return bool(info.type != arrow("storage").FileType.NotFound)
 
+    def claim(self) -> None:
+        """Leaves word in remote storage that this process writes to the experiment.
+
+        Logs a warning if another one did and may be at it still. That is no lock: nobody can
+        tell from here whether a process of another machine has died. What storage refuses
+        does not matter here; the uploads will say it.
+        """
+        own: dict[str, Any] = {"host": socket.gethostname(), "pid": os.getpid()}
+        try:
+            before = self.ask(self._writer)
+            if before is not None and _may_live(before, own):
+                logger.warning(
+                    "Process %s on %s, which has written to %s since %s, has not said that it "
+                    "ended. If it is still at work, end one of the two runs: each writes over "
+                    "what the other one uploads.",
+                    before.get("pid"),
+                    before.get("host"),
+                    self.place,
+                    before.get("since"),
+                )
+            own["since"] = time.strftime("%Y-%m-%d %H:%M:%S")
+            self.ask(lambda: self._write(WRITER, json.dumps(own).encode()))
+        except OSError:
+            pass
+
+    def disclaim(self) -> None:
+        """Takes the word back that claim() left."""
+        path = posixpath.join(self.experiment_fs_path, WRITER)
+        try:
+            self.ask(lambda: self.remote_filesystem.delete_file(path))
+        except OSError:
+            pass
+
+    def _writer(self) -> dict[str, Any] | None:
+        path = posixpath.join(self.experiment_fs_path, WRITER)
+        try:
+            with self.remote_filesystem.open_input_stream(path) as stream:
+                found = json.loads(stream.read())
+        except (OSError, ValueError):
+            return None
+        return found if isinstance(found, dict) else None
+
     def check_marker(self) -> None:
         """Checks that the storage is the one that prepare() made.
 
@@ -335,6 +385,21 @@ class StorageContext:
         number = last_segment(os.listdir(self.experiment_local_path))
         path = os.path.join(self.experiment_local_path, f"journal-{number:06}.ctj")
         return number, os.path.getsize(path) if number >= 0 else 0
+
+
+def _may_live(writer: dict[str, Any], own: dict[str, Any]) -> bool:
+    """Whether a process other than this one may still be at work."""
+    if writer.get("host") != own["host"]:
+        return True
+    if writer.get("pid") == own["pid"]:
+        return False
+    try:
+        os.kill(int(writer["pid"]), 0)
+    except (KeyError, TypeError, ValueError, OverflowError, ProcessLookupError):
+        return False
+    except PermissionError:  # another user's
+        pass
+    return True
 
 
 def has_marker(experiment_dir: str) -> bool:

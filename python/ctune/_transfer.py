@@ -18,7 +18,7 @@ from functools import partial
 from typing import Literal
 
 from ctune._files import arrow, download, download_folder, parallel
-from ctune._storage import StorageContext
+from ctune._storage import WRITER, StorageContext
 
 __all__ = ["Ledger", "Stamp", "fetch_checkpoints", "fetch_experiment", "folder_stamp"]
 
@@ -98,7 +98,7 @@ class _Remote:
                 self.checkpoints.setdefault(inside, {})[part] = info.size
             elif _CHECKPOINT.fullmatch(info.base_name[1:-5]) and info.base_name.endswith(".part"):
                 pending.add(part)
-            else:
+            elif part != WRITER:
                 self.files[part] = info.size
         # What is left of an upload or a removal that did not end.
         self.halves = {

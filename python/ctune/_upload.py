@@ -606,15 +606,16 @@ class Uploads:
     """
 
     def __init__(self, storages: list[StorageContext]) -> None:
-        self._uploaders = {
-            storage.experiment_local_path: Uploader(storage)
-            for storage in storages
-            if storage.remote
-        }
+        remote = {s.experiment_local_path: s for s in storages if s.remote}
+        self._storages = list(remote.values())
+        self._claimed: list[StorageContext] = []
+        self._uploaders = {path: Uploader(storage) for path, storage in remote.items()}
 
     def start(self) -> None:
         """Starts them."""
-        for uploader in self._uploaders.values():
+        for storage, uploader in zip(self._storages, self._uploaders.values(), strict=True):
+            storage.claim()
+            self._claimed.append(storage)
             uploader.start()
 
     def hooks(self) -> dict[str, Callable[..., None]]:
@@ -636,6 +637,8 @@ class Uploads:
             else:
                 own = [t for t in trials if t.local_experiment_path == directory]
                 uploader.close({t.relative_logdir: _names(t) for t in own})
+        while self._claimed and not broken_off:
+            self._claimed.pop().disclaim()
 
     def _of(self, checkpoint: Checkpoint) -> tuple[Uploader | None, str]:
         path = checkpoint.staged_path

@@ -11,6 +11,7 @@ import os
 import pickle
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -896,6 +897,30 @@ def test_what_another_machine_wrote_since_counts(filesystem, far, caplog):
     assert open(f"{local}/journal-000000.ctj", "rb").read() == b"first and more"
     aside = [n for n in os.listdir(os.path.dirname(local)) if ".old-" in n]
     assert len(aside) == 1
+
+
+@pytest.mark.parametrize(
+    ("host", "pid", "warned"),
+    [("elsewhere", 7, True), (None, os.getppid(), True), (None, 2**22 + 1, False)],
+)
+def test_a_writer_that_has_not_said_that_it_ended_is_named(
+    filesystem, far, caplog, host, pid, warned
+):
+    folder = far / "bucket/results/e"
+    folder.mkdir(parents=True)
+    word = {"host": host or socket.gethostname(), "pid": pid, "since": "2026-01-01 00:00:00"}
+    (folder / ".ctune.writer").write_text(json.dumps(word))
+    own = []
+
+    class Looks(ctune.Callback):
+        def on_trial_result(self, **info):
+            own.append(json.loads((folder / ".ctune.writer").read_text())["pid"])
+
+    run(filesystem, callbacks=[Looks()])
+    said = f"Process {pid} on {word['host']}, which has written to"
+    assert (said in caplog.text) == warned
+    assert set(own) == {os.getpid()}
+    assert not (folder / ".ctune.writer").exists()
 
 
 def test_a_tuner_is_known_by_its_place_in_storage(filesystem, far):
