@@ -668,9 +668,10 @@ write_more(void)
     world_close(&w);
 }
 
-/* A replay tells of so many results and failures. */
+/* A replay tells of so many results and failures, from a snapshot that knew of `before`. */
 static ct_status
-catch_up(ct_output_opts opts, int results, int failures, ct_err *err)
+catch_up_from(ct_output_opts opts, uint32_t before, int results, int failures,
+              ct_err *err)
 {
     world w;
     ct_name words = 0;
@@ -684,6 +685,11 @@ catch_up(ct_output_opts opts, int results, int failures, ct_err *err)
     }
     if (st == CT_OK) {
         st = ct_record_str(&w.r, words, "one\n\"two\"\r\n", 11, err);
+    }
+    if (st == CT_OK && before > 0) {
+        ct_trials_mut(w.trials, 0)->results = before;
+        ct_trials_mut(w.trials, 0)->told = before;
+        st = ct_output_catch_up_from(o, &w.board, err);
     }
     for (int i = 0; st == CT_OK && i < results; i++) {
         const ct_note n = {.kind = CT_NOTE_RESULT, .record = &w.r};
@@ -702,6 +708,12 @@ catch_up(ct_output_opts opts, int results, int failures, ct_err *err)
     ct_output_free(o);
     world_close(&w);
     return st;
+}
+
+static ct_status
+catch_up(ct_output_opts opts, int results, int failures, ct_err *err)
+{
+    return catch_up_from(opts, 0, results, failures, err);
 }
 
 static int
@@ -755,10 +767,43 @@ test_a_deleted_file_is_written_again_and_zeros_are_no_lines(void **state)
     assert_ok(ct_file_remove(path, &err), err);
     (void)snprintf(path, sizeof path, "%s/trial/result.json", folder);
     assert_ok(ct_file_replace(path, "{}\n\0\0\0\n", 7, false, &err), err);
+    static const char torn[] =
+        "Failure # 1 (occurred at x)\nnew\nFailure # 2 (occurred at y";
+    (void)snprintf(path, sizeof path, "%s/trial/error.txt", folder);
+    assert_ok(ct_file_replace(path, torn, sizeof torn - 1, false, &err), err);
     assert_ok(catch_up(all, 2, 2, &err), err);
+    assert_int_equal(
+        count_of("error.txt", "occurred at x)\nnew\nFailure # 2 (occurred"), 1);
+    assert_int_equal(count_of("error.txt", "occurred"), 2);
+    assert_int_equal(count_of("error.txt", "new\n"), 2);
     assert_file("result.json", "{}\n{\"words\": \"one\\n\\\"two\\\"\\r\\n\"}\n");
     assert_file("progress.csv", "words\r\n\"one\n\"\"two\"\"\r\n\"\r\n"
                                 "\"one\n\"\"two\"\"\r\n\"\r\n");
+}
+
+static void
+test_a_snapshot_tells_what_the_files_held_before_it(void **state)
+{
+    (void)state;
+    ct_err err = CT_ERR_INIT;
+    const ct_output_opts all = {true, true, true};
+    char path[200];
+    write_more(); /* 3 lines, 2 failures */
+    assert_ok(catch_up_from(all, 2, 2, 1, &err), err);
+    assert_int_equal(count_of("result.json", "\n"), 4);
+    assert_int_equal(count_of("error.txt", "occurred"), 3);
+    assert_ok(catch_up_from(all, 1, 1, 0, &err), err);
+    assert_int_equal(count_of("result.json", "\n"), 2);
+    assert_int_equal(count_of("progress.csv", "one"), 2);
+    assert_int_equal(count_of("error.txt", "occurred"), 1);
+    /* Someone removed some: what is there may be what followed the snapshot. */
+    assert_ok(catch_up_from(all, 9, 2, 1, &err), err);
+    assert_int_equal(count_of("result.json", "\n"), 2);
+    assert_int_equal(count_of("error.txt", "occurred"), 1);
+    (void)snprintf(path, sizeof path, "%s/trial/result.json", folder);
+    assert_ok(ct_file_remove(path, &err), err);
+    assert_ok(catch_up_from(all, 9, 2, 1, &err), err);
+    assert_int_equal(count_of("result.json", "\n"), 2);
 }
 
 static void
@@ -815,6 +860,7 @@ main(void)
         IN_FOLDER(test_every_failed_allocation_is_reported_without_leak),
         IN_FOLDER(test_lines_that_no_replay_tells_of_are_cut_off),
         IN_FOLDER(test_a_deleted_file_is_written_again_and_zeros_are_no_lines),
+        IN_FOLDER(test_a_snapshot_tells_what_the_files_held_before_it),
         IN_FOLDER(test_files_that_are_not_written_are_not_cut),
         IN_FOLDER(test_every_failed_allocation_while_catching_up_is_reported),
     };

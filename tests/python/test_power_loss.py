@@ -124,6 +124,39 @@ def test_what_a_lost_turn_left_in_the_files_stands_once(tmp_path: Path) -> None:
         assert outcome(run(part, True)) == expected, f"{kept} of {turns} turns were kept"
 
 
+class CopyAt(tune.Callback):
+    """Copies the experiment at a result, as a disk may have it when the power goes."""
+
+    def __init__(self, result: int, source: Path, target: Path) -> None:
+        self.left, self.source, self.target = result, source, target
+
+    def on_trial_result(self, **info: Any) -> None:
+        self.left -= 1
+        if self.left == 0:
+            shutil.copytree(self.source, self.target, dirs_exist_ok=True)
+
+
+def test_worker_processes_make_lost_results_again_once(tmp_path: Path) -> None:
+    tune.shutdown()
+    tune.init(executor="process", num_cpus=2)
+    whole, copy, part = tmp_path / "whole", tmp_path / "copy", tmp_path / "part"
+    options: dict[str, Any] = {
+        "config": {"x": tune.grid_search([0.1, 0.2]), "fine": True},
+        "num_samples": 1,
+        "scheduler": None,
+    }
+    run(whole, False, callbacks=[CopyAt(6, whole / "e", copy / "e")], **options)
+    (journal,) = (copy / "e").glob("journal-*.ctj")
+    lose(copy, part, len(turn_ends(journal)) - 5)
+    before = sum(len(path.read_text().splitlines()) for path in part.glob("e/*/result.json"))
+    assert before >= 5
+    for status, _, results, rows, _, checkpoints in outcome(run(part, True, **options)):
+        assert status == "TERMINATED"
+        assert [iteration for iteration, _ in results] == [1, 2, 3, 4]
+        assert rows == 5
+        assert checkpoints == [f"checkpoint_{index:06d}" for index in range(4)]
+
+
 def policy_files(storage: Path) -> dict[str, str]:
     return {path.name: path.read_text() for path in (storage / "e").glob("pbt_*.txt")}
 

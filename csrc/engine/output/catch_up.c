@@ -49,13 +49,15 @@ is_head(const ct_buf *text, size_t at, uint64_t *number)
     return len - n >= sizeof end - 1 && memcmp(p + n, end, sizeof end - 1) == 0;
 }
 
-/* Counts the failures that error.txt tells of, likewise. Their numbers grow by one or not at
- * all: the text of a failure may hold heads of others, as of a run within the trial. */
+/* Counts the failures that error.txt tells of, likewise; one whose text does not end with a
+ * line is not whole. Their numbers grow by one or not at all: the text of a failure may hold
+ * heads of others, as of a run within the trial. */
 static uint32_t
 count_failures(const ct_buf *text, uint32_t most, size_t *whole)
 {
     uint32_t failures = 0;
     uint64_t number, last = 0;
+    size_t start = 0; /* of the last one */
 
     *whole = text->len;
     for (size_t i = 0; i < text->len; i++) {
@@ -65,10 +67,15 @@ count_failures(const ct_buf *text, uint32_t most, size_t *whole)
         }
         if (failures == most) {
             *whole = i;
-            break;
+            return failures;
         }
+        start = i;
         last = number;
         failures++;
+    }
+    if (failures > 0 && text->data[text->len - 1] != '\n') {
+        *whole = start;
+        failures--;
     }
     return failures;
 }
