@@ -334,6 +334,21 @@ def test_policy_files_of_population_based_training_come_out_the_same(
     assert len(policy_files(found[0])) > 1
 
 
+@pytest.mark.parametrize("synch", [False, True])
+def test_a_run_that_is_cut_twice_logs_each_exploit_once(
+    synch: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CTUNE_SNAPSHOT_BYTES", "3000")  # exploits are behind it
+    make = pbt(synch=synch)
+    whole, found = cuts(tmp_path, make, every=16)
+    again = tmp_path / "again"
+    go(found[0], make, resume=True, callbacks=[Copies(again, every=16)])
+    places = [place for place in sorted(again.iterdir()) if snapshots(place / "e")]
+    for place in places[:3]:
+        assert outcome(go(place, make, resume=True)) == outcome(whole)
+        assert policy_files(place) == policy_files(tmp_path / "whole"), f"cut at {place.name}"
+
+
 def drawn() -> float:
     return random.uniform(0, 1)
 
