@@ -29,11 +29,65 @@
 
 enum { RIG_TRIALS = 6, RIG_STEPS = 4 };
 
+/* --- an object, as Python has them --- */
+
+static void
+rig_object_release(ct_ref *ref)
+{
+    ct_free(ref);
+}
+
+static ct_status
+rig_object_text(const ct_ref *ref, ct_buf *out, ct_err *err)
+{
+    (void)ref;
+    return ct_buf_puts(out, "\"object\"", err);
+}
+
+static ct_status
+rig_object_bytes(ct_ref *ref, ct_buf *out, ct_err *err)
+{
+    (void)ref;
+    return ct_buf_puts(out, "object", err);
+}
+
+static bool
+rig_object_equal(const ct_ref *a, const ct_ref *b)
+{
+    return a->ops == b->ops;
+}
+
+static const ct_ref_ops rig_object_ops = {rig_object_release, rig_object_text,
+                                          rig_object_bytes, rig_object_equal,
+                                          rig_object_bytes};
+
+static ct_status
+rig_object_new(ct_value *out, ct_err *err)
+{
+    ct_ref *ref = (ct_ref *)ct_alloc(sizeof *ref);
+    if (ref == NULL) {
+        return ct_fail_mem(err);
+    }
+    *ref = (ct_ref){&rig_object_ops, 1};
+    *out = ct_of_ref(ref);
+    return CT_OK;
+}
+
+static ct_status
+rig_object_read(void *ctx, const uint8_t *data, size_t len, ct_value *out, ct_err *err)
+{
+    (void)ctx;
+    return len == 6 && memcmp(data, "object", len) == 0
+               ? rig_object_new(out, err)
+               : ct_fail(err, CT_ECORRUPT, "", "no object");
+}
+
 /* --- policies --- */
 
 typedef struct rig_searcher {
     ct_searcher base;
-    ct_names *names;
+    ct_name x;
+    ct_value object; /* in each config */
     uint32_t made;
 } rig_searcher;
 
@@ -43,7 +97,7 @@ rig_next(ct_searcher *s, const ct_board *b, ct_suggestion *out, ct_search_state 
 {
     rig_searcher *own = (rig_searcher *)s;
     char id[16];
-    ct_name x = CT_NAME_NONE;
+    ct_value object = ct_nil();
 
     (void)b;
     *state = own->made == RIG_TRIALS ? CT_SEARCH_FINISHED : CT_SEARCH_TRIAL;
@@ -55,9 +109,29 @@ rig_next(ct_searcher *s, const ct_board *b, ct_suggestion *out, ct_search_state 
     out->id = out->id == NULL ? ct_strndup(id, strlen(id)) : out->id;
     out->config = ct_dict();
     out->evaluated = ct_dict();
-    RIG_CHECK(out->id != NULL);
-    RIG_CHECK(ct_names_intern(own->names, "x", 1, &x, err) == CT_OK);
-    return ct_value_put(&out->config, x, &number, err);
+    ct_status st = out->id == NULL ? ct_fail_mem(err)
+                                   : ct_value_put(&out->config, own->x, &number, err);
+    st = st == CT_OK ? ct_value_copy(&object, &own->object, err) : st;
+    return st == CT_OK ? ct_value_put(&out->config, CT_KEY_DONE, &object, err) : st;
+}
+
+static ct_status
+rig_search_save(ct_searcher *s, ct_names *names, ct_value *out, ct_err *err)
+{
+    (void)names, (void)err;
+    *out = ct_i64(((rig_searcher *)s)->made);
+    return CT_OK;
+}
+
+static ct_status
+rig_search_restore(ct_searcher *s, ct_names *names, const ct_value *v, ct_err *err)
+{
+    (void)names;
+    if (v->kind != CT_I64 || v->u.i < 0 || v->u.i > RIG_TRIALS) {
+        return ct_fail(err, CT_ECORRUPT, "searcher", "another state");
+    }
+    ((rig_searcher *)s)->made = (uint32_t)v->u.i;
+    return CT_OK;
 }
 
 static ct_status
@@ -79,6 +153,7 @@ rig_search_complete(ct_searcher *s, const ct_board *b, ct_trial_id t,
 static void
 rig_search_free(ct_searcher *s)
 {
+    ct_value_deinit(&((rig_searcher *)s)->object);
     ct_free(s);
 }
 
@@ -87,6 +162,8 @@ static const ct_searcher_ops rig_searcher_ops = {.name = "rig",
                                                  .next = rig_next,
                                                  .on_result = rig_search_result,
                                                  .on_complete = rig_search_complete,
+                                                 .save = rig_search_save,
+                                                 .restore = rig_search_restore,
                                                  .free = rig_search_free};
 
 static ct_status
@@ -125,6 +202,21 @@ rig_choose(ct_scheduler *s, const ct_board *b, ct_trial_id *out, ct_orders *orde
     return CT_OK;
 }
 
+static ct_status
+rig_scheduler_save(ct_scheduler *s, ct_names *names, ct_value *out, ct_err *err)
+{
+    (void)s, (void)names, (void)err;
+    *out = ct_nil();
+    return CT_OK;
+}
+
+static ct_status
+rig_scheduler_restore(ct_scheduler *s, ct_names *names, const ct_value *v, ct_err *err)
+{
+    (void)s, (void)names, (void)v;
+    return ct_fail(err, CT_ECORRUPT, "scheduler", "it has no state");
+}
+
 static void
 rig_scheduler_free(ct_scheduler *s)
 {
@@ -140,6 +232,8 @@ static const ct_scheduler_ops rig_scheduler_ops = {.name = "rig",
                                                    .on_error = ct_scheduler_ignore,
                                                    .on_remove = ct_scheduler_ignore,
                                                    .choose = rig_choose,
+                                                   .save = rig_scheduler_save,
+                                                   .restore = rig_scheduler_restore,
                                                    .free = rig_scheduler_free};
 
 /* --- a controller with its policies --- */
@@ -154,6 +248,8 @@ typedef struct rig {
     ct_exec *exec;
     ct_output *output; /* NULL = none */
     ct_record record;
+    uint64_t snapshot_bytes; /* of the journal, after which one is due; 0 = never */
+    bool cannot_save;        /* its foreign state */
     uint32_t saves;
     char path[32]; /* of the newest checkpoint; nothing is there */
 } rig;
@@ -203,6 +299,33 @@ rig_plan(void *ctx, const ct_command *c, double now, ct_sim_answer *out, ct_err 
     return st;
 }
 
+/* The foreign state is that there is one, and an object. */
+static ct_status
+rig_foreign_save(void *ctx, ct_value *out, ct_err *err)
+{
+    ct_value object = ct_nil();
+
+    if (((rig *)ctx)->cannot_save) {
+        return ct_fail(err, CT_EUNSUPPORTED, "", "not now");
+    }
+    *out = ct_list();
+    ct_status st = rig_object_new(&object, err);
+    st = st == CT_OK ? ct_value_push(out, &object, err) : st;
+    if (st != CT_OK) {
+        ct_value_deinit(out);
+    }
+    return st;
+}
+
+static ct_status
+rig_foreign_restore(void *ctx, const ct_value *v, ct_err *err)
+{
+    (void)ctx;
+    return v->kind == CT_LIST && v->len == 1 && v->u.items[0].kind == CT_REF
+               ? CT_OK
+               : ct_fail(err, CT_ECORRUPT, "", "no foreign state");
+}
+
 /* `store`: where the trials have their folders; NULL = nowhere. */
 static void
 rig_init(rig *r, const char *store)
@@ -217,9 +340,11 @@ rig_init(rig *r, const char *store)
     RIG_CHECK(ct_names_new(&r->names, &err) == CT_OK);
     RIG_CHECK(ct_keys_intern(r->names, &err) == CT_OK);
     ct_virtual_clock_init(&r->clock, 1000.0);
-    ct_answers_init(&r->answers, r->names, (ct_ref_reader){NULL, NULL});
+    ct_answers_init(&r->answers, r->names, (ct_ref_reader){rig_object_read, NULL});
     RIG_CHECK(searcher != NULL);
-    *searcher = (rig_searcher){{&rig_searcher_ops}, r->names, 0};
+    *searcher = (rig_searcher){{&rig_searcher_ops}, CT_NAME_NONE, ct_nil(), 0};
+    RIG_CHECK(ct_names_intern(r->names, "x", 1, &searcher->x, &err) == CT_OK);
+    RIG_CHECK(rig_object_new(&searcher->object, &err) == CT_OK);
     r->searcher = &searcher->base;
     r->scheduler = (ct_scheduler *)ct_calloc(1, sizeof *r->scheduler);
     RIG_CHECK(r->scheduler != NULL);
@@ -242,6 +367,7 @@ rig_init(rig *r, const char *store)
                                .n_experiments = 1,
                                .max_pending = 2,
                                .max_dirname = 130,
+                               .foreign = {rig_foreign_save, rig_foreign_restore, r},
                                .checkpoint = {.num_to_keep = 1, .score = CT_NAME_NONE}};
     RIG_CHECK(ct_control_new(&r->control, &o, &err) == CT_OK);
     RIG_CHECK(ct_sim_new(&r->exec, &sim, &r->clock, &err) == CT_OK);
@@ -276,6 +402,7 @@ rig_drive_opts(rig *r, ct_journal *j)
         .clock = &r->clock.clock,
         .heard = UINT32_MAX,
         .interrupt_grace = 5.0,
+        .snapshot_bytes = r->snapshot_bytes,
         .settings = "{\"control\":{\"max_pending\":2},\"resume\":null,\"run\":{}}"};
 }
 
