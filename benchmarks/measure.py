@@ -765,6 +765,53 @@ def case_digits(side: str) -> dict[str, float]:
     return digits_job.with_tune(lib.tune, lib.report, lib.basic, lib.asha)
 
 
+def case_snapshot(side: str) -> dict[str, float]:
+    """Longest pause of a run whose journal grows to 80 MiB, with one snapshot and without.
+
+    The side says how many results a trial has: "ctune-10000", or "ctune-100" for many trials.
+    """
+    import ctune
+
+    results = int(side.partition("-")[2])
+    total = 400_000
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+    out: dict[str, float] = {}
+    for name, limit in (("with", 64 << 20), ("without", 0)):
+        os.environ["CTUNE_SNAPSHOT_BYTES"] = str(limit)
+        times = array("d")
+
+        class Job(ctune.Trainable):
+            def setup(self, config: Any) -> None:
+                self.i = 0
+
+            def step(self, times: Any = times) -> dict[str, Any]:
+                times.append(time.perf_counter())
+                self.i += 1
+                return {**metrics(self.i), "done": self.i == results}
+
+            def reset_config(self, new_config: Any) -> bool:
+                self.i = 0
+                return True
+
+        place = tempfile.mkdtemp()
+        ctune.init(executor="inline", num_cpus=8)
+        ctune.run(
+            Job,
+            name="e",
+            verbose=0,
+            storage_path=place,
+            config={"x": ctune.uniform(0, 1)},
+            num_samples=total // results,
+            reuse_actors=True,
+        )
+        ctune.shutdown()
+        out[f"pause_s_{name}"] = max(b - a for a, b in itertools.pairwise(times))
+        folder = Path(place) / "e"
+        out[f"journal_{name}"] = sum(f.stat().st_size for f in folder.glob("journal-*"))
+        out[f"snapshot_{name}"] = sum(f.stat().st_size for f in folder.glob("snapshot-*"))
+    return out
+
+
 def main() -> None:
     case, side = sys.argv[1:]
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")

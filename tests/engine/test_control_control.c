@@ -558,27 +558,28 @@ make_control(world *w, ct_names *names, const char *dir, ct_control **out, ct_er
     return st;
 }
 
-/* The state of one controller, by way of a file's text, to another one. */
+/* The state of one controller to another one, whose names have other numbers. */
 static ct_status
 hand_over(ct_control *from, ct_control *to, ct_err *err)
 {
-    ct_value saved = ct_nil(), read = ct_nil();
-    ct_buf text = CT_BUF_INIT;
-    ct_names *names = ct_control_names(to);
+    ct_value saved = ct_nil(), read = ct_dict();
+    ct_names *theirs = ct_control_names(from);
     ct_status st = ct_control_save(from, &saved, err);
 
-    if (st == CT_OK) {
-        st = ct_json_print(&text, &saved, ct_control_names(from), 0, err);
-    }
-    if (st == CT_OK) {
-        st = ct_json_parse(&read, (const char *)text.data, text.len, names, err);
+    for (uint32_t i = 0; st == CT_OK && i < saved.len; i++) {
+        ct_entry *e = &saved.u.entries[i];
+        ct_name key;
+        st = ct_names_intern(ct_control_names(to), ct_names_text(theirs, e->key),
+                             ct_names_len(theirs, e->key), &key, err);
+        if (st == CT_OK) {
+            st = ct_value_put(&read, key, &e->value, err);
+        }
     }
     if (st == CT_OK) {
         st = ct_control_load(to, &read, (ct_ref_reader){NULL, NULL}, err);
     }
     ct_value_deinit(&saved);
     ct_value_deinit(&read);
-    ct_buf_deinit(&text);
     return st;
 }
 
@@ -863,9 +864,9 @@ test_a_damaged_state_is_refused_or_loaded_but_never_more(void **ctx)
         ct_control *c = NULL;
         char was = state->u.s[i % len];
         if (i < len) {
-            state->u.s[i] = was == 'A' ? 'B' : was == 'z' ? 'A' : (char)(was + 1);
+            state->u.s[i] = (char)(was ^ 1 << i % 8);
         } else {
-            state->len = (uint32_t)((i - len) / 4 * 4);
+            state->len = (uint32_t)(i - len);
         }
         assert_ok(make_control(&w, w.names, "/nowhere/exp", &c, &err), err);
         ct_status st = ct_control_load(c, &saved, (ct_ref_reader){NULL, NULL}, &err);

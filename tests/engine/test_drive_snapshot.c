@@ -309,6 +309,7 @@ test_a_damaged_snapshot_gives_way_to_the_one_before(void **ctx)
 
     (void)ctx;
     damage_all(&b, "json", state, check_same);
+    damage_all(&b, "bin", state, check_same);
     damage_all(&b, "pkl", state, check_same);
     check_same(rig_replay(b.dir, 0), state);
     bench_close(&b);
@@ -331,6 +332,7 @@ test_damage_to_the_only_snapshot_is_an_error(void **ctx)
     }
     check_same(rig_replay(b.dir, 0), state);
     damage_all(&b, "json", state, check_corrupt);
+    damage_all(&b, "bin", state, check_corrupt);
     damage_all(&b, "pkl", state, check_corrupt);
     bench_close(&b);
 }

@@ -102,9 +102,12 @@ ct_buf_put_u32(ct_buf *b, uint32_t v, ct_err *err)
 ct_status
 ct_buf_put_u64(ct_buf *b, uint64_t v, ct_err *err)
 {
-    uint8_t raw[8];
-    le64_store(raw, v);
-    return ct_buf_put(b, raw, sizeof raw, err);
+    ct_status st = ct_buf_reserve(b, 8, err);
+    if (st == CT_OK) {
+        le64_store(b->data + b->len, v);
+        b->len += 8;
+    }
+    return st;
 }
 
 ct_status
@@ -118,14 +121,18 @@ ct_buf_put_f64(ct_buf *b, double v, ct_err *err)
 ct_status
 ct_buf_put_varint(ct_buf *b, uint64_t v, ct_err *err)
 {
-    uint8_t raw[VARINT_MAX];
-    size_t n = 0;
+    ct_status st = ct_buf_reserve(b, VARINT_MAX, err);
+    if (st != CT_OK) {
+        return st;
+    }
+    uint8_t *to = b->data + b->len;
     while (v >= 0x80U) {
-        raw[n++] = (uint8_t)(v | 0x80U);
+        *to++ = (uint8_t)(v | 0x80U);
         v >>= 7;
     }
-    raw[n++] = (uint8_t)v;
-    return ct_buf_put(b, raw, n, err);
+    *to++ = (uint8_t)v;
+    b->len = (size_t)(to - b->data);
+    return CT_OK;
 }
 
 ct_status
@@ -142,66 +149,6 @@ ct_buf_put_bytes(ct_buf *b, const void *data, size_t len, ct_err *err)
         st = ct_buf_put(b, data, len, err);
     }
     return st;
-}
-
-static const char BASE64[] =
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-ct_status
-ct_buf_put_base64(ct_buf *b, const void *data, size_t len, ct_err *err)
-{
-    const uint8_t *from = data;
-    if (len > SIZE_MAX / 2) {
-        return ct_fail_mem(err);
-    }
-    ct_status st = ct_buf_reserve(b, (len + 2) / 3 * 4, err);
-    if (st != CT_OK) {
-        return st;
-    }
-    for (size_t i = 0; i < len; i += 3) {
-        size_t n = len - i < 3 ? len - i : 3;
-        uint32_t bits = 0;
-        for (size_t k = 0; k < 3; k++) {
-            bits = bits << 8 | (k < n ? from[i + k] : 0U);
-        }
-        for (size_t k = 0; k < 4; k++) {
-            b->data[b->len++] =
-                k <= n ? (uint8_t)BASE64[bits >> (18 - 6 * k) & 63] : (uint8_t)'=';
-        }
-    }
-    return CT_OK;
-}
-
-ct_status
-ct_buf_from_base64(ct_buf *b, const char *text, size_t len, ct_err *err)
-{
-    uint8_t digit[256];
-    size_t pad = 0;
-    memset(digit, 64, sizeof digit);
-    for (uint8_t i = 0; i < 64; i++) {
-        digit[(uint8_t)BASE64[i]] = i;
-    }
-    while (pad < 2 && pad < len && text[len - 1 - pad] == '=') {
-        pad++;
-    }
-    ct_status st = ct_buf_reserve(b, len / 4 * 3 + 1, err);
-    if (st != CT_OK) {
-        return st;
-    }
-    bool bad = len % 4 != 0;
-    for (size_t i = 0; !bad && i < len; i += 4) {
-        size_t n = i + 4 < len ? 4 : 4 - pad;
-        uint32_t bits = 0;
-        for (size_t k = 0; k < 4; k++) {
-            uint8_t d = k < n ? digit[(uint8_t)text[i + k]] : 0;
-            bad = bad || d > 63;
-            bits = bits << 6 | (d & 63U);
-        }
-        for (size_t k = 0; k + 1 < n; k++) {
-            b->data[b->len++] = (uint8_t)(bits >> (16 - 8 * k) & 255U);
-        }
-    }
-    return bad ? ct_fail(err, CT_ECORRUPT, "", "is no base64 text") : CT_OK;
 }
 
 ct_status

@@ -32,10 +32,6 @@ ct_status ct_buf_put_f64(ct_buf *b, double v, ct_err *err); /* bits, NaN payload
 ct_status ct_buf_put_varint(ct_buf *b, uint64_t v, ct_err *err); /* LEB128 */
 /* Varint length, then bytes. */
 ct_status ct_buf_put_bytes(ct_buf *b, const void *data, size_t len, ct_err *err);
-/* Appends the bytes as base64 text, padded. */
-ct_status ct_buf_put_base64(ct_buf *b, const void *data, size_t len, ct_err *err);
-/* Appends the bytes of such a text. CT_ECORRUPT when it is none. */
-ct_status ct_buf_from_base64(ct_buf *b, const char *text, size_t len, ct_err *err);
 /* Adds a NUL that is not counted in len, so that data can be read as text. */
 ct_status ct_buf_terminate(ct_buf *b, ct_err *err);
 /* A double as the shortest text that reads back the same, in the form of Python's repr

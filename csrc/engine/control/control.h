@@ -106,8 +106,8 @@ const char *ct_control_dir(const ct_control *c, size_t number);
 /* Asks to stop one trial or (CT_TRIAL_NONE) the experiment; takes effect in settle. */
 ct_status ct_control_stop(ct_control *c, ct_trial_id t, ct_err *err);
 /* Between two turns: everything that later turns depend on but the settings, as a
- * document for a snapshot. The pickles of objects are one string in it, "objects", if there
- * are any. Errors: CT_EUNSUPPORTED when a policy cannot be saved; CT_EINVAL when an object
+ * document for a snapshot: "state" is a string of bytes, "objects" another one of pickles, if
+ * there are any; the rest is for people. Errors: CT_EUNSUPPORTED when a policy cannot be saved; CT_EINVAL when an object
  * in a config has no pickle; CT_EFOREIGN. */
 ct_status ct_control_save(ct_control *c, ct_value *out, ct_err *err);
 /* Puts a new controller, of the same experiments and policies, where that one was; it is of

@@ -1,6 +1,6 @@
 /* save.c: the controller's state between two turns, for snapshots of the journal.
  *
- * The state is one string of bytes inside a small document that people can read. Saving
+ * The state is one string of bytes beside a small document that people can read. Saving
  * and loading walk over the same fields with the same functions, which write what they
  * are given or replace it, so the two cannot drift apart. Names travel as texts, since
  * another process numbers them otherwise; directories are relative to those of the
@@ -923,13 +923,7 @@ put_bytes(ct_control *c, ct_value *dict, const char *key, const ct_buf *bytes,
 static ct_status
 put_state(walk *w, ct_value *dict, ct_err *err)
 {
-    ct_buf text = CT_BUF_INIT;
-    ct_status st = ct_buf_put_base64(&text, w->out.data, w->out.len, err);
-
-    if (st == CT_OK) {
-        st = put_bytes(w->c, dict, "state", &text, err);
-    }
-    ct_buf_deinit(&text);
+    ct_status st = put_bytes(w->c, dict, "state", &w->out, err);
     return st == CT_OK && w->objects.len > 0
                ? put_bytes(w->c, dict, "objects", &w->objects, err)
                : st;
@@ -998,7 +992,6 @@ ct_control_load(ct_control *c, const ct_value *saved, ct_ref_reader objects,
     const ct_value *version = get(c, saved, "version", CT_I64);
     const ct_value *state = get(c, saved, "state", CT_STR);
     const ct_value *pickles = get(c, saved, "objects", CT_STR);
-    ct_buf bytes = CT_BUF_INIT;
     walk w = walk_begin(c, true, err);
 
     if (ct_trials_count(c->trials) > 0) {
@@ -1012,13 +1005,8 @@ ct_control_load(ct_control *c, const ct_value *saved, ct_ref_reader objects,
                        "its state has version %lld, this is for version %d",
                        (long long)version->u.i, STATE_VERSION);
     }
-    ct_status st = ct_buf_from_base64(&bytes, state->u.s, state->len, err);
-    if (st != CT_OK) {
-        ct_buf_deinit(&bytes);
-        return st;
-    }
     ct_answers_init(&w.values, c->opts.names, objects);
-    w.in = ct_reader_of(bytes.data, bytes.len);
+    w.in = ct_reader_of(state->u.s, state->len);
     if (pickles != NULL) {
         w.pickles = ct_reader_of(pickles->u.s, pickles->len);
     }
@@ -1028,6 +1016,5 @@ ct_control_load(ct_control *c, const ct_value *saved, ct_ref_reader objects,
         damaged(&w, "its own length");
     }
     walk_end(&w);
-    ct_buf_deinit(&bytes);
     return w.st;
 }

@@ -6,7 +6,7 @@
  *                      not happen: a torn tail is dropped. The next segment tells where
  *                      the turns ended.
  *   snapshot-%06u.json state before segment of the same number; written aside, renamed.
- *   snapshot-%06u.pkl  the string "objects" of that state, if it has one: not for people.
+ *   snapshot-%06u.bin, .pkl  its strings "state" and "objects", which are not for people.
  * One write per turn. Sync policy: never, at most every second, or each turn. */
 #ifndef CT_JOURNAL_JOURNAL_H
 #define CT_JOURNAL_JOURNAL_H

@@ -38,14 +38,14 @@ struct ct_journal {
     bool unsettled; /* it ended early */
 };
 
-/* "dir/journal-000001.ctj" and the like (of a snapshot's objects: "snapshot-000001.pkl"),
+/* "dir/journal-000001.ctj" and the like (of a part of a snapshot: "snapshot-000001.bin"),
  * NUL-terminated; replaces *out. */
 ct_status journal_segment_path(ct_buf *out, const char *dir, uint32_t number,
                                ct_err *err);
 ct_status journal_snapshot_path(ct_buf *out, const char *dir, uint32_t number,
                                 ct_err *err);
-ct_status journal_objects_path(ct_buf *out, const char *dir, uint32_t number,
-                               ct_err *err);
+ct_status journal_part_path(ct_buf *out, const char *dir, uint32_t number,
+                            const char *suffix, ct_err *err);
 
 /* Makes a segment that holds its header alone; *size = its bytes. */
 ct_status journal_segment_make(ct_file *out, const char *dir, uint32_t number,
@@ -53,14 +53,14 @@ ct_status journal_segment_make(ct_file *out, const char *dir, uint32_t number,
 /* Makes the segment of the next turn, if there is none yet. */
 ct_status journal_begin(ct_journal *j, ct_err *err);
 
-/* The numbers of a folder's snapshots, files of objects and segments, ascending. */
+/* The numbers of a folder's snapshots and segments, ascending, and of parts of snapshots. */
 typedef struct journal_files {
     uint32_t *snapshots;
     size_t snapshot_count;
     size_t snapshot_cap;
-    uint32_t *objects;
-    size_t objects_count;
-    size_t objects_cap;
+    uint32_t *parts;
+    size_t parts_count;
+    size_t parts_cap;
     uint32_t *segments;
     size_t segment_count;
     size_t segment_cap;
@@ -78,11 +78,11 @@ ct_status journal_wrap_snapshot(ct_buf *out, uint32_t number, const ct_value *st
                                 const ct_names *names, ct_err *err);
 ct_status journal_unwrap_snapshot(ct_value *state, uint32_t number, const ct_buf *text,
                                   ct_names *names, ct_err *err);
-/* Puts the objects of a state, which its text only describes, from their file in place.
- * CT_ECORRUPT when that is not the one described. */
-ct_status journal_read_objects(ct_value *state, const char *path, const ct_names *names,
-                               ct_err *err);
-/* With its objects. CT_ECORRUPT when it cannot be read. */
+/* Puts the parts of a state, which its text only describes, from their files in place.
+ * CT_ECORRUPT when one is not the one described. */
+ct_status journal_read_parts(ct_value *state, const char *dir, uint32_t number,
+                             const ct_names *names, ct_err *err);
+/* With its parts. CT_ECORRUPT when it cannot be read. */
 ct_status journal_read_snapshot(const char *dir, uint32_t number, ct_names *names,
                                 ct_value *state, ct_err *err);
 /* Replaces *out by the bytes of a segment's header. */

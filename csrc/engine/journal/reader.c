@@ -416,7 +416,6 @@ journal_read_snapshot(const char *dir, uint32_t number, ct_names *names,
                       ct_value *state, ct_err *err)
 {
     ct_buf path = CT_BUF_INIT;
-    ct_buf beside = CT_BUF_INIT;
     ct_buf text = CT_BUF_INIT;
     ct_status st = journal_snapshot_path(&path, dir, number, err);
     if (st == CT_OK) {
@@ -426,10 +425,7 @@ journal_read_snapshot(const char *dir, uint32_t number, ct_names *names,
         ct_err own = CT_ERR_INIT;
         st = journal_unwrap_snapshot(state, number, &text, names, &own);
         if (st == CT_OK) {
-            st = journal_objects_path(&beside, dir, number, &own);
-        }
-        if (st == CT_OK) {
-            st = journal_read_objects(state, (const char *)beside.data, names, &own);
+            st = journal_read_parts(state, dir, number, names, &own);
         }
         if (st == CT_ENOMEM) {
             st = ct_fail_mem(err);
@@ -444,7 +440,6 @@ journal_read_snapshot(const char *dir, uint32_t number, ct_names *names,
         }
     }
     ct_buf_deinit(&path);
-    ct_buf_deinit(&beside);
     ct_buf_deinit(&text);
     return st;
 }

@@ -346,7 +346,7 @@ repair_snapshots(repair *r, const journal_files *files, uint32_t first, ct_err *
             bool whole = f.kind == CT_REPAIR_WHOLE;
             f.why =
                 whole ? ""
-                      : "it or its objects are damaged; an older state and the journal "
+                      : "it or a part of it is damaged; an older state and the journal "
                         "take over";
             f.kept = whole ? r->bytes.len : 0;
             f.dropped = r->bytes.len - f.kept;

@@ -18,7 +18,7 @@ void
 journal_files_deinit(journal_files *f)
 {
     ct_free(f->snapshots);
-    ct_free(f->objects);
+    ct_free(f->parts);
     ct_free(f->segments);
     *f = (journal_files){0};
 }
@@ -64,8 +64,9 @@ visit_name(void *ctx, const char *name, ct_err *err)
     if (parse_name(name, "snapshot-", ".json", &n)) {
         return add_number(&f->snapshots, &f->snapshot_count, &f->snapshot_cap, n, err);
     }
-    if (parse_name(name, "snapshot-", ".pkl", &n)) {
-        return add_number(&f->objects, &f->objects_count, &f->objects_cap, n, err);
+    if (parse_name(name, "snapshot-", ".bin", &n) ||
+        parse_name(name, "snapshot-", ".pkl", &n)) {
+        return add_number(&f->parts, &f->parts_count, &f->parts_cap, n, err);
     }
     return CT_OK;
 }
@@ -146,91 +147,167 @@ journal_unwrap_snapshot(ct_value *state, uint32_t number, const ct_buf *text,
     return ct_json_parse(state, (const char *)text->data + HEAD_LEN, len, names, err);
 }
 
-/* ---- its objects ---- */
+/* ---- what stands apart ---- */
 
-/* What stands in the file in place of the objects. */
-enum { OBJECTS_TEXT = 64 };
+/* Strings of a state that are not for people are files of their own. */
+static const struct {
+    const char *key;
+    const char *suffix;
+} PARTS[] = {{"state", "bin"}, {"objects", "pkl"}};
+enum { PARTS_COUNT = sizeof PARTS / sizeof PARTS[0], PART_TEXT = 64 };
 
+/* What stands in the snapshot in place of a part. */
 static void
-print_objects(char text[OBJECTS_TEXT], const void *data, size_t len)
+print_part(char text[PART_TEXT], const void *data, size_t len)
 {
-    (void)snprintf(text, OBJECTS_TEXT, "%zu bytes, crc32c %08x", len,
+    (void)snprintf(text, PART_TEXT, "%zu bytes, crc32c %08x", len,
                    (unsigned)ct_crc32c(0, data, len));
 }
 
-static ct_name
-objects_key(const ct_value *state, const ct_names *names)
-{
-    return state->kind == CT_DICT ? ct_names_find(names, "objects", 7) : CT_NAME_NONE;
-}
-
-/* The string of objects in a state, or NULL. */
+/* The string in a state; NULL when it has none. */
 static const ct_value *
-objects_of(const ct_value *state, const ct_names *names)
+part_of(const ct_value *state, size_t i, const ct_names *names, ct_name *key)
 {
-    ct_name key = objects_key(state, names);
-    const ct_value *v = key == CT_NAME_NONE ? NULL : ct_value_get(state, key);
+    *key = ct_names_find(names, PARTS[i].key, strlen(PARTS[i].key));
+    const ct_value *v = state->kind == CT_DICT && *key != CT_NAME_NONE
+                            ? ct_value_get(state, *key)
+                            : NULL;
     return v != NULL && v->kind == CT_STR ? v : NULL;
 }
 
-/* The state's text with a text in place of its objects; what is long is not copied. */
+/* Puts a part's description in its place among the entries, which are `state`'s. */
 static ct_status
-wrap_apart(ct_buf *out, uint32_t number, const ct_value *state, const ct_value *objects,
-           const ct_names *names, ct_err *err)
+describe_part(ct_entry *entries, const ct_value *state, size_t i, const ct_names *names,
+              ct_value *text, ct_err *err)
 {
-    char text[OBJECTS_TEXT];
-    ct_value v = ct_nil();
-    size_t at = 0;
-    print_objects(text, objects->u.s, objects->len);
-    ct_entry *entries = ct_alloc(state->len * sizeof *entries);
-    ct_status st = entries == NULL ? ct_fail_mem(err) : CT_OK;
-    if (st == CT_OK) {
-        st = ct_str(&v, text, strlen(text), err);
+    char printed[PART_TEXT];
+    ct_name key;
+    const ct_value *v = part_of(state, i, names, &key);
+    if (v == NULL) {
+        return CT_OK;
+    }
+    print_part(printed, v->u.s, v->len);
+    ct_status st = ct_str(text, printed, strlen(printed), err);
+    for (uint32_t at = 0; st == CT_OK && at < state->len; at++) {
+        if (entries[at].key == key) {
+            entries[at].value = *text;
+        }
+    }
+    return st;
+}
+
+/* The state's text with descriptions in place of its parts; what is long is not copied. */
+static ct_status
+wrap_state(ct_buf *out, uint32_t number, const ct_value *state, const ct_names *names,
+           ct_err *err)
+{
+    ct_value texts[PARTS_COUNT];
+    ct_value view = *state;
+    ct_entry *entries = NULL;
+    ct_status st = CT_OK;
+    for (size_t i = 0; i < PARTS_COUNT; i++) {
+        texts[i] = ct_nil();
+    }
+    if (state->kind == CT_DICT && state->len > 0) {
+        entries = ct_alloc(state->len * sizeof *entries);
+        st = entries == NULL ? ct_fail_mem(err) : CT_OK;
+    }
+    if (entries != NULL) {
+        memcpy(entries, state->u.entries, state->len * sizeof *entries);
+        view.u.entries = entries;
+    }
+    for (size_t i = 0; st == CT_OK && entries != NULL && i < PARTS_COUNT; i++) {
+        st = describe_part(entries, state, i, names, &texts[i], err);
     }
     if (st == CT_OK) {
-        memcpy(entries, state->u.entries, state->len * sizeof *entries);
-        while (entries[at].key != objects_key(state, names)) {
-            at++;
-        }
-        entries[at].value = v;
-        const ct_value view = {
-            .kind = CT_DICT, .len = state->len, .u = {.entries = entries}};
         st = journal_wrap_snapshot(out, number, &view, names, err);
     }
-    ct_value_deinit(&v);
+    for (size_t i = 0; i < PARTS_COUNT; i++) {
+        ct_value_deinit(&texts[i]);
+    }
     ct_free(entries);
     return st;
 }
 
-ct_status
-journal_read_objects(ct_value *state, const char *path, const ct_names *names,
-                     ct_err *err)
+static ct_status
+read_part(ct_value *state, size_t i, const char *path, const ct_names *names,
+          ct_err *err)
 {
-    char text[OBJECTS_TEXT];
+    char text[PART_TEXT];
+    ct_name key;
     ct_buf bytes = CT_BUF_INIT;
     ct_value v = ct_nil();
-    const ct_value *told = objects_of(state, names);
+    const ct_value *told = part_of(state, i, names, &key);
     if (told == NULL) {
         return CT_OK;
     }
     ct_status st = ct_file_read_all(path, &bytes, err);
     if (st == CT_OK) {
-        print_objects(text, bytes.data, bytes.len);
+        print_part(text, bytes.data, bytes.len);
         if (strcmp(text, told->u.s) != 0) {
             st = ct_fail(err, CT_ECORRUPT, "",
-                         "the file of its objects is not what it was: %s in place of "
-                         "%.40s",
-                         text, told->u.s);
+                         "its .%s is not what it was: %s in place of %.40s",
+                         PARTS[i].suffix, text, told->u.s);
         }
     }
     if (st == CT_OK) {
         st = ct_str(&v, (const char *)bytes.data, bytes.len, err);
     }
     if (st == CT_OK) {
-        st = ct_value_put(state, objects_key(state, names), &v, err);
+        st = ct_value_put(state, key, &v, err);
     }
     ct_buf_deinit(&bytes);
     return st;
+}
+
+ct_status
+journal_read_parts(ct_value *state, const char *dir, uint32_t number,
+                   const ct_names *names, ct_err *err)
+{
+    ct_buf path = CT_BUF_INIT;
+    ct_status st = CT_OK;
+    for (size_t i = 0; st == CT_OK && i < PARTS_COUNT; i++) {
+        st = journal_part_path(&path, dir, number, PARTS[i].suffix, err);
+        if (st == CT_OK) {
+            st = read_part(state, i, (const char *)path.data, names, err);
+        }
+    }
+    ct_buf_deinit(&path);
+    return st;
+}
+
+/* Writes the parts, before their snapshot; *size = their bytes. `path` is used. */
+static ct_status
+write_parts(const ct_journal *j, const ct_value *state, uint32_t number, ct_buf *path,
+            uint64_t *size, ct_err *err)
+{
+    ct_status st = CT_OK;
+    *size = 0;
+    for (size_t i = 0; st == CT_OK && i < PARTS_COUNT; i++) {
+        ct_name key;
+        const ct_value *v = part_of(state, i, j->encoder.names, &key);
+        if (v == NULL) {
+            continue;
+        }
+        *size += v->len;
+        st = journal_part_path(path, j->dir, number, PARTS[i].suffix, err);
+        if (st == CT_OK) {
+            st = ct_file_replace((const char *)path->data, v->u.s, v->len,
+                                 j->sync != CT_SYNC_NONE, err);
+        }
+    }
+    return st;
+}
+
+/* `path` has room. */
+static void
+remove_parts(const ct_journal *j, uint32_t number, ct_buf *path)
+{
+    for (size_t i = 0; i < PARTS_COUNT; i++) {
+        if (journal_part_path(path, j->dir, number, PARTS[i].suffix, NULL) == CT_OK) {
+            (void)ct_file_remove((const char *)path->data, NULL);
+        }
+    }
 }
 
 /* Removes what the snapshot `keep` makes unnecessary. Segments go in descending order:
@@ -239,10 +316,9 @@ journal_read_objects(ct_value *state, const char *path, const ct_names *names,
 static void
 remove_older(const ct_journal *j, const journal_files *f, uint32_t keep, ct_buf *path)
 {
-    for (size_t i = 0; i < f->objects_count; i++) {
-        if (f->objects[i] < keep &&
-            journal_objects_path(path, j->dir, f->objects[i], NULL) == CT_OK) {
-            (void)ct_file_remove((const char *)path->data, NULL);
+    for (size_t i = 0; i < f->parts_count; i++) {
+        if (f->parts[i] < keep) {
+            remove_parts(j, f->parts[i], path);
         }
     }
     for (size_t i = 0; i < f->snapshot_count; i++) {
@@ -264,21 +340,20 @@ remove_older(const ct_journal *j, const journal_files *f, uint32_t keep, ct_buf 
 
 /* Gives the new segment's number back, so that a full disk does not collect headers. The
  * snapshot may have got its name, though not for good: turns go on in the old segment, so
- * it must go first. */
+ * it must go first. `path` has room. */
 static void
-abandon_segment(ct_journal *j, ct_file *file, uint32_t number, const char *snapshot,
-                const char *objects)
+abandon_segment(ct_journal *j, ct_file *file, uint32_t number, ct_buf *path)
 {
     if (file->fd >= 0) {
-        (void)ct_file_remove(snapshot, NULL);
-    }
-    (void)ct_file_remove(objects, NULL);
-    if (file->fd >= 0) {
+        if (journal_snapshot_path(path, j->dir, number, NULL) == CT_OK) {
+            (void)ct_file_remove((const char *)path->data, NULL);
+        }
         if (ct_file_remove(file->path, NULL) != CT_OK) {
             j->highest = number;
         }
         ct_file_close(file);
     }
+    remove_parts(j, number, path);
 }
 
 static void
@@ -303,21 +378,17 @@ ct_journal_snapshot(ct_journal *j, const ct_value *state, ct_err *err)
 {
     ct_buf text = CT_BUF_INIT;
     ct_buf path = CT_BUF_INIT;
-    ct_buf beside = CT_BUF_INIT;
     journal_files files = {0};
     ct_file file = CT_FILE_INIT;
     uint64_t size = 0;
+    uint64_t parts = 0;
     uint32_t number = j->highest + 1;
     bool durable = j->sync != CT_SYNC_NONE;
     if (j->open || j->turn.len > 0) {
         return ct_fail(err, CT_ESTATE, j->dir,
                        "a turn is not written: commit it before the snapshot");
     }
-    const ct_value *objects = objects_of(state, j->encoder.names);
-    ct_status st =
-        objects == NULL
-            ? journal_wrap_snapshot(&text, number, state, j->encoder.names, err)
-            : wrap_apart(&text, number, state, objects, j->encoder.names, err);
+    ct_status st = wrap_state(&text, number, state, j->encoder.names, err);
     if (st == CT_OK) {
         st = journal_begin(j, err);
     }
@@ -326,9 +397,6 @@ ct_journal_snapshot(ct_journal *j, const ct_value *state, ct_err *err)
     }
     if (st == CT_OK) {
         st = journal_snapshot_path(&path, j->dir, number, err);
-    }
-    if (st == CT_OK) {
-        st = journal_objects_path(&beside, j->dir, number, err);
     }
     if (st != CT_OK) {
         goto done;
@@ -340,24 +408,25 @@ ct_journal_snapshot(ct_journal *j, const ct_value *state, ct_err *err)
     if (st == CT_OK && durable) {
         st = ct_file_sync(&j->file, err);
     }
-    if (st == CT_OK && objects != NULL) {
-        st = ct_file_replace((const char *)beside.data, objects->u.s, objects->len,
-                             durable, err);
+    if (st == CT_OK) {
+        st = write_parts(j, state, number, &path, &parts, err);
     }
     if (st == CT_OK) {
         st = journal_segment_make(&file, j->dir, number, j->turns, &size, err);
+    }
+    if (st == CT_OK) {
+        st = journal_snapshot_path(&path, j->dir, number, err);
     }
     if (st == CT_OK) {
         st =
             ct_file_replace((const char *)path.data, text.data, text.len, durable, err);
     }
     if (st != CT_OK) {
-        abandon_segment(j, &file, number, (const char *)path.data,
-                        (const char *)beside.data);
+        abandon_segment(j, &file, number, &path);
         goto done;
     }
     switch_segment(j, &file, number, size);
-    j->snapshot = text.len + (objects == NULL ? 0 : objects->len);
+    j->snapshot = text.len + parts;
     if (files.snapshot_count > 0) {
         remove_older(j, &files, files.snapshots[files.snapshot_count - 1], &path);
     }
@@ -365,6 +434,5 @@ done:
     journal_files_deinit(&files);
     ct_buf_deinit(&text);
     ct_buf_deinit(&path);
-    ct_buf_deinit(&beside);
     return st;
 }

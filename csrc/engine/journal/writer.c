@@ -38,9 +38,10 @@ journal_snapshot_path(ct_buf *out, const char *dir, uint32_t number, ct_err *err
 }
 
 ct_status
-journal_objects_path(ct_buf *out, const char *dir, uint32_t number, ct_err *err)
+journal_part_path(ct_buf *out, const char *dir, uint32_t number, const char *suffix,
+                  ct_err *err)
 {
-    return numbered_path(out, dir, "snapshot", number, "pkl", err);
+    return numbered_path(out, dir, "snapshot", number, suffix, err);
 }
 
 ct_status
