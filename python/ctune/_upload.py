@@ -51,7 +51,7 @@ _CLOSE_GRACE_S = 30.0
 _MOST_REFUSED = 16  # files in a row, before a sync gives up
 _SHOWN = 10
 _CHECKPOINT = re.compile(r"checkpoint_\d+")
-_JOURNAL = re.compile(r"(journal|snapshot)-(\d+)\.(ctj|json|pkl)")
+_JOURNAL = re.compile(r"(journal|snapshot)-(\d+)\.(ctj|json|bin|pkl)")
 # Copied up to the last whole line: a reader never sees half a row.
 _LINES = ("result.json", "progress.csv")
 
@@ -394,8 +394,8 @@ class Uploader:
             yield f"{prefix}{name}", (info.st_size, info.st_mtime_ns)
 
     def _journal_files(self) -> list[_File]:
-        """Returns what changed of the journal: segments by number, then snapshots, behind their
-        objects."""
+        """Returns what changed of the journal: segments by number, then snapshots, behind
+        their other files."""
         found = []
         for entry in list(os.scandir(self._local)):  # all names first: but the last one is whole
             name = _JOURNAL.fullmatch(entry.name)

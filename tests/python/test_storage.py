@@ -730,7 +730,8 @@ def test_only_what_changed_is_copied_again(filesystem, faults):
 def test_superfluous_segments_go_and_the_journal_goes_in_order(filesystem, faults, far):
     storage = staged(filesystem)
     for name in (
-        "journal-000001.ctj", "snapshot-000001.json", "snapshot-000001.pkl", "journal-000002.ctj",
+        "journal-000001.ctj", "snapshot-000001.bin", "snapshot-000001.json", "snapshot-000001.pkl",
+        "journal-000002.ctj",
     ):  # fmt: skip
         put(storage, name, name.encode())
     uploader = Uploader(storage)
@@ -739,7 +740,7 @@ def test_superfluous_segments_go_and_the_journal_goes_in_order(filesystem, fault
     journal = [name for name in written if name.startswith(("journal", "snapshot"))]
     assert journal == [
         "journal-000000.ctj", "journal-000001.ctj", "journal-000002.ctj",
-        "snapshot-000001.pkl", "snapshot-000001.json",
+        "snapshot-000001.bin", "snapshot-000001.pkl", "snapshot-000001.json",
     ]  # fmt: skip
     os.remove(os.path.join(storage.experiment_local_path, "journal-000000.ctj"))
     uploader._sync()
