@@ -370,8 +370,9 @@ def make_plan(
             "RAY_CHDIR_TO_TRIAL_DIR=0 to keep the working directory."
         )
     goes_on = bool(resume) or resume_config is not None
-    scheduler_ = _resume.as_it_began("scheduler", _scheduler(scheduler), goes_on)
-    search_alg = _resume.as_it_began("search_alg", search_alg, goes_on)
+    began = _resume.Began(goes_on)
+    scheduler_ = began("scheduler", _scheduler(scheduler))
+    search_alg = began("search_alg", search_alg)
     _check_buffering(scheduler_)
     _check_resource_changing(scheduler_, reuse_actors)
     _hint_at_reuse(scheduler_, reuse_actors)
@@ -421,7 +422,7 @@ def make_plan(
         )
     if runtime.debug:
         fail_fast_ = "raise"
-    conditions = _resume.as_it_began("stop", _criteria_of(experiments), goes_on)
+    conditions = began("stop", _criteria_of(experiments))
     identity = _resume.identity(
         trainables=[one.trainable_name for one in plans],
         spaces=[one.spec["config"] for one in experiments],

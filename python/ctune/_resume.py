@@ -47,8 +47,8 @@ if TYPE_CHECKING:
     from ctune._plan import Plan
 
 __all__ = [
+    "Began",
     "CallbackStates",
-    "as_it_began",
     "check_past",
     "innermost",
     "keep_searcher",
@@ -194,21 +194,37 @@ _PLAIN = (
 _BEGAN: dict[int, tuple[weakref.ref[Any], Any]] = {}
 
 
-def as_it_began(parameter: str, policy: Any, goes_on: bool) -> Any:
-    """Returns a scheduler, searcher or stop condition without what it remembers of a run in this
-    process.
+class Began:
+    """Gives the policies of one run back as they were before an earlier one of this process.
 
-    A replay tells it all of that again. Where a notebook goes on with the objects that it began
-    with, copies from before the run take their places.
+    What several of them share, they share afterwards.
     """
-    if isinstance(policy, list):
-        return [as_it_began(parameter, one, goes_on) for one in policy]
-    if type(policy) is ConcurrencyLimiter and goes_on:
-        inner = as_it_began(parameter, policy.searcher, goes_on)
-        return ConcurrencyLimiter(inner, policy.max_concurrent, policy.batch)
-    if type(policy) is ConcurrencyLimiter:
-        as_it_began(parameter, policy.searcher, goes_on)
-        return policy
+
+    def __init__(self, goes_on: bool) -> None:
+        self._goes_on = goes_on
+        self._found: dict[int, Any] = {}
+        self._copies: dict[int, Any] = {}
+
+    def __call__(self, parameter: str, policy: Any) -> Any:
+        """Returns a scheduler, searcher or stop condition without what it remembers of a run.
+
+        A replay tells it all of that again. Where a notebook goes on with the objects that it
+        began with, copies from before the run take their places.
+        """
+        if isinstance(policy, list):
+            return [self(parameter, one) for one in policy]
+        if type(policy) is ConcurrencyLimiter and self._goes_on:
+            inner = self(parameter, policy.searcher)
+            return ConcurrencyLimiter(inner, policy.max_concurrent, policy.batch)
+        if type(policy) is ConcurrencyLimiter:
+            self(parameter, policy.searcher)
+            return policy
+        if id(policy) not in self._found:
+            self._found[id(policy)] = _as_it_began(parameter, policy, self._goes_on, self._copies)
+        return self._found[id(policy)]
+
+
+def _as_it_began(parameter: str, policy: Any, goes_on: bool, copies: dict[int, Any]) -> Any:
     # A searcher that can save itself is restored; see keep_searcher.
     forgets = not isinstance(policy, Searcher) or type(policy).save is not Searcher.save
     kinds = (TrialScheduler, _ctune.Stopper, BasicVariantGenerator)
@@ -216,10 +232,10 @@ def as_it_began(parameter: str, policy: Any, goes_on: bool) -> Any:
         return policy
     key = id(policy)
     if not goes_on or key not in _BEGAN:
-        kept = copy.deepcopy(policy) if _can_be_copied(policy) else None
+        kept = _copied(policy, copies) if _can_be_copied(policy) else None
         _BEGAN[key] = weakref.ref(policy, lambda _: _BEGAN.pop(key, None)), kept
     elif _BEGAN[key][1] is not None:
-        return copy.deepcopy(_BEGAN[key][1])
+        return copy.deepcopy(_BEGAN[key][1], copies)
     else:
         logger.warning(
             "%s: this %s was in a run of this process before, and is told of its results again. "
@@ -228,6 +244,13 @@ def as_it_began(parameter: str, policy: Any, goes_on: bool) -> Any:
             type(policy).__name__,
         )
     return policy
+
+
+def _copied(policy: Any, copies: dict[int, Any]) -> Any:
+    try:
+        return copy.deepcopy(policy, copies)
+    except Exception:  # of a class that says how, and cannot
+        return None
 
 
 def _can_be_copied(policy: Any) -> bool:
@@ -486,8 +509,10 @@ def _extends(past: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, bool]
     later = _later(past.get("stop"), now["stop"])
     longer = before is not None and (after is None or after > before)
     return {
-        # Functions may look at more than their code. The replay asks them.
-        "extend": later or "function" in json.dumps(now["stop"]).lower(),
+        "extend": later,
+        # Functions may look at more than their code. The replay asks them; what a snapshot has
+        # of before it stays as it is.
+        "extend_said": "function" in json.dumps(now["stop"]).lower(),
         "extend_all": later or longer,
         # A trial that meets another one of these thresholds has ended all the same.
         "recheck": _has_thresholds(now["stop"], past.get("stop")),

@@ -422,20 +422,22 @@ begin_anew(ct_control *c, ct_trial_id t, ct_err *err)
 }
 
 /* Whether the last result meets a stop condition of now, too. Without a replay only
- * conditions that keep nothing in mind may be asked, for the second time. */
+ * conditions that keep nothing in mind may be asked, for the second time; of the others
+ * `unknown` is assumed. */
 static ct_status
-stops_now(ct_control *c, ct_trial_id t, const ct_value *resume, bool *out, ct_err *err)
+stops_now(ct_control *c, ct_trial_id t, const ct_value *resume, bool unknown, bool *out,
+          ct_err *err)
 {
     ct_stopper *stopper = c->opts.stopper;
     ct_result last;
     bool has;
     ct_status st = CT_OK;
 
-    *out = false;
     if (stopper != NULL && stopper->ops->said != NULL &&
         stopper->ops->said(stopper, t, out)) {
         return CT_OK;
     }
+    *out = unknown;
     if (stopper != NULL && get_flag(c, resume, "recheck", false)) {
         st = control_last_result(c, t, &last, &has, err);
         if (st == CT_OK && has) {
@@ -445,17 +447,27 @@ stops_now(ct_control *c, ct_trial_id t, const ct_value *resume, bool *out, ct_er
     return st;
 }
 
+/* Whether a trial that a condition ended is asked about again. *unless = what is assumed
+ * where it cannot be: a later condition lets it go on, others may only say so. */
+static bool
+may_extend(const ct_control *c, const ct_value *resume, bool *unless)
+{
+    *unless = !get_flag(c, resume, "extend", false);
+    return !*unless || get_flag(c, resume, "extend_said", false);
+}
+
 /* A trial that was to stop once its save is over goes on if a later stop lets it. */
 static ct_status
 spare(ct_control *c, ct_trial_id t, const ct_value *resume, ct_err *err)
 {
     live *l = &c->lives[t];
     bool over = true;
+    bool unless;
     ct_status st = CT_OK;
 
     if (l->then == CT_STOP && l->why == CT_END_CRITERION &&
-        get_flag(c, resume, "extend", false)) {
-        st = stops_now(c, t, resume, &over, err);
+        may_extend(c, resume, &unless)) {
+        st = stops_now(c, t, resume, unless, &over, err);
     }
     if (!over) {
         l->then = CT_CONTINUE;
@@ -469,6 +481,7 @@ meet_fate(ct_control *c, ct_trial_id t, const ct_value *resume, ct_err *err)
     const ct_trial *trial = ct_trials_get(c->trials, t);
     fate f = FATE_SKIP;
     bool over = false;
+    bool unless = false;
     ct_status st = CT_OK;
 
     switch ((ct_trial_status)trial->status) {
@@ -478,9 +491,9 @@ meet_fate(ct_control *c, ct_trial_id t, const ct_value *resume, ct_err *err)
     case CT_TRIAL_TERMINATED:
         f = get_fate(c, resume, "finished", FATE_SKIP);
         if (f == FATE_SKIP &&
-            ((trial->end == CT_END_CRITERION && get_flag(c, resume, "extend", false)) ||
+            ((trial->end == CT_END_CRITERION && may_extend(c, resume, &unless)) ||
              (trial->end == CT_END_ALL && get_flag(c, resume, "extend_all", false)))) {
-            st = stops_now(c, t, resume, &over, err);
+            st = stops_now(c, t, resume, unless, &over, err);
             f = over ? FATE_SKIP : FATE_RESUME;
         }
         break;
