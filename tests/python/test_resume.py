@@ -215,6 +215,23 @@ def test_a_function_without_checkpoints_goes_on_unheard(scheduler: str, tmp_path
     cut_everywhere(tmp_path, scheduler, curve, every=7)
 
 
+class Mortal(Curve):
+    """Fails again and again where it fails at all."""
+
+    def step(self) -> dict[str, Any]:
+        if self.x > 0.2 and self.i == 2:
+            raise RuntimeError("as asked")
+        return super().step()
+
+
+def test_a_failure_after_a_cut_casts_no_doubt_on_a_checkpoint_that_was_restored(
+    tmp_path: Path,
+) -> None:
+    more: dict[str, Any] = {"max_failures": 2, "num_samples": 2, "raise_on_failed_trial": False}
+    more["checkpoint_config"] = tune.CheckpointConfig(checkpoint_frequency=1)
+    cut_everywhere(tmp_path, "fifo", Mortal, every=3, **more)
+
+
 def cut_everywhere(tmp_path: Path, scheduler: str, trainable: Any, every: int, **more: Any) -> None:
     if trainable is Curve:
         more.setdefault("checkpoint_config", tune.CheckpointConfig(checkpoint_frequency=2))

@@ -333,8 +333,6 @@ restart_workers(ct_control *c, ct_err *err)
             continue;
         }
         l->restarts = true;
-        l->restored = ct_trials_checkpoint(
-                          c->trials, ct_trials_latest(c->trials, all[i].trial)) != NULL;
         c->restarting++;
         st = control_command(c, CT_COMMAND_START, all[i].trial, CT_TRIAL_NONE, err);
     }

@@ -35,9 +35,14 @@ doubt_checkpoint(ct_control *c, const ct_event *ev, bool *counts, ct_err *err)
 {
     live *l = &c->lives[ev->trial];
     bool sure = ev->kind == CT_EVENT_RESTORE_FAILED;
+    /* Until its worker is back after a cut, a trial is restoring, whatever it did before. */
+    bool restored =
+        l->restored ||
+        (l->restarts && ct_trials_checkpoint(
+                            c->trials, ct_trials_latest(c->trials, ev->trial)) != NULL);
 
     *counts = true;
-    if (!l->restored || c->final || ev->kind == CT_EVENT_START_FAILED) {
+    if (!restored || c->final || ev->kind == CT_EVENT_START_FAILED) {
         return CT_OK;
     }
     l->restored = false;
