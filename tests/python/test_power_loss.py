@@ -169,7 +169,6 @@ def run_pbt(storage: Path, resume: bool) -> list[Any]:
         resume,
         config={"x": tune.uniform(0, 1), "fine": True},
         num_samples=5,
-        checkpoint_config=None,
         scheduler=PopulationBasedTraining(
             time_attr="training_iteration",
             perturbation_interval=1,
