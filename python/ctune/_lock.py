@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -15,6 +16,12 @@ __all__ = ["LOCK_FILE", "locked"]
 logger = logging.getLogger("ctune")
 
 LOCK_FILE = ".ctune.lock"
+
+# What is renamed when it is whole: of the engine, searchers, Tuner, callbacks, lists of trials.
+_ASIDE = re.compile(
+    r"\.tmp-.+|\.[0-9a-f]{32}-tmp(-searcher)?|\.(tuner|param_space)\.pkl\.tmp"
+    r"|callback-states-.+\.pkl\.tmp|experiment_state-.+\.json\.part"
+)
 
 _held: set[_ctune.Lock] = set()
 
@@ -38,7 +45,7 @@ if hasattr(os, "register_at_fork"):
 def _tidy(directory: str) -> None:
     """Removes files that were being written, to be renamed, when their process died."""
     with os.scandir(directory) as entries:
-        left = [entry.path for entry in entries if entry.name.startswith(".tmp-")]
+        left = [entry.path for entry in entries if _ASIDE.fullmatch(entry.name)]
     for path in left:
         try:
             os.remove(path)

@@ -107,11 +107,18 @@ def test_two_runs_of_one_process_exclude_each_other(tmp_path):
 
 def test_half_written_files_of_a_dead_writer_are_removed(tmp_path):
     run(tmp_path)
-    for name in (".tmp-snapshot-000001.json", "mine.tmp"):
+    left = [
+        ".tmp-snapshot-000001.json", ".tmp-snapshot-000001.bin", ".tuner.pkl.tmp",
+        f".{'0a' * 16}-tmp", f".{'0a' * 16}-tmp-searcher",
+        "callback-states-2026-11-28_13-38-37.pkl.tmp",
+        "experiment_state-2026-11-28_13-38-37.json.part",
+    ]  # fmt: skip
+    mine = ["mine.tmp", ".mine.pkl.tmp", ".mine-tmp", "mine.json.part"]
+    for name in left + mine:
         (tmp_path / "e" / name).write_text("{")
     run(tmp_path)
-    assert not (tmp_path / "e" / ".tmp-snapshot-000001.json").exists()
-    assert (tmp_path / "e" / "mine.tmp").exists()
+    assert not [name for name in left if (tmp_path / "e" / name).exists()]
+    assert all((tmp_path / "e" / name).exists() for name in mine)
 
 
 def test_a_run_that_fails_lets_go(tmp_path):

@@ -1,6 +1,7 @@
 """Snapshots keep a run's journal short; a run that goes on from one decides as the uncut one."""
 
 import json
+import random
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,10 +118,13 @@ def one_cut(tmp_path: Path) -> tuple[list[Any], Path]:
     return expected, cut
 
 
+@pytest.mark.parametrize("part", ["json", "bin"])
 @pytest.mark.parametrize("damage", ["bit", "half", "empty", "gone"])
-def test_a_damaged_snapshot_gives_way_to_the_one_before(damage: str, tmp_path: Path) -> None:
+def test_a_damaged_snapshot_gives_way_to_the_one_before(
+    damage: str, part: str, tmp_path: Path
+) -> None:
     expected, cut = one_cut(tmp_path)
-    newest = cut / "e" / snapshots(cut / "e")[-1]
+    newest = (cut / "e" / snapshots(cut / "e")[-1]).with_suffix(f".{part}")
     data = bytearray(newest.read_bytes())
     if damage == "bit":
         data[len(data) // 2] ^= 1
@@ -128,6 +132,36 @@ def test_a_damaged_snapshot_gives_way_to_the_one_before(damage: str, tmp_path: P
     if damage == "gone":
         newest.unlink()
     assert go_on("asha", cut, Curve) == expected
+
+
+@pytest.mark.slow
+def test_random_damage_to_snapshots_loses_nothing_or_is_told(tmp_path: Path) -> None:
+    """The run goes on as the uncut one, or an error names the damage; nothing is made up."""
+    expected, cut = one_cut(tmp_path)
+    draw = random.Random(1)
+    parts = sorted((cut / "e").glob("snapshot-*"))
+    told = 0
+    for i in range(200):
+        place = tmp_path / "damaged"
+        shutil.rmtree(place, ignore_errors=True)
+        shutil.copytree(cut, place)
+        for part in parts if i % 4 == 0 else draw.sample(parts, 1):
+            file = place / "e" / part.name
+            data = bytearray(file.read_bytes())
+            for _ in range(draw.randrange(1, 4)):
+                at = draw.randrange(len(data))
+                if draw.random() < 0.3:
+                    del data[at:]
+                    data += b" "
+                else:
+                    data[at] ^= draw.randrange(1, 256)
+            file.write_bytes(data)
+        try:
+            assert go_on("asha", place, Curve) == expected, f"damage {i}"
+        except (tune.TuneError, ValueError) as error:
+            told += 1
+            assert "snapshot-" in str(error), f"damage {i}"
+    assert 20 <= told <= 60, "only where both are damaged"
 
 
 def test_without_a_snapshot_that_can_be_read_nothing_is_made_up(tmp_path: Path) -> None:
