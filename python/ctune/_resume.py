@@ -77,9 +77,9 @@ def past_of(directory: str) -> dict[str, Any] | None:
         if fnmatch.filter(names, "experiment_state-*.json"):
             raise TuneError(
                 f"resume: the experiment in {directory!r} has no journal (journal-*.ctj): it was "
-                "written by Ray Tune, or its journal was removed. It can be opened, with "
-                "`ctune.ExperimentAnalysis(path)`, but not gone on with. Use another name for a "
-                "new experiment."
+                "written by Ray Tune, its journal was removed, or it was run beside others, and "
+                "then goes on with all of them in their order. It can be opened, with "
+                "`ctune.ExperimentAnalysis(path)`. Use another name for a new experiment."
             )
         return None
     text = _ctune.Driver.settings_in(directory)

@@ -1029,3 +1029,23 @@ def test_a_list_of_trials_of_another_moment_or_place_is_made_again(
     file.write_text(json.dumps(head)[:-1] + ', "trial_data": [\n\n]}\n')
     run(Curve, **arguments("fifo", tmp_path, resume=True))
     assert listed(tmp_path / "e")[1] == trials
+
+
+def test_one_of_several_experiments_does_not_go_on_alone(tmp_path: Path) -> None:
+    def experiments() -> list[tune.Experiment]:
+        return [
+            tune.Experiment(
+                name,
+                Curve,
+                config={"x": 0.1},
+                stop={"training_iteration": 2},
+                storage_path=str(tmp_path),
+            )
+            for name in ("one", "other")
+        ]
+
+    tune.run_experiments(experiments(), verbose=0)
+    with pytest.raises(tune.TuneError, match="'.*other'.* run beside others"):
+        tune.run_experiments(experiments()[1], resume=True, verbose=0)
+    trials = tune.run_experiments(experiments(), resume=True, verbose=0)
+    assert [trial.status for trial in trials] == ["TERMINATED"] * 2
