@@ -70,7 +70,7 @@ class Row:
         if self.over and column != self.over:
             base = statistics.median(self.samples[self.over])
             values = [v - base for v in values]
-        return [(1 / v if self.rate else v) * self.scale for v in values if v]
+        return [(1 / v if self.rate else v) * self.scale for v in values if v or not self.rate]
 
     def ratio(self, column: str) -> tuple[float, float, float] | None:
         """How many times better ctune is than that column: median, lowest, highest."""
@@ -221,6 +221,7 @@ def rows() -> list[Row]:
             goal="1.1 x after 100",
         ),
     ]
+    made += kept_rows()
     for count in (100, 1000, 10_000, 100_000):
         sides = {"ctune": f"ctune-{count}", "ray": f"ray-{count}"}
         if count in (100, 100_000):
@@ -295,6 +296,102 @@ def rows() -> list[Row]:
             {"ctune": "ctune-process", "ray": "ray", "optuna": "optuna"},
             goal="before both",
         ),
+    ]
+    return made
+
+
+def kept_rows() -> list[Row]:
+    """What it costs to lose nothing: the journal, going on, states, memory."""
+    both = {"ctune": "ctune-inline-256", "ray": "ray-256"}
+    made = [
+        Row("resume of 256 finished trials", "resume", "ms", both, scale=1e3, goal="50 ms"),
+        Row(
+            "of that, the replay",
+            "resume",
+            "ms",
+            {"ctune": "ctune-inline-256"},
+            value="replay",
+            scale=1e3,
+        ),
+        Row(
+            "opening 256 finished trials",
+            "resume",
+            "ms",
+            both,
+            value="open",
+            scale=1e3,
+            goal="50 ms",
+        ),
+        Row(
+            "resume of 10,000 finished trials, 50,000 results",
+            "resume",
+            "s",
+            {"ctune": "ctune-inline-10000"},
+            goal="1 s",
+        ),
+    ]
+    for width in (2, 10):
+        made.append(
+            Row(
+                f"journal, bytes per result of {width} metrics",
+                "journal",
+                "bytes",
+                {"ctune": f"ctune-inline-interval-{width}"},
+                value="bytes",
+                env=LOGGERS_OFF,
+            )
+        )
+        made += [
+            Row(
+                f"journal, cost of a result of {width} metrics, sync {sync}",
+                "journal",
+                "µs",
+                {"off": f"ctune-inline-off-{width}", "ctune": f"ctune-inline-{sync}-{width}"},
+                scale=1e6,
+                over="off",
+                env=LOGGERS_OFF,
+                goal="1 µs" if sync == "interval" else "",
+            )
+            for sync in ("none", "interval", "always")
+        ]
+    for count in (100, 1000, 10_000, 100_000):
+        sides = {"ctune": f"ctune-inline-{count}", "ray": f"ray-{count}"}
+        if count == 100_000:
+            del sides["ray"]
+        made.append(
+            Row(
+                f"saving one more change, {count:,} trials",
+                "states",
+                "µs",
+                sides,
+                scale=1e6,
+                env=LOGGERS_OFF,
+                goal="flat",
+            )
+        )
+        made.append(
+            Row(
+                f"a snapshot of {count:,} trials, per trial",
+                "states",
+                "µs",
+                {"ctune": sides["ctune"]},
+                value="snapshot",
+                scale=1e6,
+                env=LOGGERS_OFF,
+                goal="flat",
+            )
+        )
+    made += [
+        Row(
+            f"memory per result, 1,000,000 results of {trials} trial{'s' * (trials > 1)}",
+            "soak",
+            "bytes",
+            {"ctune": f"ctune-inline-{trials}"},
+            value="growth",
+            env=LOGGERS_OFF,
+            goal="flat",
+        )
+        for trials in (1, 1000)
     ]
     return made
 
