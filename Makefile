@@ -13,7 +13,7 @@ SUBMAKE = $(MAKE) --no-print-directory
 export VENV PKG_CONFIG
 export CTUNE_JOBS = $(JOBS)
 
-.PHONY: help demo setup setup-test setup-test-all setup-lint test test-all ctest \
+.PHONY: help demo setup setup-test setup-test-all setup-lint test test-all test-slow ctest \
 	ctest-programs pytest bench chaos fuzz fuzz-programs asan lint lint-c lint-format lint-python lint-types lint-rules format clean
 
 help: ## This list
@@ -42,16 +42,22 @@ bench: setup ## Measure beside the reference, in an environment made for it
 
 # --- tests -------------------------------------------------------------------------------
 
+# The tests of a file stay together: they may share a fixture.
+PYTEST_JOBS = -n $(JOBS) --dist loadfile
+
 # Both suites run, whatever the first one says; the two summaries stand at the end.
 test: setup-test ## C unit tests under sanitizers, then pytest without its slow tests
 	@st=0; $(SUBMAKE) ctest || st=1; \
-	$(PY) -m pytest -m "not slow" $(PYTEST_ARGS) || st=1; \
+	$(PY) -m pytest -m "not slow" $(PYTEST_JOBS) $(PYTEST_ARGS) || st=1; \
 	cat build/ctest/summary; exit $$st
 
 test-all: setup-test-all ## The same with the slow tests
 	@st=0; $(SUBMAKE) ctest || st=1; \
-	$(PY) -m pytest $(PYTEST_ARGS) || st=1; \
+	$(PY) -m pytest $(PYTEST_JOBS) $(PYTEST_ARGS) || st=1; \
 	cat build/ctest/summary; exit $$st
+
+test-slow: setup-test ## Only the slow ones that need no library of test-all
+	@$(PY) -m pytest -m slow $(PYTEST_JOBS) $(PYTEST_ARGS)
 
 pytest: setup-test ## Only the Python tests
 	@$(PY) -m pytest -m "not slow" $(PYTEST_ARGS)
@@ -115,10 +121,11 @@ $(CTEST)/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/driver.c $(CTEST)/libengine.a Ma
 chaos: setup-test ## Kill runs at random and let them go on: CHAOS_ARGS="--kills 20"
 	@$(PY) tests/chaos/chaos.py $(CHAOS_ARGS)
 
-asan: setup-test ## The Python suite on an extension built with ASan and UBSan
-	@sh tools/asan.sh $(PY) $(PYTEST_ARGS)
+asan: setup-test ## The Python tests that reach C, on an extension built with ASan and UBSan
+	@sh tools/asan.sh $(PY) $(PYTEST_JOBS) $(PYTEST_ARGS)
 
-lint: setup-lint lint-c lint-format lint-python lint-types lint-rules ## All static checks
+lint: setup-lint ## All static checks
+	@$(SUBMAKE) -j$(JOBS) lint-c lint-format lint-python lint-types lint-rules
 
 lint-c: setup-lint
 	@sh tools/lint_c.sh $(PY)

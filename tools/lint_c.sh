@@ -23,7 +23,7 @@ for cc in gcc clang; do
     # shellcheck disable=SC2086  # lists of words
     {
         find csrc/engine -name '*.c' | compile $cc $common $cjson || failed=1
-        find csrc/engine -name '*.c' | compile $cc $common $cjson -DCT_TESTING || failed=1
+        echo csrc/engine/base/mem.c | compile $cc $common $cjson -DCT_TESTING || failed=1
         find csrc/binding -name '*.c' | compile $cc $common $cjson $python -Icsrc/binding ||
             failed=1
     }

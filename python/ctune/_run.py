@@ -60,7 +60,7 @@ _INTERRUPT_GRACE_S = 10.0
 _CLOSE_GRACE_S = 5.0
 _HEARTBEAT_S = 0.25
 _STATE_S_PER_TRIAL = 100e-6  # measured
-_STATE_S = 0.5
+_STATE_S = 1.5
 
 
 class WorkerTraceback(Exception):

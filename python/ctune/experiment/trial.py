@@ -350,7 +350,10 @@ class Trial:
         """Metric -> max, min, avg, last, last-5-avg and last-10-avg of its values."""
         if self._view is not None:
             return self._view.metric_analysis()
-        found: dict[str, dict[str, float]] = self.__dict__.get("_metric_analysis", {})
+        found: dict[str, dict[str, float]] | None = self.__dict__.get("_metric_analysis")
+        if found is None:
+            found = _state.resolve(self.__dict__.get("_run", {}).get("metric_analysis")) or {}
+            self.__dict__["_metric_analysis"] = found
         return found
 
     @property
@@ -823,13 +826,13 @@ class Trial:
     def _put_run(self, stored: _state.Stored) -> None:
         run, path = stored.run, stored.path
         error = run.get("error_filename")
-        self.__dict__.pop("_checkpoints", None)
+        for of_before in ("_checkpoints", "_metric_analysis"):
+            self.__dict__.pop(of_before, None)
         self.__dict__.update(
             start_time=run.get("start_time"),
             num_failures=run.get("num_failures") or 0,
             num_failures_after_restore=run.get("num_failures_after_restore") or 0,
             _last_result=_state.last_result_of(stored),
-            _metric_analysis=_state.resolve(run.get("metric_analysis")) or {},
             _error_file=os.path.join(path, error) if error and path is not None else None,
             _run=run,
         )
