@@ -31,13 +31,14 @@ import cloudpickle
 from ctune import _ctune
 from ctune.error import TuneError
 from ctune.experiment.trial import Trial
-from ctune.search import Searcher
+from ctune.search import SearchAlgorithm, Searcher
 
 __all__ = ["PolicyStates"]
 
 logger = logging.getLogger("ctune")
 
 _MAIN = "__main__"
+_MAX_PICKLE = 256 << 20  # bytes
 
 
 class _Unsaved(Exception):
@@ -150,7 +151,7 @@ class PolicyStates:
     # Objects of the run are written as references.
 
     def _dumps(self, value: Any) -> bytes:
-        file = io.BytesIO()
+        file = _Limited()
         _Pickler(file, self._reference).dump(value)
         return file.getvalue()
 
@@ -186,7 +187,10 @@ def _owner(policy: Any) -> Any:
 def _layers(policy: Any) -> list[Any]:
     """A policy and, of a searcher, the ones in it."""
     layers = [policy]
-    while isinstance(inner := getattr(layers[-1], "searcher", None), Searcher):
+    while isinstance(layers[-1], (Searcher, SearchAlgorithm)):
+        inner = getattr(layers[-1], "searcher", None)
+        if not isinstance(inner, Searcher):
+            break
         layers.append(inner)
     return layers
 
@@ -434,6 +438,15 @@ def _set_streams(states: dict[str, Any]) -> None:
 
 
 # --- pickles -----------------------------------------------------------------------------
+
+
+class _Limited(io.BytesIO):
+    """Refuses what would take long to write, such as a data set that a function refers to."""
+
+    def write(self, data: Any) -> int:
+        if self.tell() + len(data) > _MAX_PICKLE:
+            raise _Unsaved(f"its pickle has more than {_MAX_PICKLE >> 20} MiB")
+        return super().write(data)
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]

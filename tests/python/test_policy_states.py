@@ -510,6 +510,36 @@ def test_a_new_stop_condition_written_in_python_hears_what_numbers_tell(tmp_path
     assert set(heard) >= {(t.trial_id, i) for t in again.trials for i in range(1, 8)}
 
 
+def test_a_policy_that_holds_a_data_set_keeps_the_journal_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ctune._policies._MAX_PICKLE", 1 << 20)
+    data = np.zeros(1 << 20)
+
+    def stop(trial_id: str, result: dict[str, Any]) -> bool:
+        return bool(result["training_iteration"] >= 4 + data[0])
+
+    kept_whole(tmp_path, lambda: {"stop": stop})
+
+
+def test_a_scheduler_that_refers_to_the_searcher_finds_it_again(tmp_path: Path) -> None:
+    class Knows(FIFOScheduler):
+        def __init__(self, searcher: Any) -> None:
+            super().__init__()
+            self.searcher = searcher
+
+        def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
+            assert self.searcher is controller.search_alg.searcher
+            return self.STOP if len(self.searcher.live) % 3 == 2 else self.CONTINUE
+
+    def make() -> dict[str, Any]:
+        searcher = MySearcher()
+        more = searching(lambda: searcher, config={}, metric=None, mode=None)()
+        return {**more, "scheduler": Knows(searcher)}
+
+    kill(tmp_path, make)
+
+
 def test_a_state_that_cannot_be_restored_is_told(tmp_path: Path) -> None:
     class Picky(MySearcher):
         def __setstate__(self, state: Any) -> None:
