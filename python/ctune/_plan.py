@@ -808,8 +808,13 @@ def resume_config_of(resume: Any) -> ResumeConfig | None:
     kind = ResumeConfig.ResumeType
     if resume is None or resume is False:
         return None
-    if not isinstance(resume, str):
+    if resume is True:
         return ResumeConfig()
+    if not isinstance(resume, str):
+        raise ValueError(
+            f"resume: must be True, False, None or a str such as 'AUTO', got {brief(resume)}; "
+            "a ResumeConfig is the argument resume_config."
+        )
     base, *settings = resume.split("+")
     if base in ("LOCAL", "REMOTE", "PROMPT", "ERRORED_ONLY"):
         raise DeprecationWarning(

@@ -378,6 +378,9 @@ def test_r61_r67_forms_of_resume_that_are_refused():
     for setting in ("errored", "NEVER", ""):
         with pytest.raises(ValueError, match=repr(setting)):
             resume_config_of(f"AUTO+{setting}")
+    for other in (0, 1, [], ResumeConfig()):
+        with pytest.raises(ValueError, match=r"resume: must be True.*resume_config"):
+            resume_config_of(other)
 
 
 def test_r56_resume_config_wins_over_a_malformed_resume(tmp_path, caplog):
