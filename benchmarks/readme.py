@@ -26,6 +26,17 @@ def factor(found: list[float] | None) -> str:
     return f"{middle}× ({low}–{high})"
 
 
+def times(data: dict[str, Any]) -> str:
+    counts = sorted({len(v) for row in data["rows"] for v in row["values"].values()})
+    span = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return f"{span} round{'s' * (counts[-1] > 1)}"
+
+
+def dates(data: dict[str, Any]) -> str:
+    found = sorted({row["date"] for row in data["rows"]})
+    return found[0] if len(found) == 1 else f"{found[0]} to {found[-1]}"
+
+
 def summary(data: dict[str, Any]) -> str:
     out = [
         "| measured | unit | ctune | Ray Tune 2.24 | Optuna | Syne Tune | ctune is better by |",
@@ -42,9 +53,10 @@ def summary(data: dict[str, Any]) -> str:
     m = data["machine"]
     out += [
         "",
-        f"Medians of {data['rounds']} rounds on {m['cpus']} CPUs ({m['processor']}), "
-        f"{m['system']}, Python {m['python']}, {data['date']}; in brackets the lowest and "
-        "highest ratio of a round. Ray Tune's trials are processes in every row.",
+        f"Medians of {times(data)} on {m['cpus']} CPUs ({m['processor']}), {m['system']}, "
+        f"Python {m['python']}, {dates(data)}; in brackets the lowest and highest ratio of a "
+        "round. The sides of a row are measured by turns. Ray Tune's trials are processes in "
+        "every row.",
     ]
     return "\n".join(out)
 
@@ -61,7 +73,7 @@ def main() -> None:
     _, tail = rest.split(END, 1)
     table = summary(json.loads(source.read_text(encoding="utf-8")))
     readme.write_text(f"{head}{BEGIN}\n{table}\n{END}{tail}", encoding="utf-8")
-    print("README.md: the table is that of", json.loads(source.read_text())["date"])
+    print("README.md: the table is that of", dates(json.loads(source.read_text())))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,15 @@
 """Measures ctune beside Ray Tune, Optuna and Syne Tune, on this machine, in one go.
 
-    python benchmarks/run.py [--rounds 3] [--only WORD] [--reference-python PATH]
+    python benchmarks/run.py [--rounds 3] [--only WORD [--write]] [--reference-python PATH]
 
 Each figure is measured in a fresh process; the sides of a row take turns, so that a slow
 moment of the machine meets all of them. Ray 2.24.0, Optuna and Syne Tune come from an
 environment of their own, made once under the user's cache directory (CTUNE_BENCH_ENV names
 another place).
 
-Prints a table of medians and ratios and writes everything to benchmarks/results/latest.json;
-benchmarks/readme.py puts a summary of that file into the README.
+Prints a table of medians and ratios and writes it to benchmarks/results/latest.json, where rows
+that were not measured keep what they had; benchmarks/readme.py puts a summary of that file into
+the README.
 """
 
 from __future__ import annotations
@@ -587,29 +588,28 @@ def machine() -> dict[str, Any]:
     }
 
 
-def write(table: list[Row], rounds: int) -> Path:
-    RESULTS.mkdir(exist_ok=True)
+def write(table: list[Row]) -> Path:
+    """Puts the rows that were measured into the file; others keep what they had, and its date."""
+    path = RESULTS / "latest.json"
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT
     ).stdout.strip()
-    out = {
-        "date": time.strftime("%Y-%m-%d"),
-        "commit": commit,
-        "machine": machine(),
-        "rounds": rounds,
-        "rows": [
-            {
+    known = json.loads(path.read_text())["rows"] if path.exists() else []
+    found = {row["name"]: row for row in known}
+    for row in table:
+        if row.samples:
+            found[row.name] = {
                 "name": row.name,
+                "date": time.strftime("%Y-%m-%d"),
+                "commit": commit,
                 "unit": row.unit,
                 "goal": row.goal,
                 "values": {c: row.shown(c) for c in row.samples},
                 "better_than_ray": row.ratio("ray"),
             }
-            for row in table
-            if row.samples
-        ],
-    }
-    path = RESULTS / "latest.json"
+    names = [row.name for row in rows()]
+    out = {"machine": machine(), "rows": [found[name] for name in names if name in found]}
+    RESULTS.mkdir(exist_ok=True)
     path.write_text(json.dumps(out, indent=1) + "\n")
     return path
 
@@ -618,6 +618,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure ctune beside Ray Tune and Optuna.")
     parser.add_argument("--rounds", type=int, default=3, help="samples of each figure (3)")
     parser.add_argument("--only", default="", help="rows whose name or case has this word")
+    parser.add_argument("--write", action="store_true", help="also what --only measured")
     parser.add_argument("--reference-python", help="an interpreter with Ray 2.24 and Optuna")
     args = parser.parse_args()
     table = [r for r in rows() if args.only in r.name or args.only == r.case]
@@ -625,8 +626,8 @@ def main() -> None:
         parser.error(f"--only: no row has {args.only!r} in its name")
     measure(table, args.rounds, reference_python(args.reference_python))
     show(table)
-    if not args.only:
-        print(f"Written to {write(table, args.rounds).relative_to(ROOT)}")
+    if args.write or not args.only:
+        print(f"Written to {write(table).relative_to(ROOT)}")
         subprocess.run([sys.executable, str(HERE / "readme.py")], check=True)
 
 
