@@ -1,8 +1,9 @@
 /* fuzz_snapshot.c: the state of a snapshot, loaded into a controller. Whatever the bytes:
  * no crash, an error or a state from which the run can go on for some turns and be saved
  * again. An input is a state and, behind it, the objects that it uses; the checksum and
- * what stands around them are made right, so that the loader itself is tested. It is also
- * read as the text of a snapshot with a sound checksum. */
+ * what stands around them are made right, so that the loader itself is tested. Other inputs
+ * are the text of a snapshot, likewise, or a few changes to a sound state: then any field
+ * may be wrong in a state that is otherwise as it was. */
 #include "fuzz.h"
 
 #define RIG_CHECK FUZZ_CHECK
@@ -11,9 +12,13 @@
 #include "os/file.h"
 
 enum {
-    GOES_ON = 40, /* turns */
-    EVERY = 9,    /* between two seeds */
-    SEEDS = 8,    /* of each kind */
+    GOES_ON = 40,   /* turns */
+    EVERY = 9,      /* between two seeds */
+    SEEDS = 8,      /* of each kind */
+    CHANGES = 4,    /* bytes of a state */
+    CHANGE_LEN = 3, /* u16 offset, u8 new value */
+    CHANGED =
+        0xFF, /* first byte of such an input; the second is the number of the state */
     HEAD = 55 /* bytes of a snapshot's file before the state's text; 2 are behind it */
 };
 
@@ -93,8 +98,12 @@ fuzz_seed(ct_buf *out, unsigned i, ct_err *err)
     ct_value saved = ct_nil();
     ct_status st;
     rig r;
-    if (i >= 2 * SEEDS) {
+    if (i >= 3 * SEEDS) {
         return ct_fail(err, CT_ENOTFOUND, "", "no more seeds");
+    }
+    if (i >= 2 * SEEDS) {
+        const uint8_t change[] = {CHANGED, (uint8_t)(i - 2 * SEEDS), 40, 0, 1, 9, 1, 7};
+        return ct_buf_put(out, change, sizeof change, err);
     }
     save_after(&r, 2 + EVERY * (int)(i % SEEDS), &saved);
     const ct_value *objects = part(&r, &saved, "objects");
@@ -186,10 +195,32 @@ load_text(const uint8_t *data, size_t size)
     ct_buf_deinit(&text);
 }
 
+/* A sound state with a few other bytes. */
+static void
+load_changed(const uint8_t *data, size_t size)
+{
+    static ct_buf sound[SEEDS];
+    ct_err err = CT_ERR_INIT;
+    ct_buf changed = CT_BUF_INIT;
+    ct_buf *from = &sound[data[1] % SEEDS];
+    if (from->len == 0) {
+        FUZZ_CHECK(fuzz_seed(from, data[1] % SEEDS, &err) == CT_OK);
+    }
+    FUZZ_CHECK(ct_buf_put(&changed, from->data, from->len, &err) == CT_OK);
+    for (size_t i = 0; i < CHANGES && 2 + (i + 1) * CHANGE_LEN <= size; i++) {
+        const uint8_t *c = data + 2 + i * CHANGE_LEN;
+        changed.data[2 + (size_t)(c[0] | c[1] << 8U) % (changed.len - 2)] = c[2];
+    }
+    load_state(changed.data, changed.len);
+    ct_buf_deinit(&changed);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    if (size > 0 && data[0] == '{') {
+    if (size > 1 && data[0] == CHANGED) {
+        load_changed(data, size);
+    } else if (size > 0 && data[0] == '{') {
         load_text(data, size);
     } else {
         load_state(data, size);
