@@ -65,9 +65,10 @@ test_a_second_lock_of_the_same_process_is_refused(void **state)
     ct_lock_release(&second); /* nothing to do */
 }
 
-/* A child that holds the lock until it is killed; it has told so when this returns. */
+/* A child that holds the lock until it is killed; it has told so when this returns. What it
+ * forks keeps the descriptor for so long. */
 static pid_t
-holder(void)
+holder(unsigned forked_us)
 {
     int ready[2];
     char byte;
@@ -76,6 +77,10 @@ holder(void)
     if (pid == 0) {
         ct_file f = CT_FILE_INIT;
         bool got = ct_lock_take(&f, path, NULL) == CT_OK;
+        if (forked_us > 0 && fork() == 0) {
+            usleep(forked_us);
+            _exit(0);
+        }
         if (write(ready[1], got ? "y" : "n", 1) == 1) {
             pause();
         }
@@ -95,13 +100,26 @@ test_what_a_killed_holder_left_is_taken_over(void **state)
     ct_err err = CT_ERR_INIT;
     ct_file f = CT_FILE_INIT;
     char name[48];
-    pid_t pid = holder();
+    pid_t pid = holder(0);
     (void)snprintf(name, sizeof name, "process %ld on ", (long)pid);
     assert_int_equal(ct_lock_take(&f, path, &err), CT_ESTATE);
     assert_non_null(strstr(err.text, name));
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
     assert_true(size_of_lock() > 0); /* it had no time to clean up */
+    assert_ok(ct_lock_take(&f, path, &err), err);
+    ct_lock_release(&f);
+}
+
+static void
+test_what_a_killed_holder_forked_has_time_to_close_its_descriptor(void **state)
+{
+    (void)state;
+    ct_err err = CT_ERR_INIT;
+    ct_file f = CT_FILE_INIT;
+    pid_t pid = holder(100 * 1000);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
     assert_ok(ct_lock_take(&f, path, &err), err);
     ct_lock_release(&f);
 }
@@ -162,6 +180,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         IN_FOLDER(test_a_second_lock_of_the_same_process_is_refused),
         IN_FOLDER(test_what_a_killed_holder_left_is_taken_over),
+        IN_FOLDER(test_what_a_killed_holder_forked_has_time_to_close_its_descriptor),
         IN_FOLDER(test_text_that_is_none_is_not_shown),
         IN_FOLDER(test_a_missing_folder_is_an_error),
         IN_FOLDER(test_every_failed_allocation_is_reported_without_leak),

@@ -11,6 +11,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -18,6 +20,7 @@
 #include <unistd.h>
 
 enum { LOCK_MODE = 0644, HOLDER_MAX = 256 };
+enum { TRIES = 50, TRY_NS = 20 * 1000 * 1000 }; /* while the holder is dead: a second */
 
 /* What the holder wrote: one line, of printable characters. */
 static void
@@ -29,6 +32,35 @@ read_holder(int fd, char *out, size_t cap)
         len++;
     }
     out[len] = '\0';
+}
+
+/* A process of this machine that has ended: what it forked has the descriptor until it comes
+ * to close it. */
+static bool
+holder_is_dead(int fd)
+{
+    char holder[HOLDER_MAX];
+    char host[128];
+    char on[sizeof host];
+    long long pid;
+    read_holder(fd, holder, sizeof holder);
+    ct_host_name(host, sizeof host);
+    return sscanf(holder, "process %lld on %127s since", &pid, on) == 2 &&
+           strcmp(on, host) == 0 && pid > 0 && pid <= INT_MAX &&
+           kill((pid_t)pid, 0) != 0 && errno == ESRCH;
+}
+
+static int
+lock_file(int fd)
+{
+    for (int left = TRIES; flock(fd, LOCK_EX | LOCK_NB) != 0; left--) {
+        int found = errno;
+        if (found != EWOULDBLOCK || left == 0 || !holder_is_dead(fd)) {
+            return found;
+        }
+        (void)nanosleep(&(struct timespec){0, TRY_NS}, NULL);
+    }
+    return 0;
 }
 
 static void
@@ -85,8 +117,9 @@ ct_lock_take(ct_file *lock, const char *path, ct_err *err)
     }
     char *copy = ct_strndup(path, strlen(path));
     ct_status st = copy != NULL ? CT_OK : ct_fail_mem(err);
-    if (st == CT_OK && flock(fd, LOCK_EX | LOCK_NB) != 0) {
-        st = refused(fd, errno, path, err);
+    int found = st == CT_OK ? lock_file(fd) : 0;
+    if (found != 0) {
+        st = refused(fd, found, path, err);
     }
     if (st != CT_OK) {
         ct_free(copy);

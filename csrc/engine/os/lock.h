@@ -4,8 +4,8 @@
 
 #include "os/file.h"
 
-/* Takes an exclusive lock on path (made if missing) without waiting, and writes who holds
- * it into the file. The kernel lets go of it when the descriptor is closed, however its
+/* Takes an exclusive lock on path (made if missing) without waiting for a living holder, and
+ * writes who holds it into the file. The kernel lets go of it when the descriptor is closed, however its
  * process ends; so what a dead holder left is taken over. Two locks of one process exclude
  * each other, too. A child that is forked and goes on without exec must close the
  * descriptor (ct_file_close) or it keeps the lock.
