@@ -217,7 +217,12 @@ def case_trials(side: str) -> dict[str, float]:
 
 
 def case_first(side: str) -> dict[str, float]:
-    """Seconds from calling run() to the first step, with nothing started before."""
+    """Seconds from calling run() to the first step, with nothing started before.
+
+    NumPy is there, as in case_import; ctune would load it in run().
+    """
+    import numpy  # noqa: F401
+
     lib = library(side)
     if not side.startswith("ray"):
         lib.start()  # only chooses the executor

@@ -100,7 +100,8 @@ _CHDIR_UNSET = "DEPRECATED"
 _CALLBACKS_VARIABLE = "RAY_TUNE_CALLBACKS"
 
 
-@dataclass(frozen=True)
+# What nobody compares or prints need not be made at each start: it takes milliseconds.
+@dataclass(frozen=True, eq=False, repr=False)
 class ExperimentPlan:
     """What the trials of one experiment have in common.
 
@@ -135,7 +136,7 @@ class ExperimentPlan:
     named_by_env: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Plan:
     """A run, settled.
 

@@ -22,8 +22,6 @@ from collections.abc import Iterable, Mapping
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ctune import _ctune
 from ctune._checkpoint import sync_path
 from ctune._config import ResumeConfig
@@ -187,10 +185,7 @@ def _check_spaces(past: list[Any], now: list[Any], where: str) -> None:
 
 # Number of an object (it may be neither hashed nor compared) -> it, and a copy from before its
 # run. Copies are small: settings.
-_PLAIN = (
-    *(bool, int, float, str, bytes, random.Random),
-    *(np.generic, np.ndarray, np.random.Generator, np.random.RandomState),
-)
+_PLAIN = (bool, int, float, str, bytes, random.Random)
 _BEGAN: dict[int, tuple[weakref.ref[Any], Any]] = {}
 
 
@@ -263,7 +258,9 @@ def _is_plain(value: Any) -> bool:
         return all(map(_is_plain, value.values()))
     if isinstance(value, (list, tuple, set, frozenset, collections.deque)):
         return all(map(_is_plain, value))
-    return value is None or isinstance(value, _PLAIN)
+    # Of NumPy: numbers, arrays and random streams. Its module of these loads when it is used.
+    numpys = type(value).__module__.partition(".")[0] == "numpy"
+    return value is None or numpys or isinstance(value, _PLAIN)
 
 
 # --- what a run is -----------------------------------------------------------------------
