@@ -72,7 +72,8 @@ def past_of(directory: str) -> dict[str, Any] | None:
     """
     names = os.listdir(directory) if os.path.isdir(directory) else []
     if not any(name.endswith(".ctj") for name in names):
-        if fnmatch.filter(names, "experiment_state-*.json"):
+        states = fnmatch.filter(names, "experiment_state-*.json")
+        if not all(_is_empty(os.path.join(directory, name)) for name in states):
             raise TuneError(
                 f"resume: the experiment in {directory!r} has no journal (journal-*.ctj): it was "
                 "written by Ray Tune, its journal was removed, or it was run beside others, and "
@@ -90,6 +91,16 @@ def past_of(directory: str) -> dict[str, Any] | None:
         )
     settings: dict[str, Any] = json.loads(text)
     return settings
+
+
+def _is_empty(path: str) -> bool:
+    """Whether a list of trials was written by a run that was cut before its first turn."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            found = json.load(file)
+    except (OSError, ValueError):
+        return False
+    return "ctune" in found and found.get("trial_data") == []
 
 
 def _is_blank(directory: str) -> bool:

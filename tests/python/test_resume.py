@@ -485,6 +485,17 @@ def test_an_experiment_without_a_journal_is_not_begun_anew_in_silence(
     assert len(list((tmp_path / "e").iterdir())) == 1, "nothing was written"
 
 
+def test_a_run_that_was_cut_before_its_first_turn_begins_anew(tmp_path: Path) -> None:
+    expected = outcome(run(Curve, **arguments("fifo", tmp_path)))
+    (state,) = (tmp_path / "e").glob("experiment_state-*.json")
+    data = json.loads(state.read_text())
+    assert data["trial_data"]
+    shutil.rmtree(tmp_path / "e")
+    (tmp_path / "e").mkdir()
+    state.write_text(json.dumps({**data, "trial_data": []}))
+    assert outcome(run(Curve, **arguments("fifo", tmp_path, resume=True))) == expected
+
+
 def test_a_finished_run_goes_on_to_a_later_stop(tmp_path: Path) -> None:
     run(Curve, **arguments("asha", tmp_path, stop={"training_iteration": 3}))
     more = run(Curve, **arguments("asha", tmp_path, resume=True))
