@@ -332,69 +332,80 @@ is_debug(ct_name n)
            n == CT_KEY_CONFIG;
 }
 
+/* dict metric -> what `describe` makes of it, without those that were never reported, of which
+ * it says None. */
 static PyObject *
-view_metric_analysis(PyObject *op, PyObject *ignored)
+by_metric(pyct_view *self,
+          PyObject *(*describe)(const ct_metrics *m, ct_trial_id t, ct_name name))
 {
-    pyct_view *self = (pyct_view *)op;
     const ct_metrics *metrics = pyct_driver_board(self->driver)->metrics;
     const ct_name *names;
     size_t n = ct_metrics_names(metrics, self->number, &names);
     PyObject *out = PyDict_New();
 
-    (void)ignored;
     for (size_t i = 0; out != NULL && i < n; i++) {
-        ct_metric_stats s;
-        if (is_debug(names[i]) ||
-            !ct_metrics_stats(metrics, self->number, names[i], &s)) {
+        if (is_debug(names[i])) {
             continue;
         }
         PyObject *key = pyct_name_text(self->driver->names, names[i]);
-        PyObject *stats =
-            key == NULL ? NULL
-                        : Py_BuildValue("{sdsdsdsdsdsd}", "max", s.max, "min", s.min,
-                                        "avg", s.avg, "last", s.last, "last-5-avg",
-                                        s.last5, "last-10-avg", s.last10);
-        if (stats == NULL || PyDict_SetItem(out, key, stats) < 0) {
+        PyObject *found =
+            key == NULL ? NULL : describe(metrics, self->number, names[i]);
+        if (found == NULL ||
+            (found != Py_None && PyDict_SetItem(out, key, found) < 0)) {
             Py_CLEAR(out);
         }
-        Py_XDECREF(stats);
+        Py_XDECREF(found);
     }
     return out;
+}
+
+static PyObject *
+stats_dict(const ct_metrics *m, ct_trial_id t, ct_name name)
+{
+    ct_metric_stats s;
+
+    if (!ct_metrics_stats(m, t, name, &s)) {
+        Py_RETURN_NONE;
+    }
+    return Py_BuildValue("{sdsdsdsdsdsd}", "max", s.max, "min", s.min, "avg", s.avg,
+                         "last", s.last, "last-5-avg", s.last5, "last-10-avg",
+                         s.last10);
+}
+
+static PyObject *
+newest_list(const ct_metrics *m, ct_trial_id t, ct_name name)
+{
+    double values[CT_METRIC_NEWEST];
+    size_t count = ct_metrics_newest(m, t, name, values);
+
+    if (count == 0) {
+        Py_RETURN_NONE;
+    }
+    PyObject *list = PyList_New((Py_ssize_t)count);
+    for (size_t i = 0; list != NULL && i < count; i++) {
+        PyObject *value = PyFloat_FromDouble(values[i]);
+        if (value == NULL) {
+            Py_CLEAR(list);
+        } else {
+            PyList_SET_ITEM(list, (Py_ssize_t)i, value);
+        }
+    }
+    return list;
+}
+
+static PyObject *
+view_metric_analysis(PyObject *op, PyObject *ignored)
+{
+    (void)ignored;
+    return by_metric((pyct_view *)op, stats_dict);
 }
 
 /* newest(): dict metric -> list of its newest values, at most ten, oldest first. */
 static PyObject *
 view_newest(PyObject *op, PyObject *ignored)
 {
-    pyct_view *self = (pyct_view *)op;
-    const ct_metrics *metrics = pyct_driver_board(self->driver)->metrics;
-    const ct_name *names;
-    size_t n = ct_metrics_names(metrics, self->number, &names);
-    PyObject *out = PyDict_New();
-
     (void)ignored;
-    for (size_t i = 0; out != NULL && i < n; i++) {
-        double values[CT_METRIC_NEWEST];
-        size_t count = ct_metrics_newest(metrics, self->number, names[i], values);
-        if (is_debug(names[i]) || count == 0) {
-            continue;
-        }
-        PyObject *key = pyct_name_text(self->driver->names, names[i]);
-        PyObject *list = key == NULL ? NULL : PyList_New((Py_ssize_t)count);
-        for (size_t k = 0; list != NULL && k < count; k++) {
-            PyObject *value = PyFloat_FromDouble(values[k]);
-            if (value == NULL) {
-                Py_CLEAR(list);
-            } else {
-                PyList_SET_ITEM(list, (Py_ssize_t)k, value);
-            }
-        }
-        if (list == NULL || PyDict_SetItem(out, key, list) < 0) {
-            Py_CLEAR(out);
-        }
-        Py_XDECREF(list);
-    }
-    return out;
+    return by_metric((pyct_view *)op, newest_list);
 }
 
 static PyObject *

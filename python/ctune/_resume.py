@@ -68,7 +68,8 @@ def past_of(directory: str) -> dict[str, Any] | None:
     A run that was cut before its first turn was written has not begun: None, too.
 
     Raises:
-        TuneError: There is a journal, but not one that can be gone on with.
+        TuneError: There is a journal, but not one that can be gone on with; or there are trials
+            and no journal.
     """
     names = os.listdir(directory) if os.path.isdir(directory) else []
     if not any(name.endswith(".ctj") for name in names):
@@ -219,12 +220,11 @@ class Began:
         """
         if isinstance(policy, list):
             return [self(parameter, one) for one in policy]
-        if type(policy) is ConcurrencyLimiter and self._goes_on:
-            inner = self(parameter, policy.searcher)
-            return ConcurrencyLimiter(inner, policy.max_concurrent, policy.batch)
         if type(policy) is ConcurrencyLimiter:
-            self(parameter, policy.searcher)
-            return policy
+            inner = self(parameter, policy.searcher)
+            if not self._goes_on:
+                return policy
+            return ConcurrencyLimiter(inner, policy.max_concurrent, policy.batch)
         if id(policy) not in self._found:
             self._found[id(policy)] = _as_it_began(parameter, policy, self._goes_on, self._copies)
         return self._found[id(policy)]
