@@ -905,7 +905,11 @@ def test_states_of_callbacks_are_kept_while_the_run_goes_on(
             (path,) = (tmp_path / "e").glob("callback-states-*.pkl")
             seen.append(pickle.loads(path.read_bytes())[1]["n"])
 
-    counted(tmp_path, Looks(), resume=False)
+    def stop(_: str, result: dict[str, Any]) -> bool:
+        # The beats of a run have a share of its time: after a slow one the next is late.
+        return (bool(seen) and seen[-1] > 0) or result["training_iteration"] >= 20_000
+
+    counted(tmp_path, Looks(), resume=False, stop=stop)
     assert seen[0] == 0 and seen[-1] > 0, "as after a kill -9 at that moment"
 
 
